@@ -1,0 +1,88 @@
+"""What an atlas holds, in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from head_atlas.named_array import NamedArray
+from head_atlas.prompts.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class PromptRecord(Prompt):
+    """A measured prompt as an atlas returns it.
+
+    Attributes:
+        index: its place on the `prompt` axis.
+        strings: each token decoded alone, as long as `tokens`.
+        target_strings: each target decoded alone.
+        contrast_strings: each contrast decoded alone, or empty.
+    """
+
+    index: int = -1
+    strings: tuple[str, ...] = ()
+    target_strings: tuple[str, ...] = ()
+    contrast_strings: tuple[str, ...] = ()
+
+
+class MeanZ(NamedTuple):
+    """The reference of mean ablation.
+
+    Attributes:
+        z: [2, layer, head, d_head] float32; index 0 is position 0, index 1 all later positions.
+        source: where the means were taken.
+        n_tokens: tokens averaged over, position 0 left out.
+    """
+
+    z: np.ndarray
+    source: str
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class AtlasContents:
+    """Everything that `write_atlas` writes.
+
+    Attributes:
+        n_layers: layers of the model.
+        n_heads: query heads per layer.
+        families: names of the prompt families, in the order of the `family` axis.
+        modes: ablation modes, in the order of the `mode` axis.
+        prompts: every measured prompt, in the order of the `prompt` axis.
+        token_strings: each token id that occurs (targets and contrasts too), decoded alone.
+        scores: by name, [layer, head, prompt]; NaN where a score is not measured on a prompt.
+        baselines: by name, [layer, prompt]; what a causal-uniform head would score.
+        effects: by name, [mode, layer, head, prompt]; NaN where a metric is not defined.
+        clean: by name, [prompt]; the unablated model's performance.
+        summary: by name, with named axes out of `layer, head, mode, family`.
+        offsets: [layer, head, bin], or None.
+        offset_bins: label of each bin.
+        mean_z: the reference of mean ablation, or None.
+        provenance: plain values, lists and dicts of them.
+        left_out: by name, why a family or a measure is not in this atlas.
+        checks: the identity checks of the model, as dicts.
+        shards: by unit name, the sha256 of the shard it came from.
+    """
+
+    n_layers: int
+    n_heads: int
+    families: Sequence[str]
+    modes: Sequence[str]
+    prompts: Sequence[Prompt]
+    token_strings: Mapping[int, str]
+    scores: Mapping[str, np.ndarray] = field(default_factory=dict)
+    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
+    effects: Mapping[str, np.ndarray] = field(default_factory=dict)
+    clean: Mapping[str, np.ndarray] = field(default_factory=dict)
+    summary: Mapping[str, NamedArray] = field(default_factory=dict)
+    offsets: np.ndarray | None = None
+    offset_bins: Sequence[str] = ()
+    mean_z: MeanZ | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    checks: Sequence[Mapping[str, Any]] = ()
+    shards: Mapping[str, str] = field(default_factory=dict)

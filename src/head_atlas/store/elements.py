@@ -1,0 +1,121 @@
+"""Groups, dimension scales and datasets, each with its encoding and its named dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import h5py
+import numpy as np
+
+from head_atlas.store.schema import MANTISSA_BITS, VERSION
+
+
+def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
+    """Round float32 to `bits` mantissa bits, ties to even; infinities stay, every NaN becomes the same NaN.
+
+    Rounded numbers compress twice as well; float16 would not do, netCDF-C crashes on it.
+    """
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    drop = 23 - bits
+    raw = values.view(np.uint32)
+    rounded = raw + np.uint32((1 << (drop - 1)) - 1) + ((raw >> np.uint32(drop)) & np.uint32(1))
+    rounded &= np.uint32(0xFFFFFFFF ^ ((1 << drop) - 1))
+    kept = np.where(np.isfinite(values), rounded.view(np.float32), values)
+    return np.where(np.isnan(values), np.float32(np.nan), kept)
+
+
+def label(element: h5py.Group | h5py.Dataset, kind: str) -> None:
+    """Give an element its encoding, which readers dispatch on."""
+    element.attrs["encoding-type"] = kind
+    element.attrs["encoding-version"] = VERSION
+
+
+def create_group(parent: h5py.Group, name: str) -> h5py.Group:
+    """Add a group that readers will accept."""
+    group = parent.create_group(name)
+    label(group, "group")
+    return group
+
+
+def create_dimension(parent: h5py.Group, name: str, labels: int | Sequence[str]) -> h5py.Dataset:
+    """Add a dimension scale: names, or just a length (then 0, 1, 2, ...)."""
+    if isinstance(labels, int):
+        scale = _dataset(parent, name, np.arange(labels, dtype=np.int32), compressed=labels > 1024)
+    else:
+        scale = _strings(parent, name, labels)
+    scale.make_scale(name)
+    label(scale, "dimension")
+    return scale
+
+
+def create_array(
+    parent: h5py.Group,
+    name: str,
+    values: np.ndarray,
+    dims: Sequence[str],
+    *,
+    chunk: Sequence[int] | None = None,
+    compressed: bool = False,
+) -> h5py.Dataset:
+    """Add a dataset whose axes are attached to dimension scales of this group or of one above it.
+
+    Args:
+        parent: where it goes.
+        name: its name.
+        values: numbers.
+        dims: one name per axis.
+        chunk: largest chunk per axis; given, the dataset is compressed.
+        compressed: compress with the library's own choice of chunk.
+    """
+    dataset = _dataset(parent, name, values, compressed=compressed, chunk=chunk)
+    _attach(dataset, parent, dims)
+    label(dataset, "array")
+    return dataset
+
+
+def create_strings(parent: h5py.Group, name: str, values: Sequence[str], dim: str) -> h5py.Dataset:
+    """Add UTF-8 strings along one dimension; for a few names only, as they do not compress."""
+    dataset = _strings(parent, name, values)
+    _attach(dataset, parent, (dim,))
+    label(dataset, "string-array")
+    return dataset
+
+
+def _attach(dataset: h5py.Dataset, parent: h5py.Group, dims: Sequence[str]) -> None:
+    if len(dims) != dataset.ndim:
+        raise ValueError(f"{dataset.name}: {dataset.ndim} axes need as many names, found {tuple(dims)}")
+    for axis, dim in enumerate(dims):
+        scale = parent[dim] if dim in parent else parent.file[dim]
+        if scale.shape[0] != dataset.shape[axis]:
+            raise ValueError(
+                f"{dataset.name}: axis {dim!r} is {scale.shape[0]} long, found {dataset.shape[axis]}"
+            )
+        dataset.dims[axis].attach_scale(scale)
+
+
+def _strings(parent: h5py.Group, name: str, values: Sequence[str]) -> h5py.Dataset:
+    return parent.create_dataset(
+        name, data=np.array(list(values), dtype=object), dtype=h5py.string_dtype("utf-8"), track_times=False
+    )
+
+
+def _dataset(
+    parent: h5py.Group,
+    name: str,
+    values: np.ndarray,
+    *,
+    compressed: bool = False,
+    chunk: Sequence[int] | None = None,
+) -> h5py.Dataset:
+    if values.size == 0 or not (compressed or chunk):
+        return parent.create_dataset(name, data=values, track_times=False)
+    return parent.create_dataset(
+        name,
+        data=values,
+        chunks=tuple(min(n, c) for n, c in zip(values.shape, chunk, strict=True)) if chunk else True,
+        shuffle=True,
+        compression="gzip",
+        compression_opts=1,
+        fletcher32=True,
+        track_times=False,
+    )

@@ -1,0 +1,200 @@
+"""Reading an atlas: checked when opened, then array by array as asked for."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from head_atlas.errors import AtlasError
+from head_atlas.named_array import NamedArray
+from head_atlas.store.contents import MeanZ, PromptRecord
+from head_atlas.store.corpus import read_corpus
+from head_atlas.store.schema import AXES
+from head_atlas.store.validate import check_signature, check_structure, check_version
+
+_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError)
+_CACHE_BYTES = 512 * 2**20
+_NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "checks"}
+
+
+def open_atlas(path: str | Path) -> Atlas:
+    """Open an atlas file.
+
+    Raises:
+        AtlasError: the file is missing, not HDF5, truncated, damaged, not an atlas, of a newer major
+            version, unfinished, or holds something that an atlas must not hold.
+    """
+    return Atlas(path)
+
+
+class Atlas:
+    """An open atlas. Mappings by name give arrays with named axes, read on first use and cached.
+
+    Safe to share between threads. Close it, or use it in a `with` statement.
+
+    Attributes:
+        path: where the file lies.
+        n_layers: layers of the model.
+        n_heads: query heads per layer.
+        model_id: the model's folder or hub name when it was measured.
+        families: names of the prompt families.
+        modes: ablation modes.
+        provenance: model revision and fingerprint, tokenizer and corpus hashes, versions, seeds, ...
+        left_out: by name, why a family or measure is not here.
+        checks: the identity checks that the model passed before it was measured.
+        scores: by name, [layer, head, prompt]; NaN where a score is not measured on a prompt.
+        baselines: by name, [layer, prompt]: what a head that attends uniformly would score.
+        effects: by name, [mode, layer, head, prompt], ablated - clean; NaN where not defined.
+        clean: by name, [prompt]: the unablated model's performance.
+        summary: by name, as `atlas/README.md` lists them.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        check_signature(self.path)
+        try:
+            self._file = h5py.File(self.path, "r", locking="best-effort")
+        except OSError as error:
+            how = "is truncated" if "truncated" in str(error) else "is damaged"
+            raise AtlasError(f"{self.path} {how}: {error}") from error
+        try:
+            check_version(self._file)
+            check_structure(self._file)
+            self._read_header()
+        except AtlasError:
+            self._file.close()
+            raise
+        except _FAILURES as error:
+            self._file.close()
+            raise AtlasError(f"{self.path} is damaged: {error}") from error
+        cache = _ArrayCache(_CACHE_BYTES)
+        self.scores = _Arrays(self, "scores", cache)
+        self.baselines = _Arrays(self, "baselines", cache)
+        self.effects = _Arrays(self, "effects", cache)
+        self.clean = _Arrays(self, "clean", cache)
+        self.summary = _Arrays(self, "summary", cache)
+
+    def _read_header(self) -> None:
+        root = self._file
+        self.n_layers, self.n_heads = root["layer"].shape[0], root["head"].shape[0]
+        self.families: list[str] = root["family"].asstr()[()].tolist()
+        self.modes: list[str] = root["mode"].asstr()[()].tolist()
+        self._bins: list[str] = root["bin"].asstr()[()].tolist()
+        values: dict[str, Any] = {}
+        for key, value in root.attrs.items():
+            if key.endswith("_json"):
+                values[key.removesuffix("_json")] = json.loads(value)
+            else:
+                values[key] = value.item() if isinstance(value, np.generic) else value
+        self.left_out: dict[str, str] = values.get("left_out", {})
+        self.checks: list[dict[str, Any]] = values.get("checks", [])
+        self.provenance = {key: value for key, value in values.items() if key not in _NOT_PROVENANCE}
+        self.model_id: str = str(values.get("model_id", ""))
+
+    @cached_property
+    def prompts(self) -> tuple[PromptRecord, ...]:
+        """Every measured prompt, in the order of the `prompt` axis."""
+        try:
+            return read_corpus(self._file, self.families)
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: the prompts are damaged: {error}") from error
+
+    @cached_property
+    def offsets(self) -> NamedArray | None:
+        """Mean attention by distance, [layer, head, bin], or None."""
+        return self.read("offsets") if "offsets" in self._file else None
+
+    def mean_reference(self) -> MeanZ | None:
+        """What mean ablation puts in place of a head's output, or None."""
+        if "mean_z" not in self._file["references"]:
+            return None
+        values = self.read("references/mean_z").values
+        attrs = self._file["references/mean_z"].attrs
+        return MeanZ(values, str(attrs["source"]), int(attrs["n_tokens"]))
+
+    def read(self, place: str) -> NamedArray:
+        """Read one array of the file with its axes.
+
+        Raises:
+            AtlasError: it is not there, or its bytes are damaged.
+        """
+        try:
+            dataset = self._file[place]
+            values = dataset[()]
+            dims = tuple(dataset.dims[axis][0].name.rsplit("/", 1)[-1] for axis in range(dataset.ndim))
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
+        labels = {"family": self.families, "mode": self.modes, "bin": self._bins}
+        return NamedArray(values, dims, {dim: labels[dim] for dim in dims if dim in labels})
+
+    def names(self, group: str) -> list[str]:
+        """Names of the arrays in a group."""
+        return sorted(name for name in self._file[group] if name not in AXES)
+
+    def close(self) -> None:
+        """Close the file; what was read stays usable."""
+        self._file.close()
+
+    def __enter__(self) -> Atlas:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        size = f"{self.n_layers} layers x {self.n_heads} heads, {self._file['prompt'].shape[0]} prompts"
+        return f"Atlas({str(self.path)!r}: {self.model_id}, {size})" if self._file else "Atlas(closed)"
+
+
+class _ArrayCache:
+    """Least recently used arrays within a budget of bytes."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._arrays: OrderedDict[str, NamedArray] = OrderedDict()
+        self._lock = RLock()
+
+    def get(self, place: str, atlas: Atlas) -> NamedArray:
+        with self._lock:
+            if place not in self._arrays:
+                self._arrays[place] = atlas.read(place)
+            self._arrays.move_to_end(place)
+            while len(self._arrays) > 1 and self._bytes() > self._budget:
+                self._arrays.popitem(last=False)
+            return self._arrays[place]
+
+    def _bytes(self) -> int:
+        return sum(array.values.nbytes for array in self._arrays.values())
+
+
+class _Arrays(Mapping[str, NamedArray]):
+    """The arrays of one group, by name."""
+
+    def __init__(self, atlas: Atlas, group: str, cache: _ArrayCache) -> None:
+        self._atlas, self._group, self._cache = atlas, group, cache
+        self._names = atlas.names(group)
+
+    def __getitem__(self, name: str) -> NamedArray:
+        if name not in self._names:
+            raise KeyError(f"no {name!r} in /{self._group}; there are {', '.join(self._names) or 'none'}")
+        return self._cache.get(f"{self._group}/{name}", self._atlas)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __repr__(self) -> str:
+        return f"{self._group}: {', '.join(self._names)}"

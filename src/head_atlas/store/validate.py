@@ -1,0 +1,136 @@
+"""Is this file safe to read, and is it an atlas? Checked before anything else touches it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+from head_atlas.errors import AtlasError
+from head_atlas.store.schema import (
+    ELEMENT_TYPES,
+    FILTERS,
+    FORMAT,
+    GROUPS,
+    MAJOR,
+    MAX_CHUNK_BYTES,
+    MAX_DECLARED_BYTES,
+    MAX_DEPTH,
+    MAX_EXPANSION,
+    MAX_OBJECTS,
+    SIGNATURE,
+)
+
+_FILTER_NAMES = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle"}
+_FILTER_NAMES[h5py.h5z.FILTER_FLETCHER32] = "fletcher32"
+
+
+def check_signature(path: Path) -> None:
+    """Refuse what is not there, not a file, or not HDF5.
+
+    Raises:
+        AtlasError: with the path and what was found.
+    """
+    if not path.exists():
+        raise AtlasError(f"there is no atlas at {path}")
+    if not path.is_file():
+        raise AtlasError(f"{path} is not a file")
+    with path.open("rb") as file:
+        start = file.read(len(SIGNATURE))
+    if start != SIGNATURE:
+        what = "is empty" if not start else "is not an HDF5 file"
+        raise AtlasError(f"{path} {what}: an atlas was expected")
+
+
+def check_version(root: h5py.File) -> None:
+    """Refuse foreign files, newer major versions and builds that did not finish.
+
+    Raises:
+        AtlasError: saying which of these it is.
+    """
+    path = root.filename
+    kind, version = root.attrs.get("encoding-type"), root.attrs.get("encoding-version")
+    if kind != FORMAT:
+        raise AtlasError(
+            f"{path} is an HDF5 file, but not an atlas (encoding-type {str(kind)[:40]!r}, not {FORMAT!r})"
+        )
+    major = _major(version)
+    if major is None or major > MAJOR:
+        raise AtlasError(
+            f"{path} has atlas version {str(version)[:20]}; "
+            f"this program reads up to {MAJOR}.x: please update it"
+        )
+    if root.attrs.get("build_complete") != 1:
+        raise AtlasError(f"{path}: the build of this atlas did not finish; run the same build command again")
+
+
+def check_structure(root: h5py.File) -> None:
+    """Walk every object: hard links only, each reached once, plain datasets, bounded sizes.
+
+    External storage, external links and virtual datasets would read other files of this machine.
+
+    Raises:
+        AtlasError: naming the object and what is wrong with it.
+    """
+    size = Path(root.filename).stat().st_size
+    allowed = max(MAX_DECLARED_BYTES, MAX_EXPANSION * size)
+    seen: set[int] = set()
+    declared = 0
+    queue: list[tuple[h5py.Group, int]] = [(root, 0)]
+    while queue:
+        group, depth = queue.pop()
+        for name in group:
+            where = f"{group.name.rstrip('/')}/{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise AtlasError(f"{where}: a link that points elsewhere is not allowed in an atlas")
+            element = group[name]
+            address = h5py.h5o.get_info(element.id).addr
+            if address in seen:
+                raise AtlasError(f"{where}: this object is reached twice")
+            seen.add(address)
+            if len(seen) > MAX_OBJECTS or depth >= MAX_DEPTH:
+                raise AtlasError(f"{where}: more than {MAX_OBJECTS} objects, or nested over {MAX_DEPTH} deep")
+            _check_encoding(element, where)
+            if isinstance(element, h5py.Group):
+                queue.append((element, depth + 1))
+            else:
+                declared += _check_dataset(element, where)
+                if declared > allowed:
+                    raise AtlasError(f"{where}: the file declares over {allowed} bytes of numbers")
+    missing = [name for name in GROUPS if not isinstance(root.get(name), h5py.Group)]
+    if missing:
+        raise AtlasError(f"{root.filename}: the group /{missing[0]} is missing")
+
+
+def _check_encoding(element: h5py.Group | h5py.Dataset, where: str) -> None:
+    kind, version = element.attrs.get("encoding-type"), element.attrs.get("encoding-version")
+    major = _major(version)
+    if kind not in ELEMENT_TYPES or major is None or major > MAJOR:
+        raise AtlasError(f"{where}: encoding {str(kind)[:40]!r} version {str(version)[:20]!r} is not known")
+
+
+def _check_dataset(element: object, where: str) -> int:
+    """Check one dataset and return the bytes it declares."""
+    if not isinstance(element, h5py.Dataset):
+        raise AtlasError(f"{where}: only groups and datasets are allowed")
+    if element.is_virtual or element.external:
+        raise AtlasError(f"{where}: virtual datasets and external storage are not allowed")
+    if element.dtype.kind not in "iufS" and h5py.check_string_dtype(element.dtype) is None:
+        raise AtlasError(f"{where}: type {element.dtype} is not allowed; numbers and strings are")
+    creation = element.id.get_create_plist()
+    for index in range(creation.get_nfilters()):
+        code = creation.get_filter(index)[0]
+        if _FILTER_NAMES.get(code) not in FILTERS:
+            raise AtlasError(f"{where}: filter {code} is not allowed; {', '.join(sorted(FILTERS))} are")
+    if element.chunks:
+        chunk = element.dtype.itemsize
+        for n in element.chunks:
+            chunk *= n
+        if chunk > MAX_CHUNK_BYTES:
+            raise AtlasError(f"{where}: a chunk of {chunk} bytes is over {MAX_CHUNK_BYTES}")
+    return int(element.size or 0) * element.dtype.itemsize
+
+
+def _major(version: object) -> int | None:
+    head = str(version).split(".")[0]
+    return int(head) if head.isascii() and head.isdigit() and len(head) < 6 else None

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+from synthetic_atlas import synthetic_contents
+
+from head_atlas.errors import AtlasError
+from head_atlas.store import open_atlas, write_atlas
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("atlas") / "atlas.h5"
+    write_atlas(path, synthetic_contents(n_layers=2, n_heads=2, n_prompts=4))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def path(whole, tmp_path):
+    path = tmp_path / "atlas.h5"
+    path.write_bytes(whole)
+    return path
+
+
+def labelled(element, kind="array"):
+    element.attrs["encoding-type"] = kind
+    element.attrs["encoding-version"] = "1.0"
+
+
+def refused(path, words):
+    with pytest.raises(AtlasError, match=words):
+        open_atlas(path)
+
+
+def test_a_missing_file(tmp_path):
+    refused(tmp_path / "no.h5", r"there is no atlas at .*no\.h5")
+
+
+def test_a_folder(tmp_path):
+    refused(tmp_path, "is not a file")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(b"", "is empty"), (b"PK\x03\x04 zip", "is not an HDF5 file")]
+)
+def test_other_content(tmp_path, content, words):
+    (tmp_path / "x.h5").write_bytes(content)
+    refused(tmp_path / "x.h5", words)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.999])
+def test_a_truncated_file(path, whole, share):
+    path.write_bytes(whole[: int(len(whole) * share)])
+    refused(path, "is truncated")
+
+
+def test_a_foreign_hdf5_file(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["numbers"] = np.arange(3)
+    refused(tmp_path / "x.h5", "is an HDF5 file, but not an atlas")
+
+
+def test_a_newer_major_version_by_name(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["encoding-version"] = "2.0"
+    refused(path, r"has atlas version 2\.0; this program reads up to 1\.x")
+
+
+def test_a_newer_minor_version_is_read(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["encoding-version"] = "1.7"
+    open_atlas(path).close()
+
+
+@pytest.mark.parametrize("value", [None, 0])
+def test_a_build_that_did_not_finish(path, value):
+    with h5py.File(path, "r+") as file:
+        del file.attrs["build_complete"]
+        if value is not None:
+            file.attrs["build_complete"] = value
+    refused(path, "did not finish")
+
+
+def test_an_element_of_an_unknown_encoding(path):
+    with h5py.File(path, "r+") as file:
+        file["scores/sink"].attrs["encoding-version"] = "9.0"
+    refused(path, r"/scores/sink: encoding 'array' version '9\.0' is not known")
+
+
+def test_soft_and_external_links(path, tmp_path):
+    with h5py.File(path, "r+") as file:
+        file["scores/soft"] = h5py.SoftLink("/scores/sink")
+    refused(path, "/scores/soft: a link that points elsewhere")
+    with h5py.File(path, "r+") as file:
+        del file["scores/soft"]
+        file["scores/outside"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/x")
+    refused(path, "/scores/outside: a link that points elsewhere")
+
+
+def test_an_object_reached_twice(path):
+    with h5py.File(path, "r+") as file:
+        file["scores/again"] = file["scores/sink"]
+    refused(path, "is reached twice")
+
+
+def test_external_storage(path, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_bytes(b"secret text")
+    with h5py.File(path, "r+") as file:
+        dataset = file["scores"].create_dataset("x", shape=(11,), dtype="u1", external=[(str(secret), 0, 11)])
+        labelled(dataset)
+    refused(path, "/scores/x: virtual datasets and external storage")
+
+
+def test_a_virtual_dataset(path, tmp_path):
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["x"] = np.arange(4)
+    layout = h5py.VirtualLayout(shape=(4,), dtype="i8")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "x", shape=(4,))
+    with h5py.File(path, "r+") as file:
+        labelled(file["scores"].create_virtual_dataset("x", layout))
+    refused(path, "/scores/x: virtual datasets and external storage")
+
+
+def test_a_filter_that_is_not_on_the_list(path):
+    with h5py.File(path, "r+") as file:
+        labelled(file["scores"].create_dataset("x", data=np.zeros(64), compression="lzf"))
+    refused(path, "/scores/x: filter 32000 is not allowed")
+
+
+def test_references_as_values(path):
+    with h5py.File(path, "r+") as file:
+        dataset = file["scores"].create_dataset("x", (1,), dtype=h5py.ref_dtype)
+        labelled(dataset)
+    refused(path, "/scores/x: type object is not allowed")
+
+
+def test_a_small_file_that_declares_a_huge_array(path):
+    with h5py.File(path, "r+") as file:
+        labelled(file["scores"].create_dataset("x", (2**40,), dtype="f4", chunks=(1024,)))
+    refused(path, "/scores/x: the file declares over")
+
+
+def test_a_huge_chunk(path):
+    with h5py.File(path, "r+") as file:
+        labelled(file["scores"].create_dataset("x", (2**23,), dtype="f4", chunks=(2**23,)))
+    refused(path, "/scores/x: a chunk of 33554432 bytes")
+
+
+def test_a_missing_group(path):
+    with h5py.File(path, "r+") as file:
+        del file["effects"]
+    refused(path, "the group /effects is missing")
+
+
+def test_a_missing_axis_is_damage(path):
+    with h5py.File(path, "r+") as file:
+        del file["layer"]
+    refused(path, "is damaged")
+
+
+def test_flipped_bits_in_a_score_never_become_numbers(path):
+    with h5py.File(path) as file:
+        chunk = file["scores/sink"].id.get_chunk_info(0)
+    damaged = bytearray(path.read_bytes())
+    damaged[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    path.write_bytes(bytes(damaged))
+    with open_atlas(path) as atlas, pytest.raises(AtlasError, match=r"/scores/sink cannot be read"):
+        atlas.scores["sink"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("token_offset", 10**6), ("family_index", 99), ("target_position", 10**6), ("split", -1)],
+)
+def test_prompts_that_point_outside_of_the_file(path, name, value):
+    with h5py.File(path, "r+") as file:
+        file["corpus"][name][1] = value
+    with open_atlas(path) as atlas, pytest.raises(AtlasError, match="/corpus"):
+        atlas.prompts  # noqa: B018
+
+
+def test_a_text_that_is_not_utf8(path):
+    with h5py.File(path, "r+") as file:
+        file["corpus/text_blob"][0] = 0xFF
+    with open_atlas(path) as atlas, pytest.raises(AtlasError, match="the prompts are damaged"):
+        atlas.prompts  # noqa: B018

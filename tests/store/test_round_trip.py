@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import time
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from synthetic_atlas import synthetic_contents
+
+from head_atlas.store import AtlasContents, open_atlas, write_atlas
+from head_atlas.store.elements import round_mantissa
+
+
+@pytest.fixture(scope="module")
+def contents() -> AtlasContents:
+    return synthetic_contents()
+
+
+@pytest.fixture(scope="module")
+def path(contents, tmp_path_factory):
+    path = tmp_path_factory.mktemp("atlas") / "atlas.h5"
+    write_atlas(path, contents)
+    return path
+
+
+def test_every_number_comes_back(path, contents):
+    with open_atlas(path) as atlas:
+        assert (atlas.n_layers, atlas.n_heads) == (4, 6)
+        assert atlas.families == list(contents.families)
+        assert atlas.modes == ["zero", "mean"]
+        for group in ("scores", "effects"):
+            for name, values in getattr(contents, group).items():
+                found = getattr(atlas, group)[name]
+                np.testing.assert_allclose(found.values, values, rtol=4.9e-4)
+                assert found.dims[-3:] == ("layer", "head", "prompt")
+        for name, named in contents.summary.items():
+            assert atlas.summary[name].dims == named.dims
+            np.testing.assert_array_equal(atlas.summary[name].values, named.values.astype(np.float32))
+        for name, values in contents.clean.items():
+            np.testing.assert_array_equal(atlas.clean[name].values, values.astype(np.float32))
+        assert atlas.offsets.coords["bin"] == list(contents.offset_bins)
+        z, source, n_tokens = atlas.mean_reference()
+        np.testing.assert_array_equal(z, contents.mean_z.z.astype(np.float32))
+        assert (source, n_tokens) == ("invented", 1234)
+
+
+def test_effects_are_labelled_by_mode_and_summaries_by_family(path, contents):
+    with open_atlas(path) as atlas:
+        zero = atlas.effects["kl"].sel(mode="zero")
+        np.testing.assert_array_equal(zero.values, atlas.effects["kl"].values[0])
+        facts = atlas.summary["kl_mean"].sel(mode="mean", family="fact")
+        np.testing.assert_array_equal(
+            facts.values, contents.summary["kl_mean"].values[1, :, :, 7].astype(np.float32)
+        )
+
+
+def test_every_prompt_comes_back(path, contents):
+    with open_atlas(path) as atlas:
+        assert len(atlas.prompts) == len(contents.prompts)
+        for index, (found, prompt) in enumerate(zip(atlas.prompts, contents.prompts, strict=True)):
+            assert found.index == index
+            for name in prompt.__dataclass_fields__:
+                assert getattr(found, name) == getattr(prompt, name), name
+            assert found.strings == tuple(contents.token_strings[t] for t in prompt.tokens)
+            assert len(found.contrast_strings) == len(prompt.contrasts)
+
+
+def test_header(path, contents):
+    with open_atlas(path) as atlas:
+        assert atlas.model_id == "synthetic"
+        assert atlas.provenance == dict(contents.provenance)
+        assert atlas.left_out == contents.left_out
+        assert atlas.checks == contents.checks
+
+
+def test_what_was_read_outlives_the_file(path):
+    atlas = open_atlas(path)
+    values = atlas.scores["induction"].values.copy()
+    prompts = atlas.prompts
+    atlas.close()
+    np.testing.assert_array_equal(atlas.scores["induction"].values, values)
+    assert atlas.prompts is prompts
+
+
+def test_an_unknown_name_is_a_key_error_that_lists_the_known_ones(path):
+    with open_atlas(path) as atlas, pytest.raises(KeyError, match=r"no 'nosuch' in /scores; .*induction"):
+        atlas.scores["nosuch"]
+
+
+def test_two_writes_are_equal_byte_for_byte(path, contents, tmp_path):
+    time.sleep(1.1)  # HDF5 stamps whole seconds
+    write_atlas(tmp_path / "again.h5", contents)
+    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+
+
+def test_xarray_sees_named_dimensions(path):
+    dims = {
+        "scores": ("layer", "head", "prompt"),
+        "effects": ("mode", "layer", "head", "prompt"),
+    }
+    for group, expected in dims.items():
+        with xarray.open_dataset(path, engine="h5netcdf", group=group) as dataset:
+            assert all(variable.dims == expected for variable in dataset.data_vars.values())
+    with xarray.open_dataset(path, engine="h5netcdf", group="summary") as dataset:
+        assert dataset["kl_mean"].dims == ("mode", "layer", "head", "family")
+        assert dataset["induction_mean"].dims == ("layer", "head")
+    with xarray.open_dataset(path, engine="h5netcdf") as dataset:
+        assert dataset["mode"].values.tolist() == ["zero", "mean"]
+    for group in ("corpus", "clean", "references", "provenance", "baselines"):
+        with xarray.open_dataset(path, engine="h5netcdf", group=group) as dataset:
+            assert len(dataset.data_vars) > 0
+
+
+def test_every_element_has_its_encoding_and_big_arrays_their_filters(path):
+    elements = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, element: elements.append((name, dict(element.attrs))))
+        assert all(
+            attrs.get("encoding-version") == "1.0" and "encoding-type" in attrs for _, attrs in elements
+        )
+        dataset = file["effects/kl"]
+        assert (dataset.compression, dataset.shuffle, dataset.fletcher32) == ("gzip", True, True)
+        assert dataset.chunks == (1, 4, 6, 128)
+    assert len(elements) > 80
+
+
+@pytest.mark.parametrize("value", [1.0, 1 / 3, -1e-7, 6.5e4, 3e38, 1e-41])
+def test_rounding_is_to_the_nearest_of_ten_bits(value):
+    found = float(round_mantissa(np.array([value]))[0])
+    exponent = max(np.floor(np.log2(abs(value))), -126)  # subnormals share the smallest exponent
+    step = 2.0 ** (exponent - 10)
+    assert found == round(value / step) * step
+
+
+def test_rounding_keeps_nan_and_infinity():
+    found = round_mantissa(np.array([np.nan, -np.nan, np.inf, -np.inf, 0.0, -0.0]))
+    assert np.isnan(found[:2]).all()
+    assert found[:2].tobytes() == np.full(2, np.nan, np.float32).tobytes()
+    assert found[2:4].tolist() == [np.inf, -np.inf]
+    assert np.signbit(found[4:]).tolist() == [False, True]
+
+
+def test_a_failed_write_leaves_the_old_file_whole(path, contents, tmp_path):
+    target = tmp_path / "atlas.h5"
+    target.write_bytes(path.read_bytes())
+    wrong = AtlasContents(**{**contents.__dict__, "scores": {"induction": np.zeros((4, 6, 1))}})
+    with pytest.raises(ValueError, match="axis 'prompt' is 200 long, found 1"):
+        write_atlas(target, wrong)
+    assert target.read_bytes() == path.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["atlas.h5"]
+
+
+def test_replacing_the_file_does_not_break_an_open_reader(contents, tmp_path):
+    target = tmp_path / "atlas.h5"
+    write_atlas(target, contents)
+    with open_atlas(target) as atlas:
+        write_atlas(target, synthetic_contents(n_layers=2))
+        assert atlas.scores["induction"].shape == (4, 6, 200)
+    with open_atlas(target) as atlas:
+        assert atlas.scores["induction"].shape == (2, 6, 200)
+
+
+def test_an_atlas_without_optional_parts(contents, tmp_path):
+    kept = {key: contents.__dict__[key] for key in ("n_layers", "n_heads", "families", "token_strings")}
+    prompts = [p for p in contents.prompts if not p.corrupted]
+    write_atlas(tmp_path / "small.h5", AtlasContents(**kept, modes=(), prompts=prompts))
+    with open_atlas(tmp_path / "small.h5") as atlas:
+        assert atlas.mean_reference() is None
+        assert atlas.offsets is None
+        assert dict(atlas.scores) == {}
+        assert all(p.corrupted == () for p in atlas.prompts)
+    with xarray.open_dataset(tmp_path / "small.h5", engine="h5netcdf", group="corpus") as dataset:
+        assert dataset["token_id"].dims == ("token_row",)
