@@ -1,0 +1,44 @@
+"""Head Atlas: measure every attention head of a language model, browse the result, test it live.
+
+The public names are loaded when they are first used, so that reading an atlas imports no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from head_atlas import catalogue as catalogue
+    from head_atlas.heads import HeadId as HeadId
+    from head_atlas.live import ablate as ablate
+    from head_atlas.live import attention as attention
+    from head_atlas.live import attribute as attribute
+    from head_atlas.measures.effects import sweep as sweep
+    from head_atlas.models import load_model as load_model
+    from head_atlas.store import open_atlas as open_atlas
+
+_HOMES = {
+    "HeadId": "head_atlas.heads",
+    "ablate": "head_atlas.live",
+    "attention": "head_atlas.live",
+    "attribute": "head_atlas.live",
+    "load_model": "head_atlas.models",
+    "open_atlas": "head_atlas.store",
+    "sweep": "head_atlas.measures.effects",
+}
+
+__all__ = ["HeadId", "ablate", "attention", "attribute", "catalogue", "load_model", "open_atlas", "sweep"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "catalogue":
+        return import_module("head_atlas.catalogue")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'head_atlas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

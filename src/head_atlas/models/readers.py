@@ -1,0 +1,122 @@
+"""Interventions that read a run, and the one that goes on with a run from a later layer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from head_atlas.models.attention import Intervention
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+    from torch import Tensor
+
+
+class PatternReader(Intervention):
+    """Keeps attention patterns.
+
+    Args:
+        layers: those to keep; None for all.
+
+    Attributes:
+        patterns: by layer, [batch, head, query, key]. Rows sum to 1, or to less where the architecture has
+            sink logits.
+    """
+
+    wants_pattern = True
+
+    def __init__(self, layers: Collection[int] | None = None) -> None:
+        self._layers = layers
+        self.patterns: dict[int, Float[Tensor, "batch head query key"]] = {}
+
+    def on_pattern(self, layer: int, pattern: Float[Tensor, "batch head query key"]) -> None:
+        """Keep the pattern."""
+        if self._layers is None or layer in self._layers:
+            self.patterns[layer] = pattern
+
+
+class Trace(Intervention):
+    """Keeps what a run can be resumed from.
+
+    Attributes:
+        inputs: residual stream that each layer reads, by layer, [batch, pos, d_model].
+        z: output of each head, by layer, [batch, pos, head, d_head].
+        attention_outputs: by layer, [batch, pos, d_model].
+    """
+
+    def __init__(self) -> None:
+        self.inputs: dict[int, Float[Tensor, "batch pos d_model"]] = {}
+        self.z: dict[int, Float[Tensor, "batch pos head d_head"]] = {}
+        self.attention_outputs: dict[int, Float[Tensor, "batch pos d_model"]] = {}
+
+    def on_layer_input(
+        self, layer: int, hidden: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """Keep the layer's input."""
+        self.inputs[layer] = hidden
+        return hidden
+
+    def on_z(
+        self,
+        layer: int,
+        z: Float[Tensor, "batch pos head d_head"],
+        first_position: int,  # noqa: ARG002
+    ) -> Float[Tensor, "batch pos head d_head"]:
+        """Keep z."""
+        self.z[layer] = z
+        return z
+
+    def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
+        """Keep the attention output."""
+        self.attention_outputs[layer] = output
+
+
+class Resume(Intervention):
+    """Goes on from one layer, whose input and attention output are given: the layers below do not run.
+
+    The architecture's own forward pass still makes the mask, the rotary angles and whatever else its layers
+    take, so no architecture needs code of its own here.
+
+    Args:
+        layer: the first layer that runs.
+        hidden: its input.
+        attention_output: what its attention returns; attention itself is not computed there.
+    """
+
+    def __init__(
+        self,
+        layer: int,
+        hidden: Float[Tensor, "batch pos d_model"],
+        attention_output: Float[Tensor, "batch pos d_model"],
+    ) -> None:
+        self._layer, self._hidden, self._attention_output = layer, hidden, attention_output
+
+    def skips(self, layer: int) -> bool:
+        """Skip the layers below."""
+        return layer < self._layer
+
+    def on_layer_input(
+        self, layer: int, hidden: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """Put the kept input in place."""
+        return self._hidden if layer == self._layer else hidden
+
+    def attention_output(self, layer: int) -> Float[Tensor, "batch pos d_model"] | None:
+        """Put the given attention output in place."""
+        return self._attention_output if layer == self._layer else None
+
+
+class ReadPositions(Intervention):
+    """Unembeds only the positions that are read.
+
+    Args:
+        positions: for each row of the batch, as many positions.
+    """
+
+    def __init__(self, positions: Int[Tensor, "batch read"]) -> None:
+        self._positions = positions
+
+    def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
+        """Pick these positions."""
+        index = self._positions.to(hidden.device)[:, :, None].expand(-1, -1, hidden.shape[-1])
+        return hidden.gather(1, index)
