@@ -1,0 +1,1 @@
+"""Prompts: words, templates, families and the token policy. Nothing here needs a model."""
