@@ -73,7 +73,7 @@ class Intervention:
         return False
 
     def attention_output(self, layer: int) -> Float[Tensor, "batch pos d_model"] | None:  # noqa: ARG002
-        """Return what stands for the layer's attention output, which is then not computed; None to compute it."""
+        """Return what replaces the layer's attention, which is then not computed; None to compute it."""
         return None
 
     def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:

@@ -12,7 +12,7 @@ from head_atlas.errors import ModelError, PromptError
 from head_atlas.heads import HeadId
 from head_atlas.models.attention import Intervention, intervening
 from head_atlas.models.checks import Check, identity_checks
-from head_atlas.models.readers import ReadPositions
+from head_atlas.models.readers import ReadPositions, Resume
 from head_atlas.models.structure import Structure, find_structure, install, probe_tokens
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -87,9 +87,7 @@ class HeadModel:
         """
         rows = torch.tensor([list(ids) for ids in prompts], dtype=torch.long)
         if rows.shape[-1] > self.max_length:
-            raise PromptError(
-                f"the prompt is {rows.shape[-1]} tokens long; this model reads {self.max_length}"
-            )
+            raise PromptError(f"the prompt is {rows.shape[-1]} tokens long; this model reads {self.max_length}")
         if rows.numel() and not 0 <= int(rows.min()) <= int(rows.max()) < self.d_vocab:
             raise PromptError(f"token ids must lie in 0..{self.d_vocab - 1}, found {int(rows.max())}")
         return rows.to(self.device)
@@ -127,6 +125,34 @@ class HeadModel:
         with self.intervening(ReadPositions(read)):
             return self.model(input_ids=tokens, use_cache=False).logits
 
+    @torch.no_grad()
+    def resume(
+        self,
+        layer: int,
+        hidden: Float[Tensor, "batch pos d_model"],
+        attention_output: Float[Tensor, "batch pos d_model"],
+        tokens: Int[Tensor, "batch pos"],
+        read: Int[Tensor, "batch read"],
+    ) -> Float[Tensor, "batch read d_vocab"]:
+        """Run from one layer on, with its attention's output given instead of computed.
+
+        In the last layer what is left is position by position, so only the positions that are read are run.
+
+        Args:
+            layer: the first one that runs.
+            hidden: the residual stream that it reads.
+            attention_output: what its attention is to write.
+            tokens: of the same rows; the forward pass makes masks and positions for them.
+            read: positions of each row to unembed.
+        """
+        if layer < self.n_layers - 1:
+            with self.intervening(Resume(layer, hidden, attention_output)):
+                return self.logits(tokens, read)
+        index = read[:, :, None].expand(-1, -1, hidden.shape[-1])
+        rest = Resume(layer, hidden.gather(1, index), attention_output.gather(1, index))
+        with self.intervening(rest):
+            return self.logits(tokens.gather(1, read))
+
     def output_weights(
         self, layer: int
     ) -> tuple[Float[Tensor, "head d_head d_model"], Float[Tensor, " d_model"] | None]:
@@ -135,6 +161,4 @@ class HeadModel:
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers x {self.n_heads} heads"
-        return (
-            f"<HeadModel {self.model_id or type(self.model).__name__}: {size}, {self.dtype}, {self.device}>"
-        )
+        return f"<HeadModel {self.model_id or type(self.model).__name__}: {size}, {self.dtype}, {self.device}>"

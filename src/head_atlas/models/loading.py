@@ -75,7 +75,7 @@ def _read_weights(source: Source, dtype: torch.dtype) -> Any:
             local_files_only=True,
             output_loading_info=True,
         )
-    except Exception as error:  # noqa: BLE001  transformers and safetensors raise many kinds for a bad folder
+    except Exception as error:
         raise ModelError(f"{source.model_id!r} cannot be loaded: {_first_line(error)}") from error
     missing = sorted(report["missing_keys"])
     if missing:
@@ -87,13 +87,9 @@ def _read_weights(source: Source, dtype: torch.dtype) -> Any:
 
 def _read_tokenizer(source: Source) -> Any:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            source.folder, trust_remote_code=False, local_files_only=True
-        )
-    except Exception as error:  # noqa: BLE001  likewise
-        raise ModelError(
-            f"{source.model_id!r} has no tokenizer that can be read: {_first_line(error)}"
-        ) from error
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise ModelError(f"{source.model_id!r} has no tokenizer that can be read: {_first_line(error)}") from error
     if not tokenizer.is_fast:
         raise ModelError(f"{source.model_id!r} has no fast tokenizer (tokenizer.json)")
     return tokenizer

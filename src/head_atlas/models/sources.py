@@ -1,4 +1,4 @@
-"""From a hub id or a folder to a local folder of weights. Only data files are fetched, never code or pickles."""
+"""From a hub id or a folder to a local folder of weights. Only plain files are fetched: no code, no pickles."""
 
 from __future__ import annotations
 
@@ -66,9 +66,7 @@ def find_source(path_or_hub_id: str | Path, revision: str | None, progress: Prog
     if not (source.folder / "config.json").is_file():
         raise ModelError(f"{text!r} has no config.json: expected a model saved by transformers")
     if not weight_files(source.folder):
-        raise ModelError(
-            f"{text!r} has no safetensors weights; other formats can run code and are not loaded"
-        )
+        raise ModelError(f"{text!r} has no safetensors weights; other formats can run code and are not loaded")
     return source
 
 
@@ -92,28 +90,20 @@ def _download(repo: str, revision: str | None, progress: Progress) -> Source:
         listing = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=30)
         files = [f for f in listing.siblings or [] if _WANTED.fullmatch(f.rfilename)]
         if not any(f.rfilename.endswith(".safetensors") for f in files):
-            raise ModelError(
-                f"{repo!r} has no safetensors weights; other formats can run code and are not loaded"
-            )
+            raise ModelError(f"{repo!r} has no safetensors weights; other formats can run code and are not loaded")
         size = sum(f.size or 0 for f in files) / 1e6
-        progress(
-            f"{repo} at {str(listing.sha)[:12]}: {len(files)} files, {size:,.1f} MB (cached files are reused)"
-        )
+        progress(f"{repo} at {str(listing.sha)[:12]}: {len(files)} files, {size:,.1f} MB (cached files are reused)")
         for file in files:
             progress(f"  {file.rfilename}: {(file.size or 0) / 1e6:,.1f} MB")
         names = [f.rfilename for f in files]
         folder = snapshot_download(repo, revision=listing.sha, allow_patterns=names)
         return Source(Path(folder), repo, str(listing.sha))
     except GatedRepoError as error:
-        raise ModelError(
-            f"{repo!r} is gated: accept its terms on the hub and log in with `hf auth login`"
-        ) from error
+        raise ModelError(f"{repo!r} is gated: accept its terms on the hub and log in with `hf auth login`") from error
     except RevisionNotFoundError as error:
         raise ModelError(f"{repo!r} has no revision {revision!r}") from error
     except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"there is no model {repo!r} on the hub (or it is private), and no such folder"
-        ) from error
+        raise ModelError(f"there is no model {repo!r} on the hub (or it is private), and no such folder") from error
     except HFValidationError as error:
         raise ModelError(f"{repo!r} is not the name of a model: {error}") from error
     except ModelError:

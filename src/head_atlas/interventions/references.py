@@ -1,0 +1,48 @@
+"""Mean outputs of heads over reference prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from head_atlas.errors import PromptError
+from head_atlas.interventions.ablation import MeanReference
+from head_atlas.models import HeadModel
+from head_atlas.models.readers import Trace
+from head_atlas.prompts.prompt import Prompt
+
+
+def mean_reference(model: HeadModel, prompts: Sequence[str | Prompt], source: str) -> MeanReference:
+    """Average the z of every head over prompts, position 0 apart from the rest.
+
+    Every token weighs the same, so a long prompt counts for more than a short one. The prompts run one by
+    one, in order, and are summed in float64: the result does not depend on how they could be batched.
+
+    Args:
+        model: whose heads.
+        prompts: running text as a rule.
+        source: what they are, in words; stored with the means.
+
+    Raises:
+        PromptError: no prompt is longer than one token.
+    """
+    shape = (2, model.n_layers, model.n_heads, model.d_head)
+    total = torch.zeros(shape, dtype=torch.float64, device=model.device)
+    n_first = n_later = 0
+    last = torch.tensor([[0]], device=model.device)
+    for prompt in prompts:
+        tokens = model.tokens(prompt) if isinstance(prompt, str) else model.rows([prompt.tokens])[0]
+        trace = Trace()
+        with model.intervening(trace):
+            model.logits(tokens[None], last)
+        for layer, z in trace.z.items():
+            total[0, layer] += z[0, 0].double()
+            total[1, layer] += z[0, 1:].double().sum(0)
+        n_first += 1
+        n_later += len(tokens) - 1
+    if n_later == 0:
+        raise PromptError("a mean reference needs prompts of more than one token")
+    total[0] /= n_first
+    total[1] /= n_later
+    return MeanReference(total.cpu().numpy(), source, n_later)
