@@ -111,16 +111,18 @@ def _loss_svg(log: list[dict[str, float]]) -> str:
     width, height, left, bottom = 640, 260, 46, 30
     top = max(row["loss"] for row in log)
     tokens = log[-1]["tokens"]
+    plot_width, plot_height = width - left - 10, height - bottom - 10
     points = " ".join(
-        f"{left + row['tokens'] / tokens * (width - left - 10):.1f},{10 + (1 - row['loss'] / top) * (height - bottom - 10):.1f}"
+        f"{left + row['tokens'] / tokens * plot_width:.1f},{10 + (1 - row['loss'] / top) * plot_height:.1f}"
         for row in log
     )
     ticks = "".join(
-        f'<text x="{left - 6}" y="{14 + (1 - value / top) * (height - bottom - 10):.0f}" text-anchor="end">{value}</text>'
-        for value in range(0, int(top) + 1)
+        f'<text x="{left - 6}" y="{14 + (1 - nats / top) * plot_height:.0f}" text-anchor="end">{nats}</text>'
+        for nats in range(int(top) + 1)
     )
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"'
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="12">'
+        f'{svg} font-family="sans-serif" font-size="12">'
         f'<rect width="{width}" height="{height}" fill="white"/>{ticks}'
         f'<polyline points="{points}" fill="none" stroke="#3b5bdb" stroke-width="1.5"/>'
         f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">tokens (0 to {tokens / 1e6:.1f} million); '

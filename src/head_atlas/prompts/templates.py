@@ -11,7 +11,7 @@ import random
 import string
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from head_atlas.prompts.lexicon import (
@@ -55,6 +55,8 @@ class Case:
         corrupted: the prompt with the deciding word exchanged, so that `answer` no longer follows.
         spans: character range of every named part of `text`, for instance `{"S1": (5, 9)}`.
         end: what closes the sentence after the answer.
+        key: what decides the split, where it is not the text: one key for all cases that are part of each other's
+            sentence.
     """
 
     family: str
@@ -65,11 +67,12 @@ class Case:
     corrupted: str
     spans: Mapping[str, tuple[int, int]]
     end: str = "."
+    key: str = ""
 
     @property
     def split(self) -> Split:
         """The split this case belongs to."""
-        return split_of(self.family, self.text)
+        return split_of(self.family, self.key or self.text)
 
     @property
     def sentence(self) -> str:
@@ -77,9 +80,9 @@ class Case:
         return self.text + self.answer + self.end
 
 
-def split_of(family: str, text: str) -> Split:
+def split_of(family: str, key: str) -> Split:
     """Assign a filled template to a split, by a hash of its words: the same on every machine."""
-    share = zlib.crc32(f"{family}\0{text}".encode()) / 2**32
+    share = zlib.crc32(f"{family}\0{key}".encode()) / 2**32
     return "held_out" if share < HELD_OUT_SHARE else "train"
 
 
@@ -151,7 +154,7 @@ def _ioi(rng: random.Random) -> Case:
     spans = dict(case.spans)
     spans["IO"], spans["S1"] = (spans["A"], spans["B"]) if first == io else (spans["B"], spans["A"])
     del spans["A"], spans["B"]
-    return Case(**{**case.__dict__, "spans": spans})
+    return replace(case, spans=spans)
 
 
 # --- a name that recurs ---------------------------------------------------------------------------
@@ -377,7 +380,7 @@ def _successor(rng: random.Random) -> Case:
         rng.shuffle(mixed)
     words = {"items": " ".join(shown), "name": rng.choice(NAMES)}
     rest = sequence[start + length + 1 : start + length + 4]
-    return _case(
+    case = _case(
         "successor",
         template,
         words,
@@ -386,6 +389,8 @@ def _successor(rng: random.Random) -> Case:
         {"items": " ".join(mixed)},
         "".join(f" {item}" for item in rest) + ".",
     )
+    # a longer part of the same sequence says what follows the shorter one
+    return replace(case, key=f"{template[0]} {kind} {start}")
 
 
 _OPPOSITE = [
@@ -471,7 +476,9 @@ def _brackets(rng: random.Random) -> Case:
         {f"open{deciding}": other},
         rest,
     )
-    return Case(**{**case.__dict__, "spans": {"opener": case.spans[f"open{deciding}"]}})
+    # the innermost part decides: a deeper nesting contains the shallower one
+    key = f"{' '.join(openers[-2:])} {words['word']}"
+    return replace(case, spans={"opener": case.spans[f"open{deciding}"]}, key=key)
 
 
 def _escape(text: str) -> str:
@@ -479,8 +486,9 @@ def _escape(text: str) -> str:
 
 
 _LIST_LEADS = [
-    "", "Shopping list:\n", "Buy these:\n", "To do:\n", "Menu:\n", "For the cake:\n", "In the box:\n", "From the farm:\n",
-    "We need:\n", "On the table:\n", "Please bring:\n", "Today:\n", "Food:\n", "In my bag:\n", "The best:\n",
+    "", "Shopping list:\n", "Buy these:\n", "To do:\n", "Menu:\n", "For the cake:\n", "In the box:\n",
+    "From the farm:\n", "We need:\n", "On the table:\n", "Please bring:\n", "Today:\n", "Food:\n", "In my bag:\n",
+    "The best:\n",
 ]  # fmt: skip
 
 
@@ -496,7 +504,8 @@ def _list_format(rng: random.Random) -> Case:
     swapped = [f"{number}, {food}" for number, food in zip(mixed, foods[:n], strict=False)]
     corrupted = _LIST_LEADS[lead] + "\n".join([*swapped, str(mixed[-1])])
     spans = {"number": (len(text) - len(str(n + 1)), len(text))}
-    return Case("list_format", lead, text, ".", ",", corrupted, spans, f" {foods[n]}\n")
+    key = f"{lead} {foods[0]} {foods[1]}"  # a longer list contains the shorter one
+    return Case("list_format", lead, text, ".", ",", corrupted, spans, f" {foods[n]}\n", key)
 
 
 _COMPLETION = [
@@ -592,7 +601,7 @@ def _colored_objects(rng: random.Random) -> Case:
         "color": case.spans[f"c{asked}"],
         "object": case.spans[f"o{asked}"],
     }
-    return Case(**{**case.__dict__, "spans": spans})
+    return replace(case, spans=spans)
 
 
 SAMPLERS: dict[str, Callable[[random.Random], Case]] = {
