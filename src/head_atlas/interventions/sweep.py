@@ -24,7 +24,7 @@ a product of 7 rows and one of 20 differ in their last bits, and rebuilds must b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,11 +83,11 @@ def sweep_rows(
     *,
     reference: MeanReference | None = None,
     heads: Iterable[HeadId | str | tuple[int, int]] | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[SweepBlock]:
     """Remove heads one at a time and yield the logits at each prompt's positions.
 
-    A generator: whoever stops iterating cancels the rest. Arguments are checked before it is returned.
+    A generator: whoever stops iterating cancels the rest, and each block says how far it is. Arguments are
+    checked before it is returned.
 
     Args:
         model: whose heads.
@@ -95,7 +95,6 @@ def sweep_rows(
         mode: what a removed head's output becomes.
         reference: needed for mean mode.
         heads: None for all.
-        progress: is told pairs done and all pairs, after each block.
 
     Raises:
         HeadError: a head that the model does not have, or no head.
@@ -114,7 +113,7 @@ def sweep_rows(
     for head in sorted(chosen):
         by_layer.setdefault(head.layer, []).append(head.head)
     values = replacement(model, mode, reference)
-    return _blocks(model, prompts, by_layer, values, progress or (lambda done, total: None))
+    return _blocks(model, prompts, by_layer, values)
 
 
 def packs(prompts: Sequence[Prompt], n_heads: int, d_vocab: int) -> list[Pack]:
@@ -142,7 +141,6 @@ def _blocks(
     prompts: Sequence[Prompt],
     by_layer: dict[int, list[int]],
     values: Tensor,
-    progress: Callable[[int, int], None],
 ) -> Iterator[SweepBlock]:
     total = len(prompts) * sum(len(heads) for heads in by_layer.values())
     done = 0
@@ -160,7 +158,6 @@ def _blocks(
                 ablated = _ablate(model, trace, layer, some, values, tokens, read)
                 done += len(members) * len(some)
                 yield SweepBlock(pack.prompts, layer, tuple(some), clean, ablated, done, total)
-                progress(done, total)
 
 
 @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Formulas: scores read from patterns, effects of removing heads, and their uncertainty."""
