@@ -1,0 +1,125 @@
+"""Uncertainty of means over prompts: the paired cluster bootstrap.
+
+Prompts are the sampling unit; prompts of one template resemble each other, so templates are drawn first, then
+prompts within each. Paired: one draw serves every head, measure and mode, so differences keep their meaning.
+With 5 templates a 95 % interval covers 86 % of the time, with 15 templates 95 %.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+N_RESAMPLES = 2000
+COVERAGE = 0.95
+_NUMBERS_PER_BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over prompts, with its percentile bootstrap interval; shapes as the input without prompts.
+
+    Attributes:
+        mean: NaN without any defined prompt.
+        low: lower bound.
+        high: upper bound.
+        n: prompts with a defined value.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    n: np.ndarray
+
+
+def resample_counts(
+    clusters: Sequence[int], *, seed: int, family: str = "", n_resamples: int = N_RESAMPLES
+) -> np.ndarray:
+    """How often each prompt is drawn in each resample.
+
+    Args:
+        clusters: template of each prompt; a negative one stands alone.
+        seed: of the build.
+        family: part of the seed, so that a family's intervals do not depend on the other families.
+        n_resamples: number of resamples.
+
+    Returns:
+        [resample, prompt] float64 counts. As many clusters are drawn as there are, and from each drawn one as
+        many prompts as it has.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(family.encode())])
+    labels = np.asarray(clusters, dtype=np.int64)
+    alone = labels < 0
+    labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
+    names, cluster_of = np.unique(labels, return_inverse=True)
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
+    counts = np.zeros((n_resamples, len(labels)))
+    for index in range(len(names)):
+        members = np.flatnonzero(cluster_of == index)
+        # drawing a cluster k times and n prompts each time is drawing k * n prompts from it
+        share = np.full(len(members), 1 / len(members))
+        counts[:, members] = rng.multinomial(drawn[:, index] * len(members), share)
+    return counts
+
+
+def excess(mass: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """`(m - u) / (1 - u)`: 0 for a head that attends evenly, 1 for a perfect one, negative for an avoider."""
+    return (mass - uniform) / (1 - uniform)
+
+
+def bootstrap_mean(values: np.ndarray, counts: np.ndarray) -> Interval:
+    """Mean over the last axis (prompts) with its interval. NaN marks a prompt without a value.
+
+    Args:
+        values: [..., prompt].
+        counts: [resample, prompt], from `resample_counts`.
+    """
+    return _interval(values, None, counts)
+
+
+def bootstrap_excess(mass: np.ndarray, uniform: np.ndarray, counts: np.ndarray) -> Interval:
+    """Excess `(m - u) / (1 - u)` of the means over prompts, with its interval.
+
+    A ratio of means, never a mean of ratios: prompts whose baseline is high would weigh too much.
+
+    Args:
+        mass: [layer, head, prompt].
+        uniform: [layer, prompt].
+        counts: [resample, prompt].
+    """
+    return _interval(mass, np.broadcast_to(uniform[:, None], mass.shape), counts)
+
+
+def _interval(values: np.ndarray, uniform: np.ndarray | None, counts: np.ndarray) -> Interval:
+    shape, n_prompts = values.shape[:-1], values.shape[-1]
+    flat = values.reshape(-1, n_prompts).astype(np.float64)
+    base = None if uniform is None else uniform.reshape(-1, n_prompts).astype(np.float64)
+    mean, low, high = (np.full(len(flat), np.nan) for _ in range(3))
+    defined = ~np.isnan(flat)
+    once = np.ones((1, n_prompts))
+    tail = (1 - COVERAGE) / 2
+    step = max(1, _NUMBERS_PER_BLOCK // len(counts))
+    for start in range(0, len(flat), step):
+        rows = slice(start, start + step)
+        some_base = None if base is None else base[rows]
+        mean[rows] = _means(flat[rows], some_base, defined[rows], once)[0]
+        resampled = _means(flat[rows], some_base, defined[rows], counts)
+        measured = defined[rows].any(-1)
+        if measured.any():
+            low[rows][measured], high[rows][measured] = np.nanquantile(resampled[:, measured], [tail, 1 - tail], axis=0)
+    n = defined.sum(-1).astype(np.int32)
+    return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), n.reshape(shape))
+
+
+def _means(values: np.ndarray, uniform: np.ndarray | None, defined: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """[resample, row] weighted means, or excesses of weighted means; NaN where no defined prompt was drawn."""
+    total = counts @ defined.T.astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = (counts @ np.where(defined, values, 0.0).T) / total
+        if uniform is None:
+            return mean
+        base = (counts @ np.where(defined, uniform, 0.0).T) / total
+        return excess(mean, base)

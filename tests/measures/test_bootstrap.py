@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from head_atlas.measures.bootstrap import bootstrap_excess, bootstrap_mean, resample_counts
+
+
+def test_a_constant_has_no_width():
+    counts = resample_counts([-1] * 10, seed=0)
+    found = bootstrap_mean(np.full((2, 3, 10), 0.25), counts)
+    for values in (found.mean, found.low, found.high):
+        np.testing.assert_allclose(values, 0.25, rtol=1e-12)
+    assert found.n.tolist() == [[10] * 3] * 2
+
+
+def test_the_interval_of_independent_prompts_is_that_of_the_normal():
+    values = np.random.default_rng(0).normal(size=400)
+    found = bootstrap_mean(values, resample_counts([-1] * 400, seed=0))
+    half = 1.96 * values.std() / 20
+    assert found.mean == pytest.approx(values.mean())
+    assert found.high - found.mean == pytest.approx(half, rel=0.1)
+    assert found.mean - found.low == pytest.approx(half, rel=0.1)
+
+
+def test_prompts_of_one_template_that_agree_widen_the_interval():
+    # ten templates of ten equal prompts: the sampling unit is the template
+    per_template = np.random.default_rng(1).normal(size=10)
+    values, clusters = np.repeat(per_template, 10), np.repeat(np.arange(10), 10)
+    clustered = bootstrap_mean(values, resample_counts(clusters, seed=0))
+    alone = bootstrap_mean(values, resample_counts([-1] * 100, seed=0))
+    ratio = (clustered.high - clustered.low) / (alone.high - alone.low)
+    assert ratio == pytest.approx(np.sqrt(10), rel=0.15)
+
+
+def test_counts_draw_whole_templates_with_as_many_prompts_as_they_have():
+    clusters = np.array([0, 0, 0, 1, 2, 2])
+    counts = resample_counts(clusters, seed=3, n_resamples=500)
+    assert counts.shape == (500, 6)
+    drawn = np.stack([counts[:, clusters == c].sum(1) / (clusters == c).sum() for c in range(3)], axis=1)
+    assert (drawn == drawn.round()).all()
+    assert (drawn.sum(1) == 3).all()
+    assert set(counts[:, 0]) > {0.0, 1.0, 2.0}
+
+
+def test_counts_agree_with_an_obvious_twin_in_distribution():
+    clusters = [0, 0, 0, 1, 1, -1, -1]
+    groups = [[0, 1, 2], [3, 4], [5], [6]]
+    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0])
+    rng = np.random.default_rng(0)
+    slow = []
+    for _ in range(20000):
+        drawn = []
+        for group in rng.integers(0, 4, size=4):
+            drawn += rng.choice(groups[group], size=len(groups[group])).tolist()
+        slow.append(values[drawn].mean())
+    counts = resample_counts(clusters, seed=0, n_resamples=20000)
+    fast = counts @ values / counts.sum(1)
+    for q in (0.025, 0.25, 0.5, 0.75, 0.975):
+        assert np.quantile(fast, q) == pytest.approx(np.quantile(slow, q), rel=0.04)
+
+
+def test_the_seed_and_the_family_decide_the_draw_and_nothing_else():
+    same = [resample_counts([0, 1, 1], seed=1, family="ioi") for _ in range(2)]
+    np.testing.assert_array_equal(*same)
+    assert (resample_counts([0, 1, 1], seed=2, family="ioi") != same[0]).any()
+    assert (resample_counts([0, 1, 1], seed=1, family="fact") != same[0]).any()
+
+
+def test_undefined_prompts_are_left_out_and_counted():
+    values = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
+    found = bootstrap_mean(values, resample_counts([-1] * 3, seed=0))
+    assert found.mean[0] == 2.0
+    assert (found.low[0], found.high[0]) == (1.0, 3.0)
+    assert found.n.tolist() == [2, 0]
+    assert np.isnan([found.mean[1], found.low[1], found.high[1]]).all()
+
+
+def test_excess_is_a_ratio_of_means():
+    mass, uniform = np.array([[[0.5, 0.9]]]), np.array([[0.1, 0.3]])
+    found = bootstrap_excess(mass, uniform, resample_counts([-1, -1], seed=0))
+    assert found.mean[0, 0] == pytest.approx((0.7 - 0.2) / (1 - 0.2))
+    assert found.low[0, 0] == pytest.approx((0.5 - 0.1) / 0.9)
+    assert found.high[0, 0] == pytest.approx((0.9 - 0.3) / 0.7)
+
+
+def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
+    values = np.random.default_rng(0).normal(size=(5, 4, 30))
+    counts = resample_counts([-1] * 30, seed=0, n_resamples=100)
+    whole = bootstrap_mean(values, counts)
+    monkeypatch.setattr("head_atlas.measures.bootstrap._NUMBERS_PER_BLOCK", 300)
+    blocks = bootstrap_mean(values, counts)
+    np.testing.assert_allclose(blocks.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(blocks.low, whole.low, rtol=1e-9)
