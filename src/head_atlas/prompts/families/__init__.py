@@ -1,0 +1,91 @@
+"""The prompt families that heads are measured on, built for the tokenizer at hand. No model is involved.
+
+Families of `templates` have one determined answer each; `rand_repeat` and `rand_flat` are random tokens of any
+tokenizer; `natural` is running text. A family that cannot be built for a tokenizer is left out and named.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from head_atlas.errors import PromptError
+from head_atlas.prompts.families.from_templates import build_from_templates
+from head_atlas.prompts.families.natural import NATURAL_LENGTH, build_natural
+from head_atlas.prompts.families.random_tokens import build_rand_flat, build_rand_repeat
+from head_atlas.prompts.prompt import Prompt
+from head_atlas.prompts.templates import SAMPLERS
+from head_atlas.prompts.tokens import TokenPolicy
+
+FAMILIES: tuple[str, ...] = ("rand_repeat", "rand_flat", "natural", *SAMPLERS)
+
+
+@dataclass(frozen=True)
+class Families:
+    """Prompts by family.
+
+    Attributes:
+        prompts: by family, in the order of `FAMILIES`.
+        left_out: by family, why it could not be built, or not in full.
+    """
+
+    prompts: dict[str, list[Prompt]] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def build_families(
+    policy: TokenPolicy,
+    *,
+    n_prompts: int = 100,
+    seed: int = 0,
+    only: Iterable[str] | None = None,
+    corpus: str | None = None,
+    natural_length: int = NATURAL_LENGTH,
+    max_length: int | None = None,
+) -> Families:
+    """Build prompts for a tokenizer: half of each family in the train split, half held out.
+
+    The same arguments give the same prompts on every machine, and a family does not depend on the others.
+
+    Args:
+        policy: the tokenizer and its BOS.
+        n_prompts: per family.
+        seed: of everything that is drawn.
+        only: names of families; None for all.
+        corpus: the text of `natural` (paragraphs apart by an empty line); None for generated stories.
+        natural_length: most tokens of a natural prompt, BOS counted in.
+        max_length: most tokens that the model reads.
+
+    Raises:
+        PromptError: an unknown family, or fewer than two prompts asked for.
+    """
+    wanted = list(FAMILIES) if only is None else list(dict.fromkeys(only))
+    unknown = [name for name in wanted if name not in FAMILIES]
+    if unknown:
+        raise PromptError(f"unknown family {unknown[0]!r}; there are {', '.join(FAMILIES)}")
+    if n_prompts < 2:
+        raise PromptError(f"a family needs at least 2 prompts, one of each split; found {n_prompts}")
+    built = Families()
+    for name in sorted(wanted, key=FAMILIES.index):
+        rng = random.Random(f"{seed}/{name}")
+        try:
+            if name == "natural":
+                length = natural_length if max_length is None else min(natural_length, max_length)
+                prompts, note = build_natural(policy, rng, n_prompts, length, corpus)
+            elif name in ("rand_repeat", "rand_flat"):
+                build = build_rand_repeat if name == "rand_repeat" else build_rand_flat
+                prompts, note = build(policy, rng, n_prompts), ""
+            else:
+                prompts, note = build_from_templates(name, policy, rng, n_prompts)
+        except PromptError as error:
+            built.left_out[name] = str(error)
+            continue
+        fitting = [p for p in prompts if max_length is None or len(p) <= max_length]
+        if len(fitting) < len(prompts):
+            note = f"{len(prompts) - len(fitting)} prompts are longer than the model's {max_length} tokens"
+        if fitting:
+            built.prompts[name] = fitting
+        if note:
+            built.left_out[name] = note
+    return built
