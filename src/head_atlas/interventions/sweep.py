@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from torch import Tensor
 
-TOKENS_PER_BATCH = 2048
+TOKENS_PER_BATCH = 1024
 LOGITS_PER_BATCH = 2**24
 
 

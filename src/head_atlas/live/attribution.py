@@ -96,6 +96,6 @@ def attribute(
         strings=tuple(model.strings(one.tokens)),
         target=y,
         contrast=others[0] if others else None,
-        f=float(f),
+        f=float(f.detach()),
         heads=removed,
     )

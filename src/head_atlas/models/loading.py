@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ _DTYPES = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+# transformers changes torch's default dtype while it loads: one load at a time.
+_LOADING = threading.Lock()
 
 
 def load_model(
@@ -47,8 +51,9 @@ def load_model(
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     source = find_source(path_or_hub_id, revision, say)
     say(f"reading {source.model_id}")
-    model = _read_weights(source, precision)
-    tokenizer = _read_tokenizer(source)
+    with _LOADING:
+        model = _read_weights(source, precision)
+        tokenizer = _read_tokenizer(source)
     try:
         model = model.to(place)
     except (RuntimeError, AssertionError) as error:

@@ -7,15 +7,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -60,7 +57,10 @@ def find_source(path_or_hub_id: str | Path, revision: str | None, progress: Prog
     if folder.is_dir():
         source = Source(folder, text, "")
     elif isinstance(path_or_hub_id, Path) or folder.exists() or _HUB_ID.fullmatch(text) is None:
-        raise ModelError(f"{text!r} is neither a folder nor the name of a model on the Hugging Face hub")
+        raise ModelError(
+            f"{text!r} cannot be loaded: there is no such folder, and it is not the name of a model on the "
+            "Hugging Face hub"
+        )
     else:
         source = _download(text, revision, progress)
     if not (source.folder / "config.json").is_file():
@@ -85,33 +85,40 @@ def fingerprint(folder: Path) -> str:
 
 
 def _download(repo: str, revision: str | None, progress: Progress) -> Source:
-    """Fetch a model from the hub, saying what and how much; fall back to what is cached if it is offline."""
+    """Fetch a model from the hub, saying what and how much; fall back to what is cached if that fails."""
     try:
         listing = HfApi().model_info(repo, revision=revision, files_metadata=True, timeout=30)
-        files = [f for f in listing.siblings or [] if _WANTED.fullmatch(f.rfilename)]
-        if not any(f.rfilename.endswith(".safetensors") for f in files):
-            raise ModelError(f"{repo!r} has no safetensors weights; other formats can run code and are not loaded")
-        size = sum(f.size or 0 for f in files) / 1e6
-        progress(f"{repo} at {str(listing.sha)[:12]}: {len(files)} files, {size:,.1f} MB (cached files are reused)")
-        for file in files:
-            progress(f"  {file.rfilename}: {(file.size or 0) / 1e6:,.1f} MB")
-        names = [f.rfilename for f in files]
-        folder = snapshot_download(repo, revision=listing.sha, allow_patterns=names)
-        return Source(Path(folder), repo, str(listing.sha))
-    except GatedRepoError as error:
-        raise ModelError(f"{repo!r} is gated: accept its terms on the hub and log in with `hf auth login`") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{repo!r} has no revision {revision!r}") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(f"there is no model {repo!r} on the hub (or it is private), and no such folder") from error
-    except HFValidationError as error:
-        raise ModelError(f"{repo!r} is not the name of a model: {error}") from error
-    except ModelError:
-        raise
-    except (OfflineModeIsEnabled, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  the transport's errors have no common base
+        _refuse(repo, revision, error)
         return _cached(repo, revision, progress, error)
-    except _CONNECTION_ERRORS as error:
+    files = [f for f in listing.siblings or [] if _WANTED.fullmatch(f.rfilename)]
+    if not any(f.rfilename.endswith(".safetensors") for f in files):
+        raise ModelError(f"{repo!r} has no safetensors weights; other formats can run code and are not loaded")
+    size = sum(f.size or 0 for f in files) / 1e6
+    progress(f"{repo} at {str(listing.sha)[:12]}: {len(files)} files, {size:,.1f} MB, unless they are cached")
+    for file in files:
+        progress(f"{file.rfilename}: {(file.size or 0) / 1e6:,.1f} MB")
+    try:
+        folder = snapshot_download(repo, revision=listing.sha, allow_patterns=[f.rfilename for f in files])
+    except Exception as error:  # noqa: BLE001  likewise
+        _refuse(repo, revision, error)
         return _cached(repo, revision, progress, error)
+    return Source(Path(folder), repo, str(listing.sha))
+
+
+def _refuse(repo: str, revision: str | None, error: Exception) -> None:
+    """Put the hub's refusals into words; other errors pass, as a cached copy may do."""
+    if isinstance(error, GatedRepoError):
+        reason = f"{repo!r} is gated: accept its terms on the hub and log in with `hf auth login`"
+    elif isinstance(error, RevisionNotFoundError):
+        reason = f"{repo!r} has no revision {revision!r}"
+    elif isinstance(error, RepositoryNotFoundError):
+        reason = f"there is no model {repo!r} on the hub (or it is private), and no such folder"
+    elif isinstance(error, HFValidationError):
+        reason = f"{repo!r} is not the name of a model: {error}"
+    else:
+        return
+    raise ModelError(reason) from error
 
 
 def _cached(repo: str, revision: str | None, progress: Progress, cause: Exception) -> Source:
@@ -124,19 +131,8 @@ def _cached(repo: str, revision: str | None, progress: Progress, cause: Exceptio
         folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
-            f"{repo!r} cannot be downloaded ({type(cause).__name__}: the hub was not reached), and no copy "
-            "is cached; give a local folder, or try again with a connection"
+            f"{repo!r} cannot be downloaded ({type(cause).__name__}: {cause}), and no copy is cached; "
+            "give a local folder, or try again with a connection to the hub"
         ) from error
-    progress(f"{repo}: the hub was not reached; using the copy cached at {folder.name[:12]}")
+    progress(f"{repo}: nothing could be downloaded; using the copy cached at {folder.name[:12]}")
     return Source(folder, repo, folder.name)
-
-
-def _connection_errors() -> tuple[type[Exception], ...]:
-    """Exceptions of the hub client's transport (httpx since huggingface_hub 1.0)."""
-    import httpx
-
-    transport: Any = httpx.TransportError
-    return (transport,)
-
-
-_CONNECTION_ERRORS = _connection_errors()
