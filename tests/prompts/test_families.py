@@ -42,7 +42,8 @@ def test_a_hundred_prompts_use_fifteen_templates_and_both_splits_evenly(families
             assert max(per_template.values()) <= 16, name
 
 
-def test_held_out_prompts_never_occur_in_training_text_and_others_do(families, policy):
+def test_held_out_prompts_never_occur_in_training_text_and_others_do(byte_level):
+    families, policy = build_families(byte_level, n_prompts=100, seed=0), byte_level
     rng = random.Random("training text")
     documents = [document(rng, "train") for _ in range(2000)]
     sentences = [draw(name, rng, "train").sentence for name in SAMPLERS for _ in range(1500)]

@@ -11,6 +11,7 @@ from head_atlas.prompts.templates import Case, Split, draw
 from head_atlas.prompts.tokens import TokenPolicy
 
 _DRAWS_PER_PROMPT = 12
+_FEWEST_DRAWS = 300
 _SMALLEST_SHARE = 0.5
 """A family of which less than this share can be built says little and is left out."""
 
@@ -101,7 +102,7 @@ def _evenly(family: str, rng: random.Random, split: Split, quota: int) -> list[C
     """Different cases, one of each template in turn, templates in random order."""
     by_template: dict[int, list[Case]] = defaultdict(list)
     seen: set[str] = set()
-    for _ in range(quota * _DRAWS_PER_PROMPT):
+    for _ in range(max(_FEWEST_DRAWS, quota * _DRAWS_PER_PROMPT)):
         case = draw(family, rng, split)
         contained = split == "held_out" and (family, case.template) in _CONTAINED
         if case.text not in seen and not contained:

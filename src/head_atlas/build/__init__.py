@@ -1,0 +1,125 @@
+"""Building the atlas of a model: a plan of units, a runner that resumes, one file in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from head_atlas.build.plan import Plan, make_plan
+from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages
+from head_atlas.build.runner import parts_folder, run_plan
+from head_atlas.errors import BuildError
+from head_atlas.measures.patterns import visible_windows
+from head_atlas.models import HeadModel
+from head_atlas.prompts.families import build_families
+from head_atlas.prompts.families.natural import NATURAL_LENGTH
+
+__all__ = ["QUICK", "BuildOptions", "Plan", "build_atlas", "parts_folder", "plan_atlas"]
+
+N_REFERENCE_PROMPTS = 100
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What to build.
+
+    Attributes:
+        families: names; None for all that the tokenizer allows.
+        n_prompts: per family.
+        modes: of ablation.
+        natural_length: tokens of a natural prompt.
+        seed: of prompts and bootstrap.
+        corpus: the user's own text for the natural family, or None.
+        threads: CPU threads; None for torch's own choice.
+    """
+
+    families: Sequence[str] | None = None
+    n_prompts: int = 100
+    modes: Sequence[str] = ("zero", "mean")
+    natural_length: int = NATURAL_LENGTH
+    seed: int = 0
+    corpus: str | None = None
+    threads: int | None = None
+
+
+QUICK = BuildOptions(n_prompts=8, modes=("zero",), natural_length=48)
+"""Enough for a first look: a GPT-2-small-sized model in about ten minutes on two cores."""
+
+
+def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
+    """Decide everything that a build will do.
+
+    Raises:
+        PromptError: an unknown family.
+        BuildError: no family can be built for this tokenizer.
+    """
+
+    def build(n_prompts: int, only: Sequence[str] | None) -> Any:
+        return build_families(
+            model.policy,
+            n_prompts=n_prompts,
+            seed=options.seed,
+            only=only,
+            corpus=options.corpus,
+            natural_length=options.natural_length,
+            max_length=model.max_length,
+        )
+
+    families = build(options.n_prompts, options.families)
+    if not families.prompts:
+        reasons = "; ".join(f"{name}: {why}" for name, why in families.left_out.items())
+        raise BuildError(f"no prompt family can be built for this tokenizer: {reasons}")
+    natural = build(max(options.n_prompts, N_REFERENCE_PROMPTS), ["natural"]).prompts.get("natural", [])
+    source = "generated stories" if options.corpus is None else "a corpus of the user's"
+    longest = max(len(p) for prompts in families.prompts.values() for p in prompts)
+    config = {
+        **model_facts(model),
+        "packages": packages(),
+        "code_sha256": code_sha256(),
+        "threads": options.threads or torch.get_num_threads(),
+        "seed": options.seed,
+        "n_prompts": options.n_prompts,
+        "windows": visible_windows(model, longest),
+        "reference_source": f"natural family: {len(natural)} prompts, {source}, seed {options.seed}",
+    }
+    return make_plan(
+        families.prompts,
+        natural,
+        modes=options.modes,
+        n_layers=model.n_layers,
+        n_heads=model.n_heads,
+        config=config,
+        left_out=families.left_out,
+    )
+
+
+def build_atlas(
+    model: HeadModel, out: str | Path, options: BuildOptions | None = None, say: Callable[[str], None] = print
+) -> Path:
+    """Build the atlas of a model, or go on with a build that was stopped.
+
+    Args:
+        model: a loaded model.
+        out: the atlas file; shards lie in `<out>.parts` until it is written.
+        options: what to build.
+        say: is told, in words, what is going on.
+
+    Raises:
+        PromptError: an unknown family.
+        BuildError: nothing can be built, or a shard was damaged.
+        OSError: no space, or no permission.
+    """
+    plan = plan_atlas(model, options or BuildOptions())
+    path = Path(out)
+    run_plan(plan, model, path, _provenance(plan), say)
+    return path
+
+
+def _provenance(plan: Plan) -> dict[str, Any]:
+    kept = {key: value for key, value in plan.config.items() if key not in ("units", "reference_source")}
+    kept["corpus_sha256"] = kept.pop("prompts_sha256")
+    return {**kept, "config_sha256": plan.config_sha256, "git_commit": git_commit()}

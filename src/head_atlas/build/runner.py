@@ -1,0 +1,96 @@
+"""Running a plan: every missing unit in order, each kept as a shard, then the atlas in one stroke."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from head_atlas.build.merge import merge
+from head_atlas.build.plan import Plan, Unit
+from head_atlas.build.progress import ProgressLine
+from head_atlas.build.shards import is_valid, read_shard, shard_path, write_shard
+from head_atlas.build.units import as_reference, run_unit
+from head_atlas.interventions import MeanReference
+from head_atlas.models import HeadModel
+from head_atlas.store import write_atlas
+
+Say = Callable[[str], None]
+
+
+def parts_folder(out: Path) -> Path:
+    """Where the shards of an atlas lie while it is built."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def run_plan(plan: Plan, model: HeadModel, out: Path, provenance: Mapping[str, Any], say: Say) -> None:
+    """Do what is missing, write the atlas and remove its shards.
+
+    Stopped at any moment, even by kill -9, it loses the unit it was in; called again, it goes on.
+
+    Raises:
+        BuildError: a shard was damaged between being written and being merged.
+        OSError: no space, or no permission.
+    """
+    folder = parts_folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    _remove_orphans(folder)
+    config = plan.config_sha256
+    mine = {shard_path(folder, config, unit.name).name for unit in plan.units}
+    foreign = sum(path.name not in mine for path in folder.glob("*.h5"))
+    if foreign:
+        say(f"{foreign} shards in {folder.name} are of another configuration and are not used")
+    missing = [unit for unit in plan.units if not _is_done(folder, config, unit)]
+    total = sum(unit.work for unit in plan.units)
+    before = total - sum(unit.work for unit in missing)
+    if len(missing) < len(plan.units):
+        say(f"going on: {len(plan.units) - len(missing)} of {len(plan.units)} units are done")
+    _run_missing(plan, missing, model, folder, ProgressLine(total, before))
+    say("all units are done; writing the atlas")
+    write_atlas(out, merge(plan, folder, model, provenance))
+    for name in mine:
+        (folder / name).unlink()
+    if not any(folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def _run_missing(plan: Plan, missing: list[Unit], model: HeadModel, folder: Path, line: ProgressLine) -> None:
+    config = plan.config_sha256
+    # the number of threads decides how sums are split, and so their last bits
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.config["threads"])
+    reference: MeanReference | None = None
+    try:
+        for unit in missing:
+            if unit.kind == "mean" and reference is None:
+                reference = _stored_reference(plan, folder)
+
+            def progress(share: float, unit: Unit = unit) -> None:
+                line.update(f"{unit.kind} {unit.family}", share, unit.work)
+
+            progress(0.0)
+            arrays = run_unit(unit, plan, model, reference, progress)
+            write_shard(shard_path(folder, config, unit.name), arrays, config_sha256=config, unit=unit.name)
+            line.finished(unit.work)
+    finally:
+        line.close()
+        torch.set_num_threads(threads)
+
+
+def _stored_reference(plan: Plan, folder: Path) -> MeanReference:
+    unit = next(unit for unit in plan.units if unit.kind == "reference")
+    path = shard_path(folder, plan.config_sha256, unit.name)
+    return as_reference(read_shard(path, config_sha256=plan.config_sha256, unit=unit.name), plan)
+
+
+def _is_done(folder: Path, config: str, unit: Unit) -> bool:
+    return is_valid(shard_path(folder, config, unit.name), config_sha256=config, unit=unit.name)
+
+
+def _remove_orphans(folder: Path) -> None:
+    """Temporary files of a run that was killed while it wrote; only one run at a time uses a folder."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,70 @@
+"""Shards: the finished work of one unit, in one immutable file.
+
+A shard appears whole or not at all, its name holds the configuration and the unit, and it is checked when it is
+read. So a build that was killed goes on with exactly the units whose shards are missing or damaged.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from head_atlas.errors import BuildError
+from head_atlas.store.atomic import replacing
+
+_TYPE = "head-atlas-shard"
+
+
+def shard_path(folder: Path, config_sha256: str, unit: str) -> Path:
+    """Where the shard of a unit lies."""
+    return folder / f"{config_sha256[:16]}-{unit}.h5"
+
+
+def write_shard(path: Path, arrays: Mapping[str, np.ndarray], *, config_sha256: str, unit: str) -> None:
+    """Write a shard; equal arrays give equal bytes."""
+    with replacing(path) as temporary, h5py.File(temporary, "w-") as file:
+        file.attrs["encoding-type"] = _TYPE
+        file.attrs["config_sha256"] = config_sha256
+        file.attrs["unit"] = unit
+        for name, values in sorted(arrays.items()):
+            file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True, track_times=False)
+        file.attrs["n_arrays"] = len(arrays)
+
+
+def read_shard(path: Path, *, config_sha256: str, unit: str) -> dict[str, np.ndarray]:
+    """Read all arrays of a shard.
+
+    Raises:
+        BuildError: it is missing, damaged, or the shard of something else.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            found = (file.attrs["encoding-type"], file.attrs["config_sha256"], file.attrs["unit"])
+            arrays = {name: dataset[()] for name, dataset in file.items()}
+            n_arrays = int(file.attrs["n_arrays"])
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise BuildError(f"shard {path.name}: missing or damaged: {error}") from error
+    if found != (_TYPE, config_sha256, unit) or n_arrays != len(arrays):
+        raise BuildError(f"shard {path.name}: expected unit {unit}, found {found[2]!r}")
+    return arrays
+
+
+def is_valid(path: Path, *, config_sha256: str, unit: str) -> bool:
+    """Whether a shard is there and whole; a damaged one is told from a good one by its checksums."""
+    if not path.exists():
+        return False
+    try:
+        read_shard(path, config_sha256=config_sha256, unit=unit)
+    except BuildError:
+        return False
+    return True
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a shard's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
