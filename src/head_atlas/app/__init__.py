@@ -1,0 +1,1 @@
+"""The Gradio app. Callbacks read their input, call live, store and views, and return; they hold no formulas."""

@@ -1,0 +1,37 @@
+// Shared by every component: this text stands before each component's own script.
+// Data reaches the page through `props.value` and text nodes only; nothing here parses HTML.
+const el = (tag, attributes = {}, ...children) => {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === 'class') node.className = value;
+    else if (name === 'vars') Object.entries(value).forEach(([k, v]) => node.style.setProperty(k, v));
+    else if (name === 'on') Object.entries(value).forEach(([k, f]) => node.addEventListener(k, f));
+    else node.setAttribute(name, value === true ? '' : String(value));
+  }
+  node.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
+  return node;
+};
+// Colour is a class and one number; the colours themselves are CSS variables, so a change of theme
+// repaints nothing. `t` is in [0, 1], or in [-1, 1] where the scale is signed; null is "not measured".
+const PAINT = ['paint-low', 'paint-high', 'paint-minus', 'paint-plus', 'paint-none', 'paint-strong', 'paint-mid'];
+const paint = (node, t, signed) => {
+  node.classList.remove(...PAINT);
+  if (t === null || t === undefined) { node.classList.add('paint-none'); return; }
+  const x = Math.max(signed ? -1 : 0, Math.min(1, t));
+  if (signed) {
+    node.classList.add(x < 0 ? 'paint-minus' : 'paint-plus');
+    node.style.setProperty('--t', Math.abs(x).toFixed(3));
+  } else {
+    node.classList.add(x < 0.5 ? 'paint-low' : 'paint-high');
+    node.style.setProperty('--t', (x < 0.5 ? x * 2 : x * 2 - 1).toFixed(3));
+  }
+  if (Math.abs(x) > 0.55) node.classList.add('paint-strong');
+  else if (Math.abs(x) > 0.35) node.classList.add('paint-mid');
+};
+const emptyNote = (text) => (text ? el('p', { class: 'ha-empty' }, text) : '');
+const legend = (scale) => el('div', { class: 'ha-legend' },
+  el('span', {}, scale.low_text),
+  el('i', { class: scale.signed ? 'ha-ramp ha-ramp-signed' : 'ha-ramp', 'aria-hidden': 'true' }),
+  el('span', {}, scale.high_text),
+  scale.unit ? el('span', { class: 'ha-unit' }, scale.unit) : null);

@@ -1,0 +1,110 @@
+// The grid of heads: layers down, heads across. One click or Enter selects a head.
+const root = element.querySelector('.ha-grid-panel');
+let cells = [];
+let shape = '';
+let active = [0, 0];
+let info = null;
+let board = null;
+const key = (l, h) => `${l}.${h}`;
+const describe = (value, l, h) => {
+  const name = `L${l}H${h}`;
+  const text = value.text && value.text[l][h];
+  const marks = [];
+  if (value.removed && value.removed.includes(key(l, h))) marks.push('removed');
+  if (text) return `${name} · ${value.label ? value.label + ' ' : ''}${text}${marks.length ? ' · ' + marks : ''}`;
+  return `${name}${marks.length ? ' · ' + marks : ''}`;
+};
+const show = (l, h) => { if (info) info.textContent = describe(props.value, l, h); };
+const rest = () => {
+  if (!info) return;
+  const s = props.value.selected;
+  info.textContent = s ? describe(props.value, s[0], s[1]) : (props.value.hint || '');
+};
+const focusCell = (l, h) => {
+  const n = cells.length, m = cells[0].length;
+  active = [Math.max(0, Math.min(n - 1, l)), Math.max(0, Math.min(m - 1, h))];
+  cells.flat().forEach((c) => c.setAttribute('tabindex', '-1'));
+  const cell = cells[active[0]][active[1]];
+  cell.setAttribute('tabindex', '0');
+  cell.focus();
+};
+const choose = (l, h) => {
+  const value = props.value;
+  // A later equal value from the server must still arrive: keep our copy of the truth up to date.
+  if (!value.toggle) props.value = { ...value, selected: [l, h] };
+  trigger('select', { index: [l, h], value: null });
+};
+const build = (value) => {
+  const { n_layers: n, n_heads: m } = value;
+  board = el('div', { role: 'grid', class: 'ha-grid', 'aria-rowcount': n + 1, 'aria-colcount': m + 1, vars: { '--heads': m } });
+  const head = el('div', { role: 'row', class: 'ha-row' }, el('span', { role: 'columnheader', class: 'ha-corner' }, el('span', { class: 'ha-sr' }, 'layer')));
+  for (let h = 0; h < m; h++) head.append(el('span', { role: 'columnheader', class: 'ha-axis' }, m <= 8 ? `H${h}` : `${h}`));
+  board.append(head);
+  cells = [];
+  for (let l = 0; l < n; l++) {
+    const row = el('div', { role: 'row', class: 'ha-row' }, el('span', { role: 'rowheader', class: 'ha-axis ha-axis-layer' }, `L${l}`));
+    cells.push([]);
+    for (let h = 0; h < m; h++) {
+      const cell = el('div', { role: 'gridcell', tabindex: '-1', class: 'ha-cell', 'data-l': l, 'data-h': h });
+      cells[l].push(cell);
+      row.append(cell);
+    }
+    board.append(row);
+  }
+  board.classList.toggle('ha-grid-wide', m > 8);
+  board.classList.toggle('ha-grid-small', !!value.small);
+  info = el('p', { class: 'ha-grid-info' });
+  root.replaceChildren(
+    el('div', { class: 'ha-scroll' }, board),
+    el('div', { class: 'ha-grid-foot' }, el('div', { class: 'ha-legend-slot' }), info));
+};
+const draw = () => {
+  const value = props.value;
+  if (!value || 'empty' in value) { cells = []; shape = ''; root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
+  const next = `${value.n_layers}x${value.n_heads}${value.small ? 's' : ''}`;
+  if (next !== shape) { shape = next; build(value); active = value.selected || [0, 0]; }
+  board.setAttribute('aria-label', value.title || 'attention heads');
+  const scale = value.scale;
+  for (let l = 0; l < value.n_layers; l++) for (let h = 0; h < value.n_heads; h++) {
+    const cell = cells[l][h];
+    const t = value.t ? value.t[l][h] : 0;
+    paint(cell, t, scale && scale.signed);
+    const chosen = value.selected && value.selected[0] === l && value.selected[1] === h;
+    const removed = !!(value.removed && value.removed.includes(key(l, h)));
+    cell.classList.toggle('is-selected', !!chosen);
+    cell.classList.toggle('is-removed', removed);
+    cell.setAttribute('aria-selected', String(value.toggle ? removed : !!chosen));
+    cell.setAttribute('aria-label', describe(value, l, h));
+    cell.title = (t === null && value.reason) || '';
+    const short = value.short && value.short[l][h];
+    if (cell.textContent !== (short || '')) cell.textContent = short || '';
+    cell.setAttribute('tabindex', active[0] === l && active[1] === h ? '0' : '-1');
+  }
+  board.classList.toggle('is-toggle', !!value.toggle);
+  const slot = root.querySelector('.ha-legend-slot');
+  slot.replaceChildren(...(scale ? [legend(scale)] : []));
+  if (!root.contains(document.activeElement) || document.activeElement === document.body) rest();
+  else show(...active);
+};
+const at = (event) => {
+  const cell = event.target.closest('.ha-cell');
+  return cell ? [+cell.dataset.l, +cell.dataset.h] : null;
+};
+root.addEventListener('click', (e) => { const p = at(e); if (p) { focusCell(...p); choose(...p); } });
+root.addEventListener('pointerover', (e) => { const p = at(e); if (p) show(...p); });
+root.addEventListener('pointerleave', () => { if (cells.length) rest(); });
+root.addEventListener('focusin', (e) => { const p = at(e); if (p) { active = p; show(...p); } });
+root.addEventListener('focusout', () => { if (cells.length) rest(); });
+root.addEventListener('keydown', (e) => {
+  const p = at(e);
+  if (!p) return;
+  const [l, h] = p, m = cells[0].length - 1, n = cells.length - 1;
+  const go = {
+    ArrowUp: [l - 1, h], ArrowDown: [l + 1, h], ArrowLeft: [l, h - 1], ArrowRight: [l, h + 1],
+    Home: e.ctrlKey ? [0, 0] : [l, 0], End: e.ctrlKey ? [n, m] : [l, m], PageUp: [0, h], PageDown: [n, h],
+  }[e.key];
+  if (go) { e.preventDefault(); focusCell(...go); }
+  else if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); choose(l, h); }
+});
+watch('value', draw);
+draw();

@@ -1,0 +1,131 @@
+"""What the Atlas tab shows for a state of the page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from head_atlas.app.page_state import PageState
+from head_atlas.catalogue import EFFECTS, SCORES
+from head_atlas.errors import AtlasError, HeadError
+from head_atlas.heads import HeadId
+from head_atlas.views.choices import families_of, measures_of
+from head_atlas.views.grid import grid_props, measure_props, values_of
+from head_atlas.views.head_card import card_props
+
+if TYPE_CHECKING:
+    from head_atlas.app.library import Library
+    from head_atlas.store import Atlas
+
+MAIN_EFFECT = "logit_difference"
+"""The effect on a head's card while the grid shows a score."""
+
+_DEFAULT_MEASURE = "induction"
+CARD_EMPTY = "Click a head, or type its name (2.5 or L2H5), and this card says what it looks like and what removing it does."
+
+
+@dataclass(frozen=True)
+class AtlasView:
+    """Everything the tab draws.
+
+    Attributes:
+        state: the state as it could be honoured.
+        measures: (label, name) of the measures to choose from.
+        families: the same of the families of the chosen measure.
+        modes: names of the ablation modes.
+        grid: the grid's props.
+        measure: the measure's sentence.
+        card: the head's card.
+        problems: a sentence for everything in the state that could not be honoured.
+    """
+
+    state: PageState
+    measures: list[tuple[str, str]]
+    families: list[tuple[str, str]]
+    modes: list[str]
+    grid: dict
+    measure: dict
+    card: dict
+    problems: list[str]
+
+
+def atlas_view(library: Library, state: PageState) -> AtlasView:
+    """Read what the tab shows; whatever cannot be shown becomes a sentence, never an exception."""
+    problems: list[str] = []
+    if state.model and state.model not in library.names:
+        problems.append(f"No model “{state.model}” is served here; this is {library.default}.")
+        state = replace(state, model=library.default)
+    state = replace(state, model=state.model or library.default)
+    try:
+        atlas = library.atlas(state.model)
+        state, more = settled(atlas, state)
+        problems += more
+        return _filled(atlas, state, problems)
+    except AtlasError as error:
+        empty = {"empty": f"{error} The Lab does not need an atlas."}
+        problems.append(str(error))
+        return AtlasView(state, [], [], [], empty, {"empty": ""}, {"empty": CARD_EMPTY}, problems)
+
+
+def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
+    """A state that this atlas can show, and a sentence for every part that had to change."""
+    problems: list[str] = []
+
+    def choose(what: str, wanted: str, names: list[str], default: str) -> str:
+        if wanted and wanted not in names:
+            problems.append(f"This atlas has no {what} “{wanted}”; {default or 'nothing'} is shown.")
+        return wanted if wanted in names else default
+
+    names = [name for _, name in measures_of(atlas)]
+    if not names:
+        raise AtlasError(f"{atlas.path} holds no measure that this version of the app knows.")
+    first = _DEFAULT_MEASURE if _DEFAULT_MEASURE in names else names[0]
+    measure = choose("measure", state.measure, names, first)
+    families = [name for _, name in families_of(atlas, measure)]
+    # A change from one measure to another keeps the family where it can, and says nothing where it cannot.
+    family = state.family if state.family in families else (families[0] if families else "")
+    mode = choose("ablation mode", state.mode, atlas.modes, atlas.modes[0] if atlas.modes else "")
+    head = ""
+    if state.head:
+        try:
+            head = str(HeadId.parse(state.head).within(atlas.n_layers, atlas.n_heads))
+        except HeadError as error:
+            problems.append(_sentence(error))
+    return replace(state, measure=measure, family=family, mode=mode, head=head), problems
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
+    head = HeadId.parse(state.head) if state.head else None
+    effects = [name for name in EFFECTS if f"{name}_mean" in atlas.summary]
+    card: dict = {"empty": CARD_EMPTY}
+    if head is not None:
+        chosen = state.measure if state.measure in EFFECTS else MAIN_EFFECT
+        if chosen not in effects:
+            chosen = effects[0] if effects else ""
+        card = card_props(atlas, head, effect=chosen, mode=state.mode, current=(state.measure, state.family))
+    shown = values_of(atlas, state.measure, state.mode, state.family)
+    return AtlasView(
+        state=state,
+        measures=measures_of(atlas),
+        families=families_of(atlas, state.measure),
+        modes=list(atlas.modes),
+        grid=grid_props(
+            shown,
+            title=f"Heads of {atlas.model_id} by {shown.label}",
+            selected=head,
+            hint="Click a head, or move with the arrow keys.",
+        ),
+        measure=measure_props(state.measure),
+        card=card,
+        problems=problems,
+    )
+
+
+def is_score(measure: str) -> bool:
+    """Whether a measure is read from attention patterns."""
+    return measure in SCORES

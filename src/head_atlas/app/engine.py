@@ -1,0 +1,105 @@
+"""The models behind the Lab. torch is imported when the first model is asked for, never to browse."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import RLock, Thread
+from typing import TYPE_CHECKING, Any
+
+from head_atlas.errors import HeadAtlasError
+
+if TYPE_CHECKING:
+    from head_atlas.app.library import Library
+    from head_atlas.app.limits import Limits
+    from head_atlas.interventions import MeanReference
+    from head_atlas.live import ModelCache
+    from head_atlas.models import HeadModel
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """Loads the library's models on demand and lends each to one caller at a time.
+
+    Args:
+        library: what is served.
+        limits: how long a caller waits.
+    """
+
+    def __init__(self, library: Library, limits: Limits) -> None:
+        self.library, self.limits = library, limits
+        self._cache: ModelCache | None = None
+        self._guard = RLock()
+
+    def _models(self) -> ModelCache:
+        with self._guard:
+            if self._cache is None:
+                from head_atlas.live import ModelCache
+
+                self._cache = ModelCache(timeout=self.limits.wait_seconds, load=self._load)
+            return self._cache
+
+    def _load(self, name: str, progress: Callable[[str], None] | None) -> HeadModel:
+        from head_atlas.models import load_model
+
+        place, revision = self.library.model_source(name)
+        return load_model(place, revision, progress=progress)
+
+    def ready(self, name: str) -> bool:
+        """Whether a model is in memory."""
+        return self._cache is not None and name in self._cache.loaded()
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[HeadModel]:
+        """Hold a model, loading it where that has not happened.
+
+        Raises:
+            AtlasError: no such entry.
+            ModelError: it cannot be loaded, or someone else used it for too long.
+        """
+        self.library.entry(name)
+        # The first visitor waits for the load itself, so it may take longer than a turn in the queue.
+        wait = self.limits.wait_seconds if self.ready(name) else max(600, self.limits.wait_seconds)
+        with self._models().use(name, timeout=wait) as model:
+            yield model
+
+    def reference(self, name: str) -> MeanReference | None:
+        """The atlas' means for mean ablation, or None where it holds none."""
+        atlas = self.library.atlas_or_none(name)
+        stored = None if atlas is None else atlas.mean_reference()
+        if stored is None:
+            return None
+        from head_atlas.interventions import MeanReference
+
+        return MeanReference(stored.z, stored.source, stored.n_tokens)
+
+    def mismatch(self, name: str, model: HeadModel) -> str:
+        """A warning where the weights are not those that the atlas was measured on; empty where they are."""
+        atlas = self.library.atlas_or_none(name)
+        measured = "" if atlas is None else str(atlas.provenance.get("model_fingerprint", ""))
+        if not measured or not model.fingerprint or measured == model.fingerprint:
+            return ""
+        return "The loaded weights are not those that this atlas was measured on: its numbers describe another model."
+
+    def warm(self, name: str, then: Callable[[], Any] | None = None) -> Thread:
+        """Load a model in the background; what goes wrong is told to whoever asks for it later.
+
+        Args:
+            name: of the entry.
+            then: called in the same thread once the model is there.
+        """
+
+        def work() -> None:
+            try:
+                with self.use(name):
+                    pass
+                if then is not None:
+                    then()
+            except HeadAtlasError as error:
+                log.warning("%s is not ready for the Lab: %s", name, error)
+
+        thread = Thread(target=work, name=f"warm {name}", daemon=True)
+        thread.start()
+        return thread

@@ -1,0 +1,294 @@
+"""What the Lab shows of a run: read the input, call live, hand arrays to views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+
+from head_atlas.app.page_state import read_heads
+from head_atlas.catalogue import EFFECTS
+from head_atlas.errors import HeadAtlasError, HeadError, PromptError
+from head_atlas.heads import HeadId
+from head_atlas.views.attention import attention_props
+from head_atlas.views.attribution import attribution_props
+from head_atlas.views.choices import titled
+from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
+from head_atlas.views.grid import HeadValues, grid_props, score_values
+from head_atlas.views.numbers import percent
+from head_atlas.views.token_text import quoted, visible
+
+if TYPE_CHECKING:
+    from head_atlas.app.engine import Engine
+    from head_atlas.live import Ablation
+    from head_atlas.models import HeadModel
+
+TOP_K = 10
+BY_ID = "token id "
+AUTOMATIC = "the model’s first choice"
+NO_CONTRAST = "none"
+BY_ATLAS = "atlas"
+NOT_SWEPT = "not measured on this prompt yet: press “All heads”"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An experiment as asked for, checked as far as that goes without the model.
+
+    Attributes:
+        model: name of the served model.
+        prompt: text.
+        heads: to remove.
+        mode: ablation mode.
+        target: text or id, or None for the model's first choice.
+        contrast: text or id, or None.
+    """
+
+    model: str
+    prompt: str
+    heads: tuple[HeadId, ...]
+    mode: Literal["zero", "mean"]
+    target: str | int | None
+    contrast: str | int | None
+
+
+def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target: Any, contrast: Any) -> Asked:
+    """Check an experiment.
+
+    Raises:
+        HeadAtlasError: with words for the visitor.
+    """
+    engine.library.entry(model if isinstance(model, str) else "")
+    text = engine.limits.check_text(prompt if isinstance(prompt, str) else "")
+    removed = read_heads(heads if isinstance(heads, str) else "", most=engine.limits.removed_heads)
+    if mode not in ("zero", "mean"):
+        raise HeadAtlasError("The ablation mode must be zero or mean.")
+    return Asked(
+        model, text, removed, cast(Literal["zero", "mean"], mode), token_choice(target), token_choice(contrast)
+    )
+
+
+def token_choice(text: Any) -> str | int | None:
+    """Read a target or contrast: a menu entry, "token id 17", or typed text, where "·" stands for a space."""
+    if not isinstance(text, str) or text.strip() in ("", AUTOMATIC, NO_CONTRAST):
+        return None
+    rest = text.removeprefix(BY_ID)
+    if rest != text and rest.isdecimal() and len(rest) < 9:
+        return int(rest)
+    if len(text) > 100:
+        raise PromptError("A target is exactly one token; that text is far longer.")
+    return text.replace("·", " ")
+
+
+@dataclass(frozen=True)
+class LabResult:
+    """What a finished run shows.
+
+    Attributes:
+        bars: next token, clean and ablated.
+        attribution: chips of the clean run.
+        attribution_without: chips of the run with heads removed, or an empty note.
+        targets: (label, value) choices for the target menu.
+        warning: a sentence, or "".
+    """
+
+    bars: dict
+    attribution: dict
+    attribution_without: dict
+    targets: list[tuple[str, str]]
+    warning: str
+
+
+def _check_length(engine: Engine, model: HeadModel, prompt: str) -> None:
+    model.policy.encode(prompt, max_length=min(engine.limits.prompt_tokens, model.max_length))
+
+
+def experiment(engine: Engine, what: Asked) -> LabResult:
+    """Run clean against ablated, and attribute the target to the prompt's tokens.
+
+    Raises:
+        HeadAtlasError: with words for the visitor.
+    """
+    from head_atlas.live import ablate, attribute
+
+    with engine.use(what.model) as model:
+        _check_length(engine, model, what.prompt)
+        reference = engine.reference(what.model) if what.mode == "mean" else None
+        run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+        clean = attribute(model, what.prompt, run.target, run.contrast)
+        without = (
+            attribute(model, what.prompt, run.target, run.contrast, run.heads, what.mode, reference)
+            if run.heads
+            else None
+        )
+        named = _token_names(model, run)
+        warning = engine.mismatch(what.model, model)
+    special = len(run.tokens) - len(model.policy.pieces_of(what.prompt))
+    target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
+    chips = [
+        attribution_props(
+            np.asarray(one.values.values),
+            one.strings,
+            special=special,
+            target=target,
+            contrast=contrast,
+            lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.",
+        )
+        for label, one in (("All heads", clean), (f"Without {heads_text(run.heads)}", without))
+        if one is not None
+    ]
+    return LabResult(
+        bars=_bars(run, named),
+        attribution=chips[0],
+        attribution_without=chips[1] if len(chips) > 1 else {"empty": ""},
+        targets=_targets(run, named),
+        warning=warning,
+    )
+
+
+def _explained(target: str, contrast: str | None) -> str:
+    if contrast is None:
+        return f"the log-probability of {quoted(target)}"
+    return f"the lead of {quoted(target)} over {quoted(contrast)}"
+
+
+def heads_text(heads: tuple[HeadId, ...]) -> str:
+    """Heads within a sentence: "L2H5, L2H1", or "9 heads" where there are many."""
+    if len(heads) > 4:
+        return f"{len(heads)} heads"
+    return ", ".join(head.label for head in heads) or "no head"
+
+
+def _token_names(model: HeadModel, run: Ablation) -> dict[int, str]:
+    """Texts of every token that is shown, in the order of the bars."""
+    also = [run.target] + ([] if run.contrast is None else [run.contrast])
+    ids = top_ids(run.clean_log_probs, run.ablated_log_probs if run.heads else None, TOP_K, also)
+    return dict(zip(ids, model.strings(ids), strict=True))
+
+
+def _bars(run: Ablation, named: dict[int, str]) -> dict:
+    labels = {
+        name: (titled(EFFECTS[name].label), EFFECTS[name].unit, EFFECTS[name].sentence, EFFECTS[name].signed)
+        for name in run.effects
+    }
+    before, after = float(np.exp(run.clean_log_probs[run.target])), float(np.exp(run.ablated_log_probs[run.target]))
+    top = [int(np.argmax(p)) for p in (run.clean_log_probs, run.ablated_log_probs)]
+    if not run.heads:
+        return distribution_props(
+            run.clean_log_probs,
+            None,
+            named,
+            target=run.target,
+            contrast=run.contrast,
+            headline=f"With all its heads, the model says {quoted(named[top[0]])}, at {percent(np.exp(run.clean_log_probs[top[0]]))}.",
+            summary="Click a head in the grid to remove it.",
+        )
+    return distribution_props(
+        run.clean_log_probs,
+        run.ablated_log_probs,
+        named,
+        target=run.target,
+        contrast=run.contrast,
+        headline=verdict(named[top[0]], named[top[1]], named[run.target], before, after, heads_text(run.heads)),
+        facts=effect_facts(run.effects, run.clean, labels),
+    )
+
+
+def _targets(run: Ablation, named: dict[int, str]) -> list[tuple[str, str]]:
+    ranked = sorted(named, key=lambda i: -float(run.clean_log_probs[i]))[:TOP_K]
+    return [(f"{visible(named[i])}  {percent(float(np.exp(run.clean_log_probs[i])))}", f"{BY_ID}{i}") for i in ranked]
+
+
+def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
+    """One head's attention, clean and ablated.
+
+    Raises:
+        HeadAtlasError: with words for the visitor.
+    """
+    from head_atlas.live import ablate
+
+    with engine.use(what.model) as model:
+        _check_length(engine, model, what.prompt)
+        head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
+        reference = engine.reference(what.model) if what.mode == "mean" else None
+        run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
+        clean = run.pattern(head, "clean").values
+        ablated = run.pattern(head, "ablated").values if run.heads else None
+    lead = ""
+    if head in run.heads:
+        lead = (
+            f"{head.label} is removed: “ablated” is where it would have looked. What it found there no longer "
+            "reaches the model."
+        )
+    return attention_props(clean, ablated, run.strings, head.label, lead=lead)
+
+
+def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[dict[str, list], int, int]]:
+    """Remove every head alone on the prompt, and yield after each step.
+
+    The model is held for a step at a time, so that an abandoned sweep keeps nobody waiting.
+
+    Yields:
+        The effects so far, by metric, [layer][head] with None where not measured yet; pairs done; all pairs.
+
+    Raises:
+        HeadAtlasError: with words for the visitor; also when the sweep takes too long.
+    """
+    from head_atlas.measures.effects import iter_sweep
+
+    deadline = monotonic() + engine.limits.run_seconds
+    with engine.use(what.model) as model:
+        _check_length(engine, model, what.prompt)
+        reference = engine.reference(what.model) if what.mode == "mean" else None
+        parts = iter_sweep(
+            model, [what.prompt], what.mode, reference=reference, target=what.target, contrast=what.contrast
+        )
+        shape = (model.n_layers, model.n_heads)
+    found = {name: np.full(shape, np.nan) for name in EFFECTS}
+    while True:
+        with engine.use(what.model):
+            part = next(parts, None)
+        if part is None:
+            return
+        for name, values in part.effects.items():
+            found[name][part.layer, list(part.heads)] = values[0]
+        yield {name: values.tolist() for name, values in found.items()}, part.done, part.total
+        if monotonic() > deadline and part.done < part.total:
+            raise HeadAtlasError(
+                f"Stopped after {engine.limits.run_seconds} s with {part.done} of {part.total} heads measured; "
+                "a shorter prompt goes faster."
+            )
+
+
+def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: dict[str, list] | None) -> dict:
+    """The Lab's grid: click to remove or restore a head; coloured by the atlas or by this prompt's sweep."""
+    try:
+        removed = read_heads(removed_text, most=engine.limits.removed_heads)
+    except HeadError:
+        removed = ()
+    atlas = engine.library.atlas_or_none(model)
+    shape = None if atlas is None else (atlas.n_layers, atlas.n_heads)
+    if swept:
+        values = np.asarray(next(iter(swept.values())), dtype=float)
+        shape = (values.shape[0], values.shape[1])
+    if shape is None:
+        return {"empty": "The grid appears once the model is loaded: press “Run”. Heads can be typed meanwhile."}
+    if colour in EFFECTS:
+        measure = EFFECTS[colour]
+        found = np.asarray(swept[colour], dtype=float) if swept else np.full(shape, np.nan)
+        reason = NOT_SWEPT if not swept else "not measured, or not defined without a contrast"
+        shown = HeadValues(found, None, None, None, f"{titled(measure.label)}, this prompt", measure.unit, measure.signed, most=measure.high, reason=reason)
+    elif atlas is not None and "induction_mean" in atlas.summary:
+        shown = score_values(atlas, "induction", "rand_repeat")
+    else:
+        shown = HeadValues(np.full(shape, np.nan), None, None, None, "", "", False, reason=NOT_SWEPT)
+    return grid_props(
+        shown,
+        title="Heads: choose one to remove it, or to put it back",
+        removed=removed,
+        toggle=True,
+        hint="Click a head to remove it; click again to put it back.",
+    )

@@ -1,0 +1,127 @@
+"""What this server serves: atlases, and the models they were measured on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from threading import RLock
+
+from head_atlas.errors import AtlasError, ModelError
+from head_atlas.store import Atlas, open_atlas
+
+_HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}|[\w-][\w.-]{0,95}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One entry of the model menu.
+
+    Attributes:
+        name: what the address bar and the menu call it.
+        atlas_path: its atlas file, or None where only the model is served.
+        model_path: a folder or hub id of the model, or None to go by what the atlas names.
+    """
+
+    name: str
+    atlas_path: Path | None
+    model_path: str | None
+
+
+def served_from(place: str) -> Served:
+    """Read one entry of `MODEL`.
+
+    A folder with `atlas.h5` (and, beside it, `model/`), an atlas file, a model's folder, or a hub id. A
+    place that does not exist is served all the same: the page then says what is missing.
+    """
+    path = Path(place).expanduser()
+    if path.suffix == ".h5":
+        beside = path.parent / "model"
+        return Served(path.stem, path, str(beside) if beside.is_dir() else None)
+    if (path / "config.json").is_file():
+        return Served(path.name, None, str(path))
+    if not path.exists() and not place.startswith((".", "/", "atlas/")) and _HUB_ID.fullmatch(place):
+        return Served(place.rsplit("/", 1)[-1], None, place)
+    model = path / "model"
+    return Served(path.name or "atlas", path / "atlas.h5", str(model) if model.is_dir() else None)
+
+
+class Library:
+    """The served entries, by name. Atlases are opened on first use and kept; a failure is tried again.
+
+    Args:
+        entries: at least one; names are made unique.
+    """
+
+    def __init__(self, entries: list[Served]) -> None:
+        if not entries:
+            raise ValueError("a library needs at least one entry")
+        self._served: dict[str, Served] = {}
+        for entry in entries:
+            name, n = entry.name, 2
+            while name in self._served:
+                name, n = f"{entry.name}-{n}", n + 1
+            self._served[name] = Served(name, entry.atlas_path, entry.model_path)
+        self._open: dict[str, Atlas] = {}
+        self._lock = RLock()
+
+    @classmethod
+    def of(cls, places: str) -> Library:
+        """A library from a comma-separated list, as in the environment variable `MODEL`."""
+        return cls([served_from(place.strip()) for place in places.split(",") if place.strip()])
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the entries, the default one first."""
+        return list(self._served)
+
+    @property
+    def default(self) -> str:
+        """The entry that an address without a model means."""
+        return self.names[0]
+
+    def entry(self, name: str) -> Served:
+        """One entry.
+
+        Raises:
+            AtlasError: no entry has that name.
+        """
+        if name not in self._served:
+            raise AtlasError(f"No model {name[:60]!r} is served here; there is {', '.join(self.names)}.")
+        return self._served[name]
+
+    def atlas(self, name: str) -> Atlas:
+        """The open atlas of an entry.
+
+        Raises:
+            AtlasError: there is none, or its file is missing or damaged.
+        """
+        entry = self.entry(name)
+        if entry.atlas_path is None:
+            raise AtlasError(f"{entry.name} is served without an atlas: only the Lab works for it.")
+        with self._lock:
+            if name not in self._open:
+                self._open[name] = open_atlas(entry.atlas_path)
+            return self._open[name]
+
+    def atlas_or_none(self, name: str) -> Atlas | None:
+        """The open atlas of an entry, or None where there is none that can be read."""
+        try:
+            return self.atlas(name)
+        except AtlasError:
+            return None
+
+    def model_source(self, name: str) -> tuple[str, str | None]:
+        """Where an entry's model is: a folder or hub id, and its revision.
+
+        Raises:
+            ModelError: neither the entry nor its atlas names a model.
+        """
+        entry = self.entry(name)
+        if entry.model_path is not None:
+            return entry.model_path, None
+        atlas = self.atlas_or_none(name)
+        if atlas is None or not atlas.model_id:
+            raise ModelError(f"{entry.name}: no model lies beside the atlas, and the atlas names none.")
+        revision = atlas.provenance.get("revision") or atlas.provenance.get("model_revision")
+        return atlas.model_id, str(revision) if revision else None

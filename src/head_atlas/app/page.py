@@ -1,0 +1,231 @@
+"""The whole page: header, tabs, address, and the events that cross tabs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from head_atlas.app import about_tab, atlas_tab, lab_tab, lab_view, learn_tab, public_api, start_tab
+from head_atlas.app.atlas_view import AtlasView, atlas_view
+from head_atlas.app.components import drawn, fixed
+from head_atlas.app.engine import Engine
+from head_atlas.app.events import ON_MODEL, PURE, picked_head
+from head_atlas.app.experiments import FORGETTING_PROMPT, repeated_words
+from head_atlas.app.library import Library
+from head_atlas.app.limits import Limits
+from head_atlas.app.page_state import PageState, keep_heads, read_heads, read_query
+from head_atlas.errors import HeadAtlasError, HeadError
+
+HEADER = """<div class="ha-header"><svg viewBox="0 0 40 40" aria-hidden="true">
+<rect x="2" y="2" width="10" height="10" rx="3" class="s1"/><rect x="15" y="2" width="10" height="10" rx="3" class="s2"/><rect x="28" y="2" width="10" height="10" rx="3" class="s1"/>
+<rect x="2" y="15" width="10" height="10" rx="3" class="s2"/><rect x="15" y="15" width="10" height="10" rx="3" class="s1"/><rect x="28" y="15" width="10" height="10" rx="3" class="s3"/>
+<rect x="2" y="28" width="10" height="10" rx="3" class="s1"/><rect x="15" y="28" width="10" height="10" rx="3" class="s0"/><rect x="28" y="28" width="10" height="10" rx="3" class="s2"/>
+</svg><div><h1>Head Atlas</h1><p>What each attention head does, and what happens without it.</p></div></div>"""
+
+LABELS = {"start": "Start", "atlas": "Atlas", "lab": "Lab", "learn": "Learn", "about": "About"}
+
+
+class PageHandlers:
+    """Callbacks that cross tabs: the address, and the ways from one tab to another."""
+
+    def __init__(self, library: Library, engine: Engine) -> None:
+        self.library, self.engine = library, engine
+        self.start = start_tab.StartHandlers(library, start_tab.Shown(engine))
+        self.atlas = atlas_tab.AtlasHandlers(library)
+        self.lab = lab_tab.LabHandlers(engine)
+        self.learn = learn_tab.LearnHandlers(engine)
+        self.about = about_tab.AboutHandlers(library)
+
+    def address(
+        self, tab: str, model: str, measure: str, family: str, mode: str, head: str, prompt: str, removed: str
+    ) -> dict:
+        """The address of what is on screen. What could not be opened again is left out of it."""
+        view = self.atlas.view(model, measure, family, mode, head)
+        state = replace(view.state, tab=tab if tab in LABELS else "start")
+        if state.model == self.library.default:
+            state = replace(state, model="")
+        try:
+            heads = read_heads(removed or "", most=self.engine.limits.removed_heads)
+        except HeadError:
+            heads = ()
+        text = prompt or ""
+        if state.tab != "lab" and text == FORGETTING_PROMPT and not heads:
+            text = ""
+        if len(text) > self.engine.limits.prompt_characters:
+            text = ""
+        if state.tab in ("start", "learn", "about") and not state.head:
+            state = replace(state, measure="", family="", mode="")
+        return {"query": replace(state, prompt=text, removed=heads).query()}
+
+    def opened(self, query: Any) -> tuple[AtlasView, list[str]]:
+        """The view that an address asks for, and a sentence for all of it that cannot be shown."""
+        state, problems = read_query(query)
+        view = atlas_view(self.library, state)
+        return view, [*problems, *view.problems]
+
+    def restore(self, query: Any) -> list[Any]:
+        """Fill the whole page from an address."""
+        view, problems = self.opened(query)
+        state = view.state
+        removed = state.removed
+        atlas = self.library.atlas_or_none(state.model)
+        if atlas is not None:
+            removed, lost = keep_heads(removed, atlas.n_layers, atlas.n_heads)
+            problems += lost
+        text = ", ".join(str(head) for head in removed)
+        note = _note(problems)
+        return [
+            state.tab,
+            gr.update(selected=state.tab),
+            state.model,
+            note,
+            *self.atlas.outputs(view),
+            state.prompt or FORGETTING_PROMPT,
+            text,
+            self.lab.grid(state.model, text, lab_view.BY_ATLAS, None),
+        ]
+
+    def load(self, request: gr.Request) -> list[Any]:
+        """The page was opened."""
+        return self.restore(dict(request.query_params))
+
+    def navigate(self, event: gr.EventData) -> list[Any]:
+        """Back or forward was pressed."""
+        query = event._data.get("query") if isinstance(event._data, dict) else ""
+        return self.restore(query if isinstance(query, str) and len(query) <= 4000 else "")
+
+    def run_opened(self, tab: str, *lab_inputs: Any) -> Iterator[list[Any]]:
+        """An address of the Lab shows its result, not just its input."""
+        if tab != "lab":
+            yield [gr.skip()] * 9
+            return
+        yield from self.lab.run(*lab_inputs)
+
+    def open_head(self, model: str, measure: str, family: str, mode: str, event: gr.SelectData) -> list[Any]:
+        """A head was clicked on the landing page: open its card."""
+        updates = self.atlas.refresh(model, measure, family, mode, str(picked_head(event)))
+        return ["atlas", gr.update(selected="atlas"), *updates]
+
+    def try_it(self, model: str, colour: str) -> list[Any]:
+        """Take the landing experiment to the Lab."""
+        prompt, removed = self.start.experiment_of(model)
+        return self.to_lab(model, prompt, removed, colour)
+
+    def take_chapter(self, model: str, seed: int, colour: str) -> list[Any]:
+        """Take the chapter's experiment to the Lab."""
+        words, _ = repeated_words(int(seed))
+        try:
+            heads, _ = self.learn.chosen(model)
+        except HeadAtlasError:
+            heads = []
+        return self.to_lab(model, words.strip(), ", ".join(str(h) for h in heads), colour)
+
+    def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
+        """Open the Lab with an experiment."""
+        grid = self.lab.grid(model, removed, colour, None)
+        return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid]
+
+    def other_model(self, model: str, measure: str, family: str, mode: str) -> list[Any]:
+        """Another model was chosen: everything that shows one."""
+        view = self.atlas.view(model, measure, family, mode, "")
+        note = _note(view.problems)
+        return [
+            note,
+            *self.atlas.outputs(view),
+            "",
+            self.lab.grid(model, "", lab_view.BY_ATLAS, None),
+            self.start.grid(model),
+            self.learn.setup(model, 0),
+            self.learn.atlas(model),
+            self.about.card(model),
+        ]
+
+
+def build_page(library: Library, limits: Limits, engine: Engine | None = None) -> tuple[gr.Blocks, PageHandlers]:
+    """The app, ready to launch, and its callbacks.
+
+    Args:
+        library: what is served; its default entry is painted into the page.
+        limits: of the Lab.
+        engine: the models; made from the library if not given.
+    """
+    engine = engine or Engine(library, limits)
+    handlers = PageHandlers(library, engine)
+    first = atlas_view(library, PageState())
+    name = library.default
+    with gr.Blocks(title="Head Atlas", analytics_enabled=False, fill_width=True) as page:
+        with gr.Row(elem_classes=["ha-top"]):
+            with gr.Column(scale=5, min_width=260):
+                fixed(HEADER, elem_id="header")
+            with gr.Column(scale=2, min_width=200):
+                model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
+        notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
+        tab_name = gr.State("start")
+        tab_list = {}
+        with gr.Tabs(elem_id="tabs", selected="start") as tabs:
+            with gr.Tab(LABELS["start"], id="start") as tab_list["start"]:
+                start = start_tab.build(handlers.start, name)
+            with gr.Tab(LABELS["atlas"], id="atlas") as tab_list["atlas"]:
+                atlas = atlas_tab.build(first)
+            with gr.Tab(LABELS["lab"], id="lab") as tab_list["lab"]:
+                lab = lab_tab.build(engine, name)
+            with gr.Tab(LABELS["learn"], id="learn") as tab_list["learn"]:
+                learn = learn_tab.build(handlers.learn, name)
+            with gr.Tab(LABELS["about"], id="about") as tab_list["about"]:
+                about = about_tab.build(handlers.about, name)
+        address = drawn("address", None, elem_id="address", boxed=False)
+
+        writes = {
+            "fn": handlers.address,
+            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed],
+            "outputs": [address],
+            **PURE,
+        }
+        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *lab_tab.wire(lab, handlers.lab, model)]
+        learn_tab.wire(learn, handlers.learn, model)
+
+        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid]
+        lab_inputs = [tab_name, model, *lab.asked, lab.head, lab.colour, lab.swept]
+        for opened in (
+            page.load(handlers.load, None, restored, **PURE),
+            address.navigate(handlers.navigate, None, restored, **PURE),
+        ):
+            opened.then(handlers.run_opened, lab_inputs, lab.shown, **ON_MODEL)
+        page.load(
+            handlers.start.experiment,
+            [model],
+            [start.experiment],
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_limit=16,
+        )
+        for key, tab in tab_list.items():
+            changed.append(tab.select(lambda key=key: key, None, [tab_name], **PURE))
+        in_atlas = [tab_name, tabs, *atlas.all]
+        changed.append(start.grid.select(handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode], in_atlas, **PURE))
+        in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid]
+        for taken in (
+            start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
+            learn.to_lab.click(handlers.take_chapter, [model, learn.seed, lab.colour], in_lab, **PURE),
+        ):
+            changed.append(taken.then(handlers.run_opened, lab_inputs, lab.shown, **ON_MODEL))
+        for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
+            changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
+        switched = model.input(
+            handlers.other_model,
+            [model, atlas.measure, atlas.family, atlas.mode],
+            [notice, *atlas.all, lab.removed, lab.grid, start.grid, learn.setup, learn.atlas, about.card],
+            **PURE,
+        )
+        switched.then(handlers.start.experiment, [model], [start.experiment], show_progress="hidden", api_visibility="private")
+        for event in [*changed, switched]:
+            event.then(**writes)
+        public_api.add(library, engine)
+    return page, handlers
+
+
+def _note(problems: list[str]) -> dict | None:
+    return {"kind": "error", "text": " ".join(problems)} if problems else None

@@ -1,0 +1,122 @@
+"""The state of the page as an address: readable, white-listed, and never trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlencode
+
+from head_atlas.errors import HeadError
+from head_atlas.heads import HeadId
+
+TABS = ("start", "atlas", "lab", "learn", "about")
+KEYS = ("tab", "model", "measure", "mode", "family", "head", "prompt", "removed")
+_LONGEST = {"prompt": 4000, "removed": 1500}
+_LONGEST_OTHER = 80
+
+
+@dataclass(frozen=True)
+class PageState:
+    """What an address holds. Empty means "the page's default".
+
+    Attributes:
+        tab: one of `TABS`.
+        model: name of a served model.
+        measure: name of a score or an effect.
+        mode: ablation mode.
+        family: prompt family of an effect.
+        head: the selected head, "2.5".
+        prompt: the Lab's prompt.
+        removed: the heads removed in the Lab, in order.
+    """
+
+    tab: str = "start"
+    model: str = ""
+    measure: str = ""
+    mode: str = ""
+    family: str = ""
+    head: str = ""
+    prompt: str = ""
+    removed: tuple[HeadId, ...] = field(default_factory=tuple)
+
+    def query(self) -> str:
+        """The address's query string, without what is empty or the default."""
+        values = {key: getattr(self, key) for key in KEYS if key not in ("removed", "tab")}
+        if self.tab != "start":
+            values["tab"] = self.tab
+        values["removed"] = ",".join(str(head) for head in self.removed)
+        return urlencode([(key, values[key]) for key in KEYS if values.get(key)], safe=",.")
+
+
+def read_heads(text: str, *, most: int) -> tuple[HeadId, ...]:
+    """Read a list of heads: "2.5, L2H1 0.3". Repeated heads count once.
+
+    Raises:
+        HeadError: one of them is not a head, or there are more than `most`.
+    """
+    # "L2 H5" may hold a space, so only commas, semicolons and breaks between whole heads separate.
+    pieces = [piece for part in text.replace(";", ",").split(",") for piece in _split_spaces(part)]
+    heads = tuple(dict.fromkeys(HeadId.parse(piece) for piece in pieces))
+    if len(heads) > most:
+        raise HeadError(f"{len(heads)} heads at once are too many; at most {most} are possible here")
+    return heads
+
+
+def _split_spaces(part: str) -> list[str]:
+    words = part.split()
+    joined: list[str] = []
+    for word in words:
+        if joined and word[:1] in "hH" and joined[-1][:1] in "lL" and not any(c in "hH" for c in joined[-1]):
+            joined[-1] += word
+        else:
+            joined.append(word)
+    return joined
+
+
+def read_query(query: str | Mapping[str, str]) -> tuple[PageState, list[str]]:
+    """Read an address from anyone.
+
+    Args:
+        query: a query string, or its parameters.
+
+    Returns:
+        The state, and a sentence for everything that was there and could not be used.
+    """
+    if isinstance(query, str):
+        try:
+            parsed = parse_qs(query.lstrip("?"), max_num_fields=40)
+        except ValueError:
+            return PageState(), ["The address could not be read, so the page opens as new."]
+        params = {key: values[-1] for key, values in parsed.items()}
+    else:
+        params = {key: str(value) for key, value in query.items()}
+    values: dict[str, str] = {}
+    problems: list[str] = []
+    for key in KEYS:
+        text = params.get(key, "")
+        if len(text) > _LONGEST.get(key, _LONGEST_OTHER):
+            problems.append(f"The {key} in the address is too long and was left out.")
+        elif text:
+            values[key] = text
+    if values.get("tab") not in TABS:
+        values["tab"] = "start"
+    removed: tuple[HeadId, ...] = ()
+    try:
+        removed = read_heads(values.pop("removed", ""), most=256)
+    except HeadError as error:
+        problems.append(f"The removed heads in the address could not be read: {error}.")
+    return PageState(**values, removed=removed), problems
+
+
+def keep_heads(
+    heads: Iterable[HeadId], n_layers: int, n_heads: int
+) -> tuple[tuple[HeadId, ...], list[str]]:
+    """The heads that a model of that size has, and a sentence for each that it has not."""
+    kept: list[HeadId] = []
+    problems: list[str] = []
+    for head in heads:
+        try:
+            kept.append(head.within(n_layers, n_heads))
+        except HeadError as error:
+            problems.append(f"{str(error)[:1].upper()}{str(error)[1:]}.")
+    return tuple(kept), problems

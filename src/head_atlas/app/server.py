@@ -1,0 +1,38 @@
+"""Starting the server: what `app.py` calls."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+DEFAULT_MODEL = "atlas/demo"
+
+
+def serve(environment: Mapping[str, str] = os.environ) -> None:
+    """Serve the app until it is stopped.
+
+    Args:
+        environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a model's folder
+            or a hub id; several with commas between them), and the names in `Limits` what a visitor may ask.
+    """
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from head_atlas.app.engine import Engine
+    from head_atlas.app.library import Library
+    from head_atlas.app.limits import Limits
+    from head_atlas.app.look import launch_options
+    from head_atlas.app.page import build_page
+
+    # On a Space the server must be reachable from outside its container.
+    host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")  # noqa: S104
+    port = int(environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or 7860)
+    library = Library.of(environment.get("MODEL") or DEFAULT_MODEL)
+    limits = Limits.from_environment(environment)
+    engine = Engine(library, limits)
+    page, handlers = build_page(library, limits, engine)
+    page.queue(max_size=limits.queue_size, api_open=False)
+    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+    print(f"Head Atlas is at http://{host}:{port}", file=sys.stderr, flush=True)
+    # The page is being served: now torch may be imported, and the first experiment run.
+    engine.warm(library.default, then=lambda: handlers.start.shown.run(library.default))
+    page.block_thread()

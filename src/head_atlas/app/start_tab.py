@@ -1,0 +1,182 @@
+"""The landing page: the grid of heads, and one experiment that has already been run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import RLock
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import numpy as np
+
+from head_atlas.app.components import drawn, fixed
+from head_atlas.app.experiments import FORGETTING_PROMPT, Comparison, forgetting
+from head_atlas.app.lab_view import heads_text
+from head_atlas.errors import AtlasError, HeadAtlasError
+from head_atlas.views.comparison import Condition, comparison_props
+from head_atlas.views.grid import grid_props, values_of
+from head_atlas.views.token_text import quoted
+
+if TYPE_CHECKING:
+    from head_atlas.app.engine import Engine
+    from head_atlas.app.library import Library
+
+WAITING = "The model is starting; its first experiment will show here in some seconds. The atlas can be browsed meanwhile."
+_PREFERRED = (("logprob", "zero", "natural_repeat"), ("logit_difference", "zero", "all"))
+
+
+@dataclass(frozen=True)
+class StartTab:
+    """The tab's components."""
+
+    grid: gr.HTML
+    experiment: gr.HTML
+    try_it: gr.Button
+    to_atlas: gr.Button
+    to_lab: gr.Button
+    to_learn: gr.Button
+
+
+class Shown:
+    """The landing experiment of each model: run once per process, then shown to everyone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._done: dict[str, tuple[dict, str]] = {}
+        self._failed: dict[str, str] = {}
+        self._lock = RLock()
+
+    def run(self, name: str) -> None:
+        """Run the experiment of a model unless that has been done.
+
+        Raises:
+            HeadAtlasError: the model cannot be loaded or run.
+        """
+        with self._lock:
+            if name in self._done:
+                return
+            try:
+                with self.engine.use(name) as model:
+                    found = forgetting(model)
+                    words = _words(found)
+                self._done[name] = (words, ",".join(str(h) for h in found.removed.heads))
+                self._failed.pop(name, None)
+            except HeadAtlasError as error:
+                self._failed[name] = str(error)
+                raise
+
+    def get(self, name: str) -> tuple[dict, str] | None:
+        """What is shown and which heads it removed, or None where it has not been run."""
+        return self._done.get(name)
+
+    def failure(self, name: str) -> str:
+        """Why it could not be run, or ""."""
+        return self._failed.get(name, "")
+
+
+def _words(found: Comparison) -> dict:
+    run, control = found.removed, found.control
+    strings = dict(zip(ids := _needed(found), run.model.strings(ids), strict=True))
+    target = strings[run.target]
+    clean_top, ablated_top, control_top = (strings[i] for i in _tops(found))
+    heads = heads_text(run.heads)
+    this = "this head" if len(run.heads) == 1 else f"these {len(run.heads)} heads"
+    forgets = clean_top != ablated_top
+    name = target.strip()
+    if forgets and name == "Potter":
+        title = f"Remove {this}, and Harry forgets Potter"
+    elif forgets:
+        title = f"Remove {this}, and the model no longer says {quoted(target)}"
+    else:
+        title = f"Remove {this}, and {quoted(target)} becomes less likely"
+    probability = [float(np.exp(p[run.target])) for p in (run.clean_log_probs, run.ablated_log_probs, control.ablated_log_probs)]
+    control_name = heads_text(control.heads)
+    special = len(run.tokens) - len(run.model.policy.pieces_of(FORGETTING_PROMPT))
+    return comparison_props(
+        run.strings[special:],
+        target,
+        [
+            Condition("all heads", "clean", probability[0], clean_top),
+            Condition(f"without {heads}", "ablated", probability[1], ablated_top),
+            Condition(f"without {control_name} (control)", "control", probability[2], control_top),
+        ],
+        title=title,
+        lead=f"Run on this server. Of all heads, removing {heads} costs {quoted(target)} the most here; {control_name}, in the same layer, the least.",
+    )
+
+
+def _tops(found: Comparison) -> list[int]:
+    runs = (found.removed.clean_log_probs, found.removed.ablated_log_probs, found.control.ablated_log_probs)
+    return [int(np.argmax(p)) for p in runs]
+
+
+def _needed(found: Comparison) -> list[int]:
+    return sorted({found.removed.target, *_tops(found)})
+
+
+class StartHandlers:
+    """The tab's callbacks."""
+
+    def __init__(self, library: Library, shown: Shown) -> None:
+        self.library, self.shown = library, shown
+
+    def grid(self, model: str) -> dict:
+        """The landing grid: what each head is worth on recurring names, from the atlas."""
+        try:
+            atlas = self.library.atlas(model or self.library.default)
+        except AtlasError as error:
+            return {"empty": f"{error} The Lab does not need an atlas."}
+        for measure, mode, family in _PREFERRED:
+            if f"{measure}_mean" in atlas.summary and mode in atlas.modes and family in [*atlas.families, "all"]:
+                shown = values_of(atlas, measure, mode, family)
+                return grid_props(shown, title=f"Heads by {shown.label}", hint="Every square is one attention head. Click one for its card.")
+        return {"empty": "This atlas holds no effects. The Atlas tab shows what it has."}
+
+    def experiment(self, model: str, patience: float = 90.0) -> Iterator[dict]:
+        """The stored experiment; while it is being run, a line that says so."""
+        model = model if model in self.library.names else self.library.default
+        end = monotonic() + patience
+        waiting = False
+        while True:
+            if done := self.shown.get(model):
+                yield done[0]
+                return
+            if why := self.shown.failure(model):
+                yield {"empty": f"The model cannot be run here, so nothing can be removed live: {why}. The atlas works all the same."}
+                return
+            if not waiting:
+                waiting = True
+                yield {"empty": WAITING}
+            if monotonic() > end:
+                yield {"empty": "The model is still starting. The Lab will say when it is there."}
+                return
+            sleep(0.25)
+
+    def experiment_of(self, model: str) -> tuple[str, str]:
+        """Prompt and heads of the landing experiment, for the Lab."""
+        done = self.shown.get(model)
+        return FORGETTING_PROMPT, "" if done is None else done[1].replace(",", ", ")
+
+
+def build(handlers: StartHandlers, model: str) -> StartTab:
+    """Lay the tab out."""
+    with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
+        with gr.Column(scale=11, min_width=320, elem_classes=["ha-box", "ha-flat"]):
+            fixed("<h2 class='ha-big'>What does each head do?</h2><p class='ha-lead'>A language model reads through attention heads. Here every one has been measured, and removed. Orange: without this head, the model is worse at recalling a name it has just read.</p>")
+            grid = drawn("grid", handlers.grid(model), elem_id="start-grid", boxed=False)
+        with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
+            experiment = drawn("experiment", {"empty": WAITING}, elem_id="start-experiment", boxed=False)
+            try_it = gr.Button("Try it yourself", variant="primary", elem_id="start-try")
+    with gr.Row(elem_classes=["ha-ways"]):
+        ways = []
+        for title, text, label, name in (
+            ("Browse", "Any measure of any head: what it looks at, and what its removal costs, each with its interval and its source.", "Open the Atlas", "start-to-atlas"),
+            ("Test", "Type a prompt, remove heads with a click, and see how the prediction moves.", "Open the Lab", "start-to-lab"),
+            ("Learn", "What is an induction head? Predict what happens without one, then run it.", "Read the chapter", "start-to-learn"),
+        ):
+            with gr.Column(min_width=240, elem_classes=["ha-box", "ha-flat"]):
+                fixed(f"<h3 class='ha-title'>{title}</h3><p class='ha-lead'>{text}</p>")
+                ways.append(gr.Button(label, size="sm", elem_id=name))
+    return StartTab(grid, experiment, try_it, *ways)

@@ -1,0 +1,43 @@
+"""Gradient x input of every token of a prompt, as coloured chips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from head_atlas.views.numbers import signed
+from head_atlas.views.scales import scale_for
+from head_atlas.views.token_text import quoted, visible
+
+HINT = "point at a token, or use the arrow keys"
+
+
+def attribution_props(
+    values: np.ndarray, tokens: Sequence[str], *, special: int, target: str, contrast: str | None, lead: str = ""
+) -> dict:
+    """What the chips draw.
+
+    Args:
+        values: [pos], signed; positive pushes towards the target.
+        tokens: the prompt's tokens, BOS included.
+        special: how many leading tokens are not the user's text.
+        target: the target's text.
+        contrast: the contrast's text, or None.
+        lead: a sentence above.
+    """
+    scale = scale_for(values, sign=True, unit="logits" if contrast is not None else "nats")
+    towards = f"towards {quoted(target)}" + (f" over {quoted(contrast)}" if contrast is not None else "")
+    away = f"away from {quoted(target)}"
+    chips = []
+    for i, (text, x) in enumerate(zip(tokens, values, strict=True)):
+        way = towards if x > 0 else away if x < 0 else "no push"
+        chips.append(
+            {
+                "text": visible(text),
+                "t": scale.position(float(x)),
+                "label": f"{quoted(text)}: {signed(float(x), 3)}, {way}",
+                "special": i < special,
+            }
+        )
+    return {"title": "attribution per token", "lead": lead, "hint": HINT, "scale": scale.props(), "chips": chips}

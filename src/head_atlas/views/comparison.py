@@ -1,0 +1,83 @@
+"""One prediction under several conditions: all heads, some removed, a control removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from head_atlas.views.numbers import percent
+from head_atlas.views.token_text import quoted, visible, visible_all
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One run.
+
+    Attributes:
+        label: what was done, "without L2H5".
+        kind: "clean", "ablated" or "control".
+        probability: of the target.
+        top: text of the likeliest token.
+    """
+
+    label: str
+    kind: str
+    probability: float
+    top: str
+
+
+def comparison_props(
+    tokens: Sequence[str],
+    target: str,
+    conditions: Sequence[Condition],
+    *,
+    title: str,
+    lead: str = "",
+    verdict: str = "",
+    held: bool | None = None,
+) -> dict:
+    """What the experiment panel draws.
+
+    Args:
+        tokens: the prompt's tokens without BOS.
+        target: text of the token whose probability is shown.
+        conditions: the runs, the clean one first.
+        title: one line.
+        lead: a sentence below it.
+        verdict: a sentence at the end.
+        held: whether a prediction held, or None where none was made.
+    """
+    return {
+        "title": title,
+        "lead": lead,
+        "tokens": visible_all(tokens),
+        "target": visible(target),
+        "question": f"How likely is {quoted(target)} next?",
+        "rows": [
+            {
+                "label": c.label,
+                "kind": c.kind if c.kind in ("clean", "ablated", "control") else "clean",
+                "w": round(c.probability, 5),
+                "text": percent(c.probability),
+                "says": f"says {quoted(c.top)}",
+            }
+            for c in conditions
+        ],
+        "verdict": verdict,
+        "held": held,
+    }
+
+
+OUTCOMES = {
+    "same": "Hardly anything: the word keeps at least nine tenths of its probability.",
+    "weaker": "It becomes less likely, but stays the model's first choice.",
+    "gone": "It is no longer the model's first choice.",
+}
+"""The predictions a visitor can make, each defined so that a run decides it."""
+
+
+def outcome(before: float, after: float, still_first: bool) -> str:
+    """Which of `OUTCOMES` came true; losing the first place counts before anything else."""
+    if not still_first:
+        return "gone"
+    return "same" if after >= 0.9 * before else "weaker"

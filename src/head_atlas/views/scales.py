@@ -1,0 +1,93 @@
+"""From values to positions on a colour scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from head_atlas.views.numbers import finite, plain, signed
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A colour scale: unsigned from `low` to `high`, or signed and symmetric from -high to high.
+
+    Values outside are drawn in the end colour, and the label of that end then says so ("≤ 0").
+    """
+
+    low: float
+    high: float
+    signed: bool
+    unit: str = ""
+    below: bool = False
+    above: bool = False
+
+    def position(self, x: float) -> float | None:
+        """Where a value lies: 0 to 1, or -1 to 1 on a signed scale; None where it is not a number."""
+        if not np.isfinite(x):
+            return None
+        if self.signed:
+            return float(np.clip(x / self.high, -1, 1)) if self.high > 0 else 0.0
+        span = self.high - self.low
+        return float(np.clip((x - self.low) / span, 0, 1)) if span > 0 else 0.0
+
+    def props(self) -> dict:
+        """The legend."""
+        form = signed if self.signed else plain
+        low, high = form(-self.high if self.signed else self.low), form(self.high)
+        return {
+            "signed": self.signed,
+            "low_text": f"≤ {low}" if self.below else low,
+            "high_text": f"≥ {high}" if self.above else high,
+            "unit": self.unit,
+        }
+
+
+def scale_for(values: np.ndarray, *, sign: bool, low: float = 0.0, high: float | None = None, unit: str = "") -> Scale:
+    """A scale that spans the values without inflating noise.
+
+    Args:
+        values: any shape; NaN is left out.
+        sign: zero in the middle, as wide as the largest magnitude.
+        low: lower end of an unsigned scale.
+        high: the most the measure can be; the scale then reaches at least a quarter of the way there,
+            so that a grid of near-zero scores looks like one.
+        unit: shown beside the legend.
+    """
+    finite_values = np.asarray(values, dtype=float)
+    finite_values = finite_values[np.isfinite(finite_values)]
+    top = float(finite_values.max()) if finite_values.size else 1.0
+    bottom = float(finite_values.min()) if finite_values.size else 0.0
+    if sign:
+        reach = max(abs(top), abs(bottom))
+        return Scale(-reach, reach if reach > 0 else 1.0, True, unit)
+    end = top
+    if high is not None and np.isfinite(high):
+        end = max(top, low + 0.25 * (high - low))
+    if end <= low:
+        end = low + 1.0
+    return Scale(low, end, False, unit, below=bottom < low)
+
+
+def positions(values: np.ndarray, scale: Scale) -> list[list[float | None]]:
+    """[layer][head] positions on a scale."""
+    return [[scale.position(float(x)) for x in row] for row in np.asarray(values)]
+
+
+def percentile(values: np.ndarray, x: float) -> float:
+    """Share of the other values below `x`, ties counting half, in percent; NaN where `x` is not a number."""
+    others = np.asarray(values, dtype=float).ravel()
+    others = others[np.isfinite(others)]
+    if not np.isfinite(x) or others.size < 2:
+        return float("nan")
+    below = float((others < x).sum() + 0.5 * ((others == x).sum() - 1))
+    return 100 * below / (others.size - 1)
+
+
+def unit_range(x: float, scale: Scale) -> float | None:
+    """Where a value lies along a bar or a line, 0 to 1 from the scale's low end to its high end."""
+    at = scale.position(x)
+    if at is None:
+        return None
+    return finite((at + 1) / 2 if scale.signed else at)
