@@ -104,8 +104,9 @@ def _measure(model: HeadModel, tokens: Tensor, plain: Tensor, tolerance: float) 
     with model.intervening(trace):
         clean = model.logits(tokens)
     single = torch.cat([model.logits(row[None]) for row in tokens])
-    # The eager formulas of transformers take the softmax in float32 even in a float64 model.
-    eager_tolerance = max(tolerance, 1e-4)
+    # The eager formulas of transformers take the softmax in float32 even in a float64 model, and round every
+    # probability to the model's 16 bits, which the fused one does not.
+    eager_tolerance = 0.2 if tolerance > 1e-2 else 1e-4
     checks = [
         check("no-op", "intervening without a change is the plain model, bit for bit", no_op, plain, 0.0, spread),
         check(

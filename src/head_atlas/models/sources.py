@@ -54,7 +54,7 @@ def find_source(path_or_hub_id: str | Path, revision: str | None, progress: Prog
     """
     text = str(path_or_hub_id)
     folder = Path(text).expanduser()
-    if folder.is_dir():
+    if text.strip() and folder.is_dir():
         source = Source(folder, text, "")
     elif isinstance(path_or_hub_id, Path) or folder.exists() or _HUB_ID.fullmatch(text) is None:
         raise ModelError(
