@@ -33,7 +33,7 @@ SCORE_FAMILIES = {
 WITHOUT_EXCESS = ("diffuse", "diffuse_sink_free")
 METRICS = ("kl", "logprob", "logit_difference", "flip", "log2_rank")
 CLEAN = ("logprob", "logit_difference", "log2_rank", "correct")
-BINS = (*tuple(str(d) for d in range(32)), "32-63", "64-127", ">=128", "sink")
+BINS = (*tuple(str(d) for d in range(32)), "32-63", "64+", "sink")
 
 
 def synthetic_contents(

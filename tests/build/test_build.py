@@ -1,0 +1,227 @@
+"""A whole small build of a tiny model: what is in the atlas is what the library measures."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+
+import numpy as np
+import pytest
+
+import head_atlas.build.runner as runner
+from head_atlas.build import BuildOptions, build_atlas, parts_folder, plan_atlas
+from head_atlas.build.runner import run_plan
+from head_atlas.build.shards import shard_path
+from head_atlas.catalogue import EFFECTS, SCORES
+from head_atlas.errors import BuildError, PromptError
+from head_atlas.interventions import MeanReference
+from head_atlas.measures.effects import sweep
+from head_atlas.measures.patterns import pattern_scores
+from head_atlas.prompts.families import FAMILIES, build_families
+from head_atlas.store import open_atlas
+
+OPTIONS = BuildOptions(
+    families=["rand_repeat", "rand_flat", "natural", "ioi", "pronoun"], n_prompts=6, natural_length=40, threads=2
+)
+
+
+def silent(_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("build") / "atlas.h5"
+    return build_atlas(model, path, OPTIONS, silent)
+
+
+@pytest.fixture(scope="module")
+def atlas(path):
+    with open_atlas(path) as atlas:
+        yield atlas
+
+
+def test_sizes_families_and_prompts(atlas, model):
+    assert (atlas.n_layers, atlas.n_heads) == (model.n_layers, model.n_heads)
+    assert atlas.families == OPTIONS.families
+    assert atlas.modes == ["zero", "mean"]
+    built = build_families(model.policy, n_prompts=6, seed=0, only=OPTIONS.families, natural_length=40)
+    for record, prompt in zip(atlas.prompts, chain(*built.prompts.values()), strict=True):
+        assert (record.tokens, record.targets, record.family) == (prompt.tokens, prompt.targets, prompt.family)
+        assert record.strings == tuple(model.strings(prompt.tokens))
+
+
+@pytest.mark.parametrize("mode", ["zero", "mean"])
+def test_effects_are_those_of_a_live_sweep(atlas, model, mode):
+    reference = MeanReference(*atlas.mean_reference())
+    for family in ("ioi", "natural", "rand_repeat"):
+        records = [p for p in atlas.prompts if p.family == family]
+        live = sweep(model, records, mode, reference=reference if mode == "mean" else None)
+        for metric in EFFECTS:
+            stored = atlas.effects[metric].sel(mode=mode).values[..., [p.index for p in records]]
+            expected = np.moveaxis(live[metric].values, 0, -1)
+            np.testing.assert_allclose(stored, expected, rtol=1e-3, atol=2e-6, err_msg=metric)
+        for name, values in live.clean.items():
+            np.testing.assert_allclose(
+                atlas.clean[name].values[[p.index for p in records]], values.values, rtol=1e-5, atol=1e-6
+            )
+
+
+def test_scores_are_those_of_the_measure_and_only_on_their_families(atlas, model):
+    for name in atlas.scores:
+        for family in atlas.families:
+            records = [p for p in atlas.prompts if p.family == family]
+            stored = atlas.scores[name].values[..., [p.index for p in records]]
+            if family in SCORES[name].families:
+                live = pattern_scores(model, records, [name])
+                np.testing.assert_allclose(stored, live.values[name], rtol=1e-3, atol=1e-6)
+            else:
+                assert np.isnan(stored).all()
+    assert set(atlas.scores) == set(SCORES) - {"offsets"}
+
+
+def test_nothing_is_ablated_where_there_is_no_right_answer(atlas):
+    flat = [p.index for p in atlas.prompts if p.family == "rand_flat"]
+    for metric in EFFECTS:
+        assert np.isnan(atlas.effects[metric].values[..., flat]).all()
+        assert (atlas.summary[f"{metric}_n"].sel(family="rand_flat").values == 0).all()
+    natural = [p.index for p in atlas.prompts if p.family == "natural"]
+    assert np.isnan(atlas.effects["logit_difference"].values[..., natural]).all()
+    assert np.isfinite(atlas.effects["kl"].values[..., natural]).all()
+
+
+def test_summaries_are_means_over_prompts_with_intervals_around_them(atlas):
+    s = atlas.summary
+    ioi = [p.index for p in atlas.prompts if p.family == "ioi"]
+    expected = atlas.effects["logprob"].sel(mode="mean").values[..., ioi].mean(-1)
+    found = s["logprob_mean"].sel(mode="mean", family="ioi").values
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    low, high = (s[f"logprob_{end}"].sel(mode="mean", family="ioi").values for end in ("ci_low", "ci_high"))
+    assert ((low <= found) & (found <= high)).all()
+    assert (low < high).all()
+    assert (s["logprob_n"].sel(mode="mean", family="ioi").values == 6).all()
+    macro = np.nanmean(s["logprob_mean"].values, axis=-1)
+    np.testing.assert_allclose(s["logprob_macro"].values, macro, rtol=1e-5)
+    assert s["logprob_macro"].dims == ("mode", "layer", "head")
+
+
+def test_excess_is_that_of_the_means(atlas):
+    for name, prefix, family in (
+        ("induction", "induction", "rand_repeat"),
+        ("sink", "sink", "rand_flat"),
+        ("sink", "sink_natural", "natural"),
+    ):
+        index = [p.index for p in atlas.prompts if p.family == family]
+        mass = atlas.scores[name].values[..., index].mean(-1)
+        uniform = atlas.baselines[name].values[..., index].mean(-1)[:, None]
+        np.testing.assert_allclose(
+            atlas.summary[f"{prefix}_excess"].values, (mass - uniform) / (1 - uniform), rtol=2e-3, atol=2e-4
+        )
+        assert (atlas.summary[f"{prefix}_n"].values == 6).all()
+    assert "diffuse_excess" not in atlas.summary
+
+
+def test_the_contract_of_names(atlas):
+    expected = set()
+    for score in (SCORES[name] for name in atlas.scores):
+        for family in score.families:
+            prefix = score.summary_prefix(family)
+            expected |= {f"{prefix}_{part}" for part in ("mean", "ci_low", "ci_high", "n")}
+            if score.has_excess:
+                expected |= {f"{prefix}_{part}" for part in ("excess", "excess_ci_low", "excess_ci_high")}
+    for metric in EFFECTS:
+        expected |= {f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n", "macro")}
+    expected |= {f"clean_{name}" for name in ("logprob", "logit_difference", "log2_rank", "correct")}
+    assert set(atlas.summary) == expected
+
+
+def test_provenance_says_where_every_number_comes_from(atlas, model):
+    found = atlas.provenance
+    assert found["model_fingerprint"] == model.fingerprint
+    assert found["bos_policy"] == "bos"
+    assert re.fullmatch("[0-9a-f]{64}", found["config_sha256"])
+    assert found["packages"]["torch"]
+    assert found["windows"] == [None, None]
+    assert (found["seed"], found["dtype"], found["threads"]) == (0, "float32", 2)
+    assert {check["name"] for check in atlas.checks} == {check.name for check in model.checks}
+    z, source, n_tokens = atlas.mean_reference()
+    assert z.shape == (2, model.n_layers, model.n_heads, model.d_head)
+    assert source.startswith("natural family: 100 prompts")
+    assert n_tokens == 100 * 39
+
+
+def test_the_profile_by_distance_is_a_mean_over_natural_prompts(atlas, model):
+    records = [p for p in atlas.prompts if p.family == "natural"]
+    live = pattern_scores(model, records, ["offsets"]).offsets
+    bins = atlas.offsets.coords["bin"]
+    found = atlas.offsets.values
+    assert np.isnan(found[..., bins.index("64+")]).all()  # prompts of 40 tokens
+    kept = [i for i, name in enumerate(bins) if name != "64+"]
+    np.testing.assert_allclose(found[..., kept], live[:, :, kept].mean(-1), rtol=1e-4)
+
+
+def test_shards_are_gone_afterwards(path):
+    assert not parts_folder(path).exists()
+
+
+def test_a_build_that_is_stopped_and_resumed_is_equal_byte_for_byte(path, model, tmp_path, monkeypatch):
+    out = tmp_path / "atlas.h5"
+    plan = plan_atlas(model, OPTIONS)
+    done = []
+    plain = runner.run_unit
+
+    def stop_at_the_fifth(unit, *args):
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        done.append(unit.name)
+        return plain(unit, *args)
+
+    monkeypatch.setattr(runner, "run_unit", stop_at_the_fifth)
+    with pytest.raises(KeyboardInterrupt):
+        build_atlas(model, out, OPTIONS, silent)
+    assert not out.exists()
+    assert len(list(parts_folder(out).glob("*.h5"))) == 4
+    damaged = shard_path(parts_folder(out), plan.config_sha256, done[2])
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    (parts_folder(out) / ".left-by-a-kill.tmp").write_bytes(b"half")
+
+    again, said = [], []
+    monkeypatch.setattr(runner, "run_unit", lambda unit, *args: again.append(unit.name) or plain(unit, *args))
+    build_atlas(model, out, OPTIONS, said.append)
+    assert again == [unit.name for unit in plan.units if unit.name not in done or unit.name == done[2]]
+    assert said[0] == f"going on: 3 of {len(plan.units)} units are done"
+    assert out.read_bytes() == path.read_bytes()
+    assert not parts_folder(out).exists()
+
+
+def test_shards_of_another_configuration_are_not_used(model, tmp_path):
+    out = tmp_path / "atlas.h5"
+    parts_folder(out).mkdir()
+    stray = parts_folder(out) / "0123456789abcdef-zero-ioi-000000-000006.h5"
+    stray.write_bytes(b"of something else")
+    said = []
+    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40)
+    build_atlas(model, out, small, said.append)
+    assert "1 shards in atlas.h5.parts are of another configuration" in said[0]
+    assert stray.exists()
+    with open_atlas(out) as atlas:
+        assert atlas.families == ["ioi"]
+        assert "measured on rand_repeat" in atlas.left_out["induction"]
+        assert atlas.offsets is None
+
+
+def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, tmp_path, monkeypatch):
+    out = tmp_path / "atlas.h5"
+    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40)
+    plan = plan_atlas(model, small)
+    monkeypatch.setattr(runner, "write_shard", lambda *_, **__: None)
+    with pytest.raises(BuildError, match="missing or damaged"):
+        run_plan(plan, model, out, {}, silent)
+    assert not out.exists()
+
+
+def test_all_families_plan(model):
+    plan = plan_atlas(model, BuildOptions(n_prompts=2))
+    assert set(plan.families) | set(plan.left_out) >= set(FAMILIES)
+    with pytest.raises(PromptError, match="unknown family"):
+        plan_atlas(model, BuildOptions(families=["nosuch"]))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from head_atlas.build.plan import PROMPTS_PER_UNIT, make_plan
+from head_atlas.catalogue import EFFECTS, SCORES, WITHOUT_EFFECTS
+from head_atlas.measures.effects import METRICS
+from head_atlas.measures.targets import TARGETS
+from head_atlas.prompts.prompt import Prompt
+
+
+def prompts(family, n, length=10):
+    return [
+        Prompt(f"{family} {i}", tuple(range(length)), (length - 1,), (1,), family=family, template=i % 3)
+        for i in range(n)
+    ]
+
+
+FAMILIES = {
+    "rand_repeat": prompts("rand_repeat", 300, 40),
+    "rand_flat": prompts("rand_flat", 5),
+    "ioi": prompts("ioi", 130),
+}
+
+
+REFERENCE = prompts("natural", 4, 20)
+
+
+def plan(families=FAMILIES, reference=REFERENCE, **changes):
+    options = {
+        "modes": ("zero", "mean"),
+        "n_layers": 12,
+        "n_heads": 12,
+        "config": {"seed": 0},
+        "left_out": {"fact": "why"},
+    }
+    return make_plan(families, reference, **(options | changes))
+
+
+def test_every_prompt_is_in_one_unit_of_each_kind_it_is_measured_by():
+    p = plan()
+    assert len(p.prompts) == 435
+    for kind in ("scores", "zero", "mean"):
+        covered = np.zeros(len(p.prompts), dtype=int)
+        for unit in p.units:
+            if unit.kind == kind:
+                covered[unit.start : unit.stop] += 1
+                assert {x.family for x in p.prompts[unit.start : unit.stop]} == {unit.family}
+        for index, prompt in enumerate(p.prompts):
+            measured = prompt.family != "ioi" if kind == "scores" else prompt.family not in WITHOUT_EFFECTS
+            assert covered[index] == measured
+
+
+def test_units_are_small_unique_and_in_order_of_need():
+    p = plan()
+    names = [unit.name for unit in p.units]
+    assert len(set(names)) == len(names)
+    assert names[0].startswith("reference-")
+    assert all(unit.stop - unit.start <= PROMPTS_PER_UNIT for unit in p.units[1:])
+    # 300 prompts of 40 tokens and 144 heads are 1.7 million head-tokens: more than a few minutes
+    assert sum(unit.kind == "zero" and unit.family == "rand_repeat" for unit in p.units) >= 6
+    assert all(unit.work > 0 for unit in p.units)
+
+
+def test_the_configuration_knows_prompts_modes_and_facts():
+    same = plan().config_sha256
+    assert plan().config_sha256 == same
+    assert plan(config={"seed": 1}).config_sha256 != same
+    assert plan(modes=("zero",)).config_sha256 != same
+    assert plan(reference=prompts("natural", 5, 20)).config_sha256 != same
+    fewer = {**FAMILIES, "ioi": FAMILIES["ioi"][:-1]}
+    assert plan(families=fewer).config_sha256 != same
+
+
+def test_mean_mode_without_reference_is_left_out_and_named():
+    p = plan(reference=())
+    assert p.modes == ("zero",)
+    assert not any(unit.kind in ("mean", "reference") for unit in p.units)
+    assert "needs the natural family" in p.left_out["mean"]
+    assert p.left_out["fact"] == "why"
+
+
+def test_scores_without_their_family_are_left_out_and_named():
+    p = plan()
+    assert "measured on natural" in p.left_out["diffuse"]
+    assert "previous_token" not in p.left_out  # rand_flat is there
+
+
+def test_the_catalogue_names_exactly_what_is_measured():
+    assert set(EFFECTS) == set(METRICS)
+    assert {name for name, score in SCORES.items() if score.has_excess} == set(TARGETS)
+
+
+def test_an_empty_family_makes_no_unit():
+    p = plan(families={"ioi": []})
+    assert [unit.kind for unit in p.units] == ["reference"]
+
+
+@pytest.mark.parametrize("n", [1, 127, 128, 129])
+def test_blocks_of_small_models_hold_up_to_128_prompts(n):
+    p = plan(families={"ioi": prompts("ioi", n)}, n_layers=1, n_heads=1)
+    sizes = [unit.stop - unit.start for unit in p.units if unit.kind == "zero"]
+    assert sizes == ([n] if n <= 128 else [128, n - 128])

@@ -1,0 +1,93 @@
+"""scripts/build_atlas.py as a person runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from head_atlas.store import open_atlas
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_atlas.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("build_atlas_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_dry_run_says_what_would_be_done_and_does_nothing(script, model_folder, tmp_path, capsys):
+    out = tmp_path / "atlas.h5"
+    assert script.main(["--model", str(model_folder), "--out", str(out), "--quick", "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "rand_repeat: 8 prompts" in printed
+    assert "modes zero;" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quick_with_a_corpus_and_chosen_families(script, model_folder, tmp_path, capsys):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n\n".join(f"Day {i}. " + "The cat sat on the mat near the door. " * 12 for i in range(9)))
+    out = tmp_path / "atlas.h5"
+    arguments = ["--model", str(model_folder), "--out", str(out), "--quick", "--corpus", str(corpus)]
+    assert script.main([*arguments, "--families", "natural", "pronoun", "--prompts", "4"]) == 0
+    assert "MB" in capsys.readouterr().err
+    with open_atlas(out) as atlas:
+        assert atlas.families == ["natural", "pronoun"]
+        assert atlas.modes == ["zero"]
+        assert all(p.text.startswith("Day ") for p in atlas.prompts if p.family == "natural")
+        assert atlas.mean_reference().source == "natural family: 9 prompts, a corpus of the user's, seed 0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "no/such/folder/here"], "error: "),
+        (["--families", "nosuch"], "error: unknown family 'nosuch'"),
+        (["--corpus", "no-such-file.txt"], "error: .*no-such-file.txt"),
+    ],
+)
+def test_expected_errors_are_one_line_and_status_1(script, model_folder, tmp_path, capsys, arguments, words):
+    import re
+
+    base = ["--model", str(model_folder), "--out", str(tmp_path / "x.h5")]
+    assert script.main([*base, *arguments]) == 1
+    error = capsys.readouterr().err
+    assert re.search(words, error)
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_killed_with_minus_nine_and_run_again_it_is_equal_byte_for_byte(model_folder, tmp_path):
+    def command(out):
+        families = ["rand_repeat", "rand_flat", "natural", "ioi", "pronoun", "completion", "opposite", "reflexive"]
+        options = ["--prompts", "30", "--threads", "2", "--device", "cpu", "--families", *families]
+        return [sys.executable, str(SCRIPT), "--model", str(model_folder), "--out", str(out), *options]
+
+    undisturbed, killed = tmp_path / "one.h5", tmp_path / "two.h5"
+    subprocess.run(command(undisturbed), check=True, capture_output=True)
+
+    process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "two.h5.parts"
+    deadline = time.monotonic() + 120
+    while len(list(folder.glob("[!.]*.h5"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the build ended before it could be killed"
+    survivors = {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.h5")}
+    assert 3 <= len(survivors) < 15
+    assert not killed.exists()
+
+    again = subprocess.run(command(killed), check=True, capture_output=True, text=True)
+    assert f"going on: {len(survivors)} of " in again.stderr
+    assert killed.read_bytes() == undisturbed.read_bytes()
+    assert not folder.exists()
