@@ -21,7 +21,7 @@ from head_atlas.prompts.families import FAMILIES, build_families
 from head_atlas.store import open_atlas
 
 OPTIONS = BuildOptions(
-    families=["rand_repeat", "rand_flat", "natural", "ioi", "pronoun"], n_prompts=6, natural_length=40, threads=2
+    families=["rand_repeat", "rand_flat", "natural", "ioi", "pronoun"], n_prompts=6, natural_length=40, threads=1
 )
 
 
@@ -142,7 +142,7 @@ def test_provenance_says_where_every_number_comes_from(atlas, model):
     assert re.fullmatch("[0-9a-f]{64}", found["config_sha256"])
     assert found["packages"]["torch"]
     assert found["windows"] == [None, None]
-    assert (found["seed"], found["dtype"], found["threads"]) == (0, "float32", 2)
+    assert (found["seed"], found["dtype"], found["threads"]) == (0, "float32", 1)
     assert {check["name"] for check in atlas.checks} == {check.name for check in model.checks}
     z, source, n_tokens = atlas.mean_reference()
     assert z.shape == (2, model.n_layers, model.n_heads, model.d_head)
@@ -200,7 +200,7 @@ def test_shards_of_another_configuration_are_not_used(model, tmp_path):
     stray = parts_folder(out) / "0123456789abcdef-zero-ioi-000000-000006.h5"
     stray.write_bytes(b"of something else")
     said = []
-    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40)
+    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40, threads=1)
     build_atlas(model, out, small, said.append)
     assert "1 shards in atlas.h5.parts are of another configuration" in said[0]
     assert stray.exists()
@@ -212,7 +212,7 @@ def test_shards_of_another_configuration_are_not_used(model, tmp_path):
 
 def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, tmp_path, monkeypatch):
     out = tmp_path / "atlas.h5"
-    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40)
+    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40, threads=1)
     plan = plan_atlas(model, small)
     monkeypatch.setattr(runner, "write_shard", lambda *_, **__: None)
     with pytest.raises(BuildError, match="missing or damaged"):

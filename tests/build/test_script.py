@@ -39,7 +39,7 @@ def test_quick_with_a_corpus_and_chosen_families(script, model_folder, tmp_path,
     corpus.write_text("\n\n".join(f"Day {i}. " + "The cat sat on the mat near the door. " * 12 for i in range(9)))
     out = tmp_path / "atlas.h5"
     arguments = ["--model", str(model_folder), "--out", str(out), "--quick", "--corpus", str(corpus)]
-    assert script.main([*arguments, "--families", "natural", "pronoun", "--prompts", "4"]) == 0
+    assert script.main([*arguments, "--families", "natural", "pronoun", "--prompts", "4", "--threads", "1"]) == 0
     assert "MB" in capsys.readouterr().err
     with open_atlas(out) as atlas:
         assert atlas.families == ["natural", "pronoun"]
@@ -70,7 +70,7 @@ def test_expected_errors_are_one_line_and_status_1(script, model_folder, tmp_pat
 def test_killed_with_minus_nine_and_run_again_it_is_equal_byte_for_byte(model_folder, tmp_path):
     def command(out):
         families = ["rand_repeat", "rand_flat", "natural", "ioi", "pronoun", "completion", "opposite", "reflexive"]
-        options = ["--prompts", "30", "--threads", "2", "--device", "cpu", "--families", *families]
+        options = ["--prompts", "30", "--threads", "1", "--device", "cpu", "--families", *families]
         return [sys.executable, str(SCRIPT), "--model", str(model_folder), "--out", str(out), *options]
 
     undisturbed, killed = tmp_path / "one.h5", tmp_path / "two.h5"

@@ -41,9 +41,7 @@ def test_a_folder(tmp_path):
     refused(tmp_path, "is not a file")
 
 
-@pytest.mark.parametrize(
-    ("content", "words"), [(b"", "is empty"), (b"PK\x03\x04 zip", "is not an HDF5 file")]
-)
+@pytest.mark.parametrize(("content", "words"), [(b"", "is empty"), (b"PK\x03\x04 zip", "is not an HDF5 file")])
 def test_other_content(tmp_path, content, words):
     (tmp_path / "x.h5").write_bytes(content)
     refused(tmp_path / "x.h5", words)

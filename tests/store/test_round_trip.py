@@ -50,9 +50,7 @@ def test_effects_are_labelled_by_mode_and_summaries_by_family(path, contents):
         zero = atlas.effects["kl"].sel(mode="zero")
         np.testing.assert_array_equal(zero.values, atlas.effects["kl"].values[0])
         facts = atlas.summary["kl_mean"].sel(mode="mean", family="fact")
-        np.testing.assert_array_equal(
-            facts.values, contents.summary["kl_mean"].values[1, :, :, 7].astype(np.float32)
-        )
+        np.testing.assert_array_equal(facts.values, contents.summary["kl_mean"].values[1, :, :, 7].astype(np.float32))
 
 
 def test_every_prompt_comes_back(path, contents):
@@ -116,9 +114,7 @@ def test_every_element_has_its_encoding_and_big_arrays_their_filters(path):
     elements = []
     with h5py.File(path) as file:
         file.visititems(lambda name, element: elements.append((name, dict(element.attrs))))
-        assert all(
-            attrs.get("encoding-version") == "1.0" and "encoding-type" in attrs for _, attrs in elements
-        )
+        assert all(attrs.get("encoding-version") == "1.0" and "encoding-type" in attrs for _, attrs in elements)
         dataset = file["effects/kl"]
         assert (dataset.compression, dataset.shuffle, dataset.fletcher32) == ("gzip", True, True)
         assert dataset.chunks == (1, 4, 6, 128)

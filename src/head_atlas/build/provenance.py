@@ -8,10 +8,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import head_atlas
 from head_atlas.models import HeadModel
 
 _PACKAGES = ("head-atlas", "torch", "transformers", "tokenizers", "numpy", "h5py")
+_PACKAGE = Path(__file__).parents[1]
 _MEASURING = ("build", "interventions", "measures", "models", "prompts", "catalogue.py")
 
 
@@ -22,18 +22,17 @@ def packages() -> dict[str, str]:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = head_atlas.__version__ if name == "head-atlas" else "unknown"
+            found[name] = "unknown"
     return found
 
 
 def code_sha256() -> str:
     """Hash of the code that measures: after a change of it, old shards are not mixed with new ones."""
-    root = Path(head_atlas.__file__).parent
     total = hashlib.sha256()
     for part in _MEASURING:
-        place = root / part
+        place = _PACKAGE / part
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
-            total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+            total.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
 
 
@@ -41,9 +40,7 @@ def git_commit() -> str:
     """Commit of the source tree that runs, "-dirty" with uncommitted changes; "" outside of a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        done = subprocess.run(
-            command, cwd=Path(head_atlas.__file__).parent, capture_output=True, text=True, timeout=30, check=False
-        )
+        done = subprocess.run(command, cwd=_PACKAGE, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -87,9 +87,7 @@ def _attach(dataset: h5py.Dataset, parent: h5py.Group, dims: Sequence[str]) -> N
     for axis, dim in enumerate(dims):
         scale = parent[dim] if dim in parent else parent.file[dim]
         if scale.shape[0] != dataset.shape[axis]:
-            raise ValueError(
-                f"{dataset.name}: axis {dim!r} is {scale.shape[0]} long, found {dataset.shape[axis]}"
-            )
+            raise ValueError(f"{dataset.name}: axis {dim!r} is {scale.shape[0]} long, found {dataset.shape[axis]}")
         dataset.dims[axis].attach_scale(scale)
 
 

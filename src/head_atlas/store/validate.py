@@ -51,14 +51,11 @@ def check_version(root: h5py.File) -> None:
     path = root.filename
     kind, version = root.attrs.get("encoding-type"), root.attrs.get("encoding-version")
     if kind != FORMAT:
-        raise AtlasError(
-            f"{path} is an HDF5 file, but not an atlas (encoding-type {str(kind)[:40]!r}, not {FORMAT!r})"
-        )
+        raise AtlasError(f"{path} is an HDF5 file, but not an atlas (encoding-type {str(kind)[:40]!r}, not {FORMAT!r})")
     major = _major(version)
     if major is None or major > MAJOR:
         raise AtlasError(
-            f"{path} has atlas version {str(version)[:20]}; "
-            f"this program reads up to {MAJOR}.x: please update it"
+            f"{path} has atlas version {str(version)[:20]}; this program reads up to {MAJOR}.x: please update it"
         )
     if root.attrs.get("build_complete") != 1:
         raise AtlasError(f"{path}: the build of this atlas did not finish; run the same build command again")
