@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from functools import cache
 from typing import Any
 
 import torch
@@ -87,8 +88,9 @@ def plain_model(config: Any, dtype: torch.dtype = torch.float32, implementation:
     return model.to(dtype).eval()
 
 
+@cache
 def head_model(family: str = "llama", dtype: torch.dtype = torch.float32) -> HeadModel:
-    """A tiny model of a family, with its heads in reach."""
+    """A tiny model of a family, with its heads in reach; the same object each time."""
     return HeadModel(plain_model(CONFIGS[family](), dtype), TOKENIZER, model_id=f"tiny-{family}")
 
 

@@ -24,7 +24,7 @@ def hooked(model, layer, head, first, later):
     """Replace one head's slice of what the output projection reads."""
     where = slice(head * model.d_head, (head + 1) * model.d_head)
 
-    def hook(module, args):
+    def hook(_, args):
         z = args[0].clone()
         z[:, 0, where] = first
         z[:, 1:, where] = later
@@ -235,7 +235,7 @@ def test_layers_below_the_removed_head_do_not_run_again():
     runs = [0, 0, 0]
 
     def count(layer):
-        def hook(module, args):
+        def hook(*_):
             runs[layer] += 1
 
         return hook

@@ -57,7 +57,7 @@ def test_a_new_thread_starts_clean():
 
 
 def test_an_ablation_of_one_model_leaves_another_alone():
-    one, other = head_model("llama"), head_model("llama")
+    one, other = head_model("llama"), head_model.__wrapped__("llama")
     clean = other.logits(TOKENS)
     with ablating(one, ["0.0"]):
         assert torch.equal(other.logits(TOKENS), clean)
@@ -68,7 +68,7 @@ def test_an_exception_leaves_nothing_behind():
     clean = model.logits(TOKENS)
 
     class Failing(Intervention):
-        def on_z(self, layer, z, first_position):
+        def on_z(self, *_):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError), ablating(model, ["1.1"]), model.intervening(Failing()):

@@ -51,7 +51,7 @@ def test_dtypes(folder, dtype):
 
 
 def test_an_unknown_dtype(folder):
-    with pytest.raises(ModelError, match="dtype must be one of float32, .*found 'int8'"):
+    with pytest.raises(ModelError, match=r"dtype must be one of float32, .*found 'int8'"):
         load_model(folder, dtype="int8")
 
 

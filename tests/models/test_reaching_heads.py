@@ -19,7 +19,7 @@ class Scaled(Intervention):
     def __init__(self, layer: int, head: int) -> None:
         self.layer, self.head = layer, head
 
-    def on_z(self, layer, z, first_position):
+    def on_z(self, layer, z, _):
         if layer != self.layer:
             return z
         z = z.clone()
@@ -125,13 +125,13 @@ def test_an_attention_output_that_is_not_the_sum_of_results_is_refused():
         return output * 1.01, weights
 
     attention.forward = scaled
-    with pytest.raises(UnsupportedModelError, match="fails the check 'results'.*deviation 0.0"):
+    with pytest.raises(UnsupportedModelError, match=r"fails the check 'results'.*deviation 0\.0"):
         HeadModel(plain, TOKENIZER)
 
 
 def test_a_layer_that_is_skipped_is_refused():
     plain = plain_model(CONFIGS["llama"]())
-    plain.model.layers[1].forward = lambda hidden, **kwargs: hidden
+    plain.model.layers[1].forward = lambda hidden, **_: hidden
     with pytest.raises(UnsupportedModelError, match="has 3 layers but calls attention 2 times"):
         HeadModel(plain, TOKENIZER)
 
@@ -141,13 +141,13 @@ def test_layers_that_pass_more_than_the_residual_stream_are_refused():
     plain = plain_model(CONFIGS["llama"]())
     left: list[torch.Tensor] = []
 
-    def leave(module, args, output):
+    def leave(_, __, output):
         left[:] = [output]
 
-    def take(module, args, output):
+    def take(_, __, output):
         return output + 0.1 * left[0] if left[0].shape == output.shape else output
 
-    def forget(module, args, kwargs):
+    def forget(*_):
         left[:] = [torch.zeros(1)]
 
     plain.register_forward_pre_hook(forget, with_kwargs=True)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -23,11 +24,20 @@ Progress = Callable[[str], None]
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 # Weights, configuration and tokenizer at the root of a repository; nothing executable, nothing pickled.
-_WANTED = re.compile(
-    r"(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab"
-    r"|model\.safetensors\.index)\.json|model[\w.-]*\.safetensors|merges\.txt|vocab\.txt|tokenizer\.model"
-    r"|chat_template\.jinja",
-    re.ASCII,
+_WANTED = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "merges.txt",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
 )
 
 
@@ -91,19 +101,20 @@ def _download(repo: str, revision: str | None, progress: Progress) -> Source:
     except Exception as error:  # noqa: BLE001  the transport's errors have no common base
         _refuse(repo, revision, error)
         return _cached(repo, revision, progress, error)
-    files = [f for f in listing.siblings or [] if _WANTED.fullmatch(f.rfilename)]
+    files = [f for f in listing.siblings or [] if any(fnmatch(f.rfilename, wanted) for wanted in _WANTED)]
     if not any(f.rfilename.endswith(".safetensors") for f in files):
         raise ModelError(f"{repo!r} has no safetensors weights; other formats can run code and are not loaded")
     size = sum(f.size or 0 for f in files) / 1e6
     progress(f"{repo} at {str(listing.sha)[:12]}: {len(files)} files, {size:,.1f} MB, unless they are cached")
     for file in files:
         progress(f"{file.rfilename}: {(file.size or 0) / 1e6:,.1f} MB")
+    # By the name it was asked for, not by commit: offline, the cache must find it under that name again.
     try:
-        folder = snapshot_download(repo, revision=listing.sha, allow_patterns=[f.rfilename for f in files])
+        folder = snapshot_download(repo, revision=revision, allow_patterns=list(_WANTED))
     except Exception as error:  # noqa: BLE001  likewise
         _refuse(repo, revision, error)
         return _cached(repo, revision, progress, error)
-    return Source(Path(folder), repo, str(listing.sha))
+    return Source(Path(folder), repo, Path(folder).name)  # a snapshot is named after its commit
 
 
 def _refuse(repo: str, revision: str | None, error: Exception) -> None:
@@ -128,7 +139,7 @@ def _cached(repo: str, revision: str | None, progress: Progress, cause: Exceptio
         ModelError: there is none.
     """
     try:
-        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+        folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(_WANTED), local_files_only=True))
     except (LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             f"{repo!r} cannot be downloaded ({type(cause).__name__}: {cause}), and no copy is cached; "
