@@ -48,9 +48,7 @@ class AtlasHandlers:
     def view(self, model: Any, measure: Any, family: Any, mode: Any, head: Any) -> AtlasView:
         """The view for what the components hold; anything but text counts as empty."""
         texts = [x if isinstance(x, str) else "" for x in (model, measure, family, mode, head)]
-        state = PageState(
-            model=texts[0], measure=texts[1], family=texts[2], mode=texts[3], head=texts[4].strip()
-        )
+        state = PageState(model=texts[0], measure=texts[1], family=texts[2], mode=texts[3], head=texts[4].strip())
         return atlas_view(self.library, state)
 
     @staticmethod
@@ -88,15 +86,44 @@ def build(first: AtlasView) -> AtlasTab:
     """Lay the tab out, already painted with the default view."""
     state = first.state
     with gr.Row(elem_classes=["ha-toolbar"]):
-        measure = gr.Dropdown(first.measures, value=state.measure or None, label="Measure", scale=4, min_width=220, elem_id="atlas-measure")
-        family = gr.Dropdown(first.families, value=state.family or None, label="Prompt family", scale=3, min_width=180, visible=len(first.families) > 1, elem_id="atlas-family")
-        mode = gr.Dropdown(first.modes, value=state.mode or None, label="Ablation mode of effects", scale=2, min_width=150, elem_id="atlas-mode")
-        head = gr.Textbox(state.head, label="Head", placeholder="2.5 or L2H5", scale=2, min_width=130, max_lines=1, elem_id="atlas-head")
+        measure = gr.Dropdown(
+            first.measures,
+            value=state.measure or None,
+            label="Measure",
+            scale=4,
+            min_width=220,
+            elem_id="atlas-measure",
+        )
+        family = gr.Dropdown(
+            first.families,
+            value=state.family or None,
+            label="Prompt family",
+            scale=3,
+            min_width=180,
+            visible=len(first.families) > 1,
+            elem_id="atlas-family",
+        )
+        mode = gr.Dropdown(
+            first.modes,
+            value=state.mode or None,
+            label="Ablation mode of effects",
+            scale=2,
+            min_width=150,
+            elem_id="atlas-mode",
+        )
+        head = gr.Textbox(
+            state.head,
+            label="Head",
+            placeholder="2.5 or L2H5",
+            scale=2,
+            min_width=130,
+            max_lines=1,
+            elem_id="atlas-head",
+        )
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
-        with gr.Column(scale=10, min_width=320):
-            with gr.Column(elem_classes=["ha-box", "ha-flat", "ha-sticky"]):
-                sentence = drawn("measure", first.measure, elem_id="atlas-sentence", boxed=False)
-                grid = drawn("grid", first.grid, elem_id="atlas-grid", boxed=False)
+        with gr.Column(scale=10, min_width=320), gr.Column(elem_classes=["ha-box", "ha-flat", "ha-sticky"]):
+            sentence = drawn("measure", first.measure, elem_id="atlas-sentence", boxed=False)
+            grid = drawn("grid", first.grid, elem_id="atlas-grid", boxed=False)
         with gr.Column(scale=11, min_width=320):
             card = drawn("card", first.card, elem_id="atlas-card")
     return AtlasTab(measure, family, mode, head, grid, sentence, card)

@@ -21,7 +21,9 @@ MAIN_EFFECT = "logit_difference"
 """The effect on a head's card while the grid shows a score."""
 
 _DEFAULT_MEASURE = "induction"
-CARD_EMPTY = "Click a head, or type its name (2.5 or L2H5), and this card says what it looks like and what removing it does."
+CARD_EMPTY = (
+    "Click a head, or type its name (2.5 or L2H5), and this card says what it looks like and what removing it does."
+)
 
 
 @dataclass(frozen=True)

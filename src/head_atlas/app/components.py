@@ -55,12 +55,12 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
     )
 
 
-def fixed(html: str, *, elem_id: str | None = None, boxed: bool = False) -> gr.HTML:
-    """Constant HTML of our own: no data may be formatted into it."""
+def fixed(html: str, *, script: str | None = None, elem_id: str | None = None, boxed: bool = False) -> gr.HTML:
+    """Constant HTML of our own, with a script of `assets` if one is named: no data may be formatted into it."""
     return gr.HTML(
         "",
         html_template=html,
-        js_on_load=None,
+        js_on_load=asset(script) if script else None,
         apply_default_css=False,
         container=False,
         padding=False,

@@ -19,8 +19,7 @@ FORGETTING_PROMPT = "Harry Potter went home. Everyone knew Harry"
 MOST_REMOVED = 3
 
 WORDS = (
-    "apple river stone cloud tiger lamp paper bread horse green table winter ship coin bell grass hand north "
-    "music wall"
+    "apple river stone cloud tiger lamp paper bread horse green table winter ship coin bell grass hand north music wall"
 ).split()
 """Words of the repeated sequence: unrelated, so that only the repetition predicts anything."""
 
@@ -85,9 +84,7 @@ def induction_and_control(atlas: Atlas, heads: list[HeadId]) -> tuple[list[HeadI
     return chosen, _quietest(excess, chosen[0].layer, set(chosen))
 
 
-def induction(
-    model: HeadModel, words: str, target: str, heads: list[HeadId], control: HeadId
-) -> Comparison:
+def induction(model: HeadModel, words: str, target: str, heads: list[HeadId], control: HeadId) -> Comparison:
     """Remove induction heads while a sequence of words repeats, and the control head instead.
 
     Args:

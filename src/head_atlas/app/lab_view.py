@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -177,13 +178,14 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
     before, after = float(np.exp(run.clean_log_probs[run.target])), float(np.exp(run.ablated_log_probs[run.target]))
     top = [int(np.argmax(p)) for p in (run.clean_log_probs, run.ablated_log_probs)]
     if not run.heads:
+        sure = percent(float(np.exp(run.clean_log_probs[top[0]])))
         return distribution_props(
             run.clean_log_probs,
             None,
             named,
             target=run.target,
             contrast=run.contrast,
-            headline=f"With all its heads, the model says {quoted(named[top[0]])}, at {percent(np.exp(run.clean_log_probs[top[0]]))}.",
+            headline=f"With all its heads, the model says {quoted(named[top[0]])}, at {sure}.",
             summary="Click a head in the grid to remove it.",
         )
     return distribution_props(
@@ -263,6 +265,18 @@ def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[dict[str, list], 
             )
 
 
+def picker_grid(engine: Engine, model: str, head_text: Any) -> dict:
+    """A small grid to pick the head whose attention is shown; empty without an atlas (the text box remains)."""
+    atlas = engine.library.atlas_or_none(model)
+    if atlas is None or "induction_mean" not in atlas.summary:
+        return {"empty": ""}
+    selected = None
+    with suppress(HeadError):
+        selected = HeadId.parse(head_text or "").within(atlas.n_layers, atlas.n_heads)
+    shown = score_values(atlas, "induction", "rand_repeat")
+    return grid_props(shown, title="Pick the head whose attention is shown", selected=selected, small=True)
+
+
 def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: dict[str, list] | None) -> dict:
     """The Lab's grid: click to remove or restore a head; coloured by the atlas or by this prompt's sweep."""
     try:
@@ -280,7 +294,17 @@ def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: 
         measure = EFFECTS[colour]
         found = np.asarray(swept[colour], dtype=float) if swept else np.full(shape, np.nan)
         reason = NOT_SWEPT if not swept else "not measured, or not defined without a contrast"
-        shown = HeadValues(found, None, None, None, f"{titled(measure.label)}, this prompt", measure.unit, measure.signed, most=measure.high, reason=reason)
+        shown = HeadValues(
+            found,
+            None,
+            None,
+            None,
+            f"{titled(measure.label)}, this prompt",
+            measure.unit,
+            measure.signed,
+            most=measure.high,
+            reason=reason,
+        )
     elif atlas is not None and "induction_mean" in atlas.summary:
         shown = score_values(atlas, "induction", "rand_repeat")
     else:

@@ -9,49 +9,25 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from head_atlas.app.components import drawn, fixed
+from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.experiments import induction, induction_and_control, repeated_words
-from head_atlas.app.lab_tab import busy, failed
 from head_atlas.app.lab_view import heads_text
+from head_atlas.app.words import busy, failed
 from head_atlas.errors import HeadAtlasError
 from head_atlas.heads import HeadId
-from head_atlas.views.comparison import OUTCOMES, Condition, comparison_props, outcome
+from head_atlas.views.comparison import OUTCOMES, Condition, comparison_props, judged
 from head_atlas.views.grid import effect_values
 from head_atlas.views.induction import RULE, induction_heads
-from head_atlas.views.numbers import percent
-from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
 
-STORY = """<article class="ha-article">
-<p class="ha-kind">Chapter 1</p>
-<h2>Induction heads: reading on from last time</h2>
-<p>Read this aloud: <em>plum wagon seven, plum wagon …</em> You know what comes next, although the words mean nothing together.
-You looked back to where <em>wagon</em> stood before, and read on from there.</p>
-<p>Language models learn the same trick, and in many of them it can be pinned to single attention heads. A head decides, for every token,
-which earlier tokens to read. An <strong>induction head</strong> standing on a word looks at <em>the token that followed the same word
-last time</em>, and passes on what it finds there: “this came next before, so say it again”.</p>
-<p>It cannot do so alone. Attention compares the word here with what is stored at each earlier place; for the trick to work, each
-place must carry a note saying <em>which word stood before me</em>. Heads in an earlier layer write that note: they look one token back, always.
-So the trick is a circuit of two steps, a previous-token head below and an induction head above. Models with a single layer of attention cannot do it this way.</p>
-<h3>How we would know</h3>
-<p>A pattern is only a likeness: a head that <em>looks</em> at the right place may still write nothing of use. The test is to take the head away.
-If the head does the work, the second copy becomes a surprise again. If we take away another head of the same layer and nothing changes,
-it was not the taking away as such that hurt.</p>
-</article>"""
 
-AFTER = """<article class="ha-article">
-<h3>What this does and does not show</h3>
-<p>One prompt is an anecdote: below it stands the mean over the atlas’ prompts of random repeated tokens, with its interval. A small effect
-does not prove that a head is idle, either: models often hold several induction heads, and where one is missing another can step in.
-Remove one of several in the Lab, then all of them, and compare.</p>
-<p class="ha-lead">Sources: Elhage et al. 2021, <cite>A Mathematical Framework for Transformer Circuits</cite> (the two-step circuit);
-Olsson et al. 2022, <cite>In-context Learning and Induction Heads</cite> (the name, and the score by which heads are chosen here).</p>
-</article>"""
-
-EMPTY = "Make your prediction, then press “Run it”: the word’s probability with all heads, without the induction heads, and without the control."
+EMPTY = (
+    "Make your prediction, then press “Run it”: the word’s probability with all heads, without the induction heads, "
+    "and without the control."
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +77,10 @@ class LearnHandlers:
                         {"label": "Prompt", "text": f"{words.strip()} …"},
                         {"label": "Expected next", "text": target.strip()},
                         {"label": "Removed", "text": f"{', '.join(h.label for h in heads)}: {several} with an {RULE}"},
-                        {"label": "Control", "text": f"{control.label}: of the same layer, the induction excess closest to 0"},
+                        {
+                            "label": "Control",
+                            "text": f"{control.label}: of the same layer, the induction excess closest to 0",
+                        },
                     ],
                 }
             ],
@@ -115,11 +94,22 @@ class LearnHandlers:
     def run(self, model: str, seed: int, prediction: str | None) -> Iterator[list[Any]]:
         """The experiment, and whether the prediction held."""
         if prediction not in OUTCOMES:
-            yield [{"kind": "info", "text": "First make a prediction; a surprise only counts if you said what you expected."}, gr.skip()]
+            yield [
+                {
+                    "kind": "info",
+                    "text": "First make a prediction; a surprise only counts if you said what you expected.",
+                },
+                gr.skip(),
+            ]
             return
         try:
             heads, control = self.chosen(model)
-            yield [busy("Running …" if self.engine.ready(model) else "Loading the model. The first run takes some seconds."), gr.skip()]
+            yield [
+                busy(
+                    "Running …" if self.engine.ready(model) else "Loading the model. The first run takes some seconds."
+                ),
+                gr.skip(),
+            ]
             words, target = repeated_words(int(seed))
             with self.engine.use(model) as loaded:
                 found = induction(loaded, words, target, heads, control)
@@ -132,23 +122,8 @@ class LearnHandlers:
             return
         target_text = texts[-1]
         p = [float(np.exp(run[found.removed.target])) for run in runs]
-        true = outcome(p[0], p[1], tops[1] == found.removed.target)
-        calm = outcome(p[0], p[2], tops[2] == found.removed.target)
-        held = prediction == true
-        verdict = f"{'Your prediction held.' if held else 'Your prediction did not hold.'} {OUTCOMES[true]} "
-        verdict += f"{quoted(target_text)} went from {percent(p[0])} to {percent(p[1])}; without the control it has {percent(p[2])}. "
-        if tops[0] != found.removed.target:
-            verdict = f"On these words the model did not expect {quoted(target_text)} even with all its heads, so this run says little. Try other words."
-            held_shown = None
-        else:
-            held_shown = held
-            verdict += (
-                "The control hardly matters, so it is these heads that carry the repetition here."
-                if calm == "same" and true != "same"
-                else "The control matters as well, so this prompt alone does not single these heads out."
-                if calm != "same"
-                else "Neither removal matters on these words: other heads can do it too."
-            )
+        first = [top == found.removed.target for top in tops]
+        verdict, held = judged(prediction, target_text, p, first)
         name = heads_text(tuple(heads))
         yield [
             None,
@@ -162,7 +137,7 @@ class LearnHandlers:
                 ],
                 title="What happened",
                 verdict=verdict,
-                held=held_shown,
+                held=held,
             ),
         ]
 
@@ -178,7 +153,8 @@ class LearnHandlers:
         rows.append({"label": f"{control.label} (control)", "text": f"{shown.text(control.layer, control.head)} nats"})
         return {
             "title": "Over the whole atlas",
-            "subtitle": f"Mean effect of removing each head alone on the log-probability of the right token, over random repeated tokens ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
+            "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over random "
+            f"repeated tokens ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
             "sections": [{"kind": "facts", "rows": rows}],
         }
 
@@ -188,19 +164,23 @@ def build(handlers: LearnHandlers, model: str) -> LearnTab:
     seed = gr.State(0)
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
         with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
-            fixed(STORY, elem_id="learn-story")
+            fixed(asset("induction-story.html"), elem_id="learn-story")
         with gr.Column(scale=11, min_width=320):
             with gr.Column(elem_classes=["ha-box", "ha-flat"]):
                 setup = drawn("card", handlers.setup(model, 0), elem_id="learn-setup", boxed=False)
                 another = gr.Button("Other words", size="sm", elem_id="learn-another")
-                prediction = gr.Radio([(text, name) for name, text in OUTCOMES.items()], label="Predict: without these heads, what happens to the expected word?", elem_id="learn-prediction")
+                prediction = gr.Radio(
+                    [(text, name) for name, text in OUTCOMES.items()],
+                    label="Predict: without these heads, what happens to the expected word?",
+                    elem_id="learn-prediction",
+                )
                 run = gr.Button("Run it", variant="primary", elem_id="learn-run")
                 status = drawn("note", None, elem_id="learn-status", boxed=False)
                 result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
                 to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
             with gr.Column(elem_classes=["ha-box", "ha-flat"]):
                 atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
-                fixed(AFTER)
+                fixed(asset("induction-after.html"))
     return LearnTab(setup, another, prediction, run, status, result, atlas, to_lab, seed)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from head_atlas.app import about_tab, atlas_tab, lab_tab, lab_view, learn_tab, public_api, start_tab
+from head_atlas.app import about_tab, atlas_tab, lab_handlers, lab_tab, lab_view, learn_tab, public_api, start_tab
 from head_atlas.app.atlas_view import AtlasView, atlas_view
-from head_atlas.app.components import drawn, fixed
+from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
 from head_atlas.app.events import ON_MODEL, PURE, picked_head
 from head_atlas.app.experiments import FORGETTING_PROMPT, repeated_words
@@ -18,12 +18,6 @@ from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page_state import PageState, keep_heads, read_heads, read_query
 from head_atlas.errors import HeadAtlasError, HeadError
-
-HEADER = """<div class="ha-header"><svg viewBox="0 0 40 40" aria-hidden="true">
-<rect x="2" y="2" width="10" height="10" rx="3" class="s1"/><rect x="15" y="2" width="10" height="10" rx="3" class="s2"/><rect x="28" y="2" width="10" height="10" rx="3" class="s1"/>
-<rect x="2" y="15" width="10" height="10" rx="3" class="s2"/><rect x="15" y="15" width="10" height="10" rx="3" class="s1"/><rect x="28" y="15" width="10" height="10" rx="3" class="s3"/>
-<rect x="2" y="28" width="10" height="10" rx="3" class="s1"/><rect x="15" y="28" width="10" height="10" rx="3" class="s0"/><rect x="28" y="28" width="10" height="10" rx="3" class="s2"/>
-</svg><div><h1>Head Atlas</h1><p>What each attention head does, and what happens without it.</p></div></div>"""
 
 LABELS = {"start": "Start", "atlas": "Atlas", "lab": "Lab", "learn": "Learn", "about": "About"}
 
@@ -35,7 +29,7 @@ class PageHandlers:
         self.library, self.engine = library, engine
         self.start = start_tab.StartHandlers(library, start_tab.Shown(engine))
         self.atlas = atlas_tab.AtlasHandlers(library)
-        self.lab = lab_tab.LabHandlers(engine)
+        self.lab = lab_handlers.LabHandlers(engine)
         self.learn = learn_tab.LearnHandlers(engine)
         self.about = about_tab.AboutHandlers(library)
 
@@ -86,6 +80,8 @@ class PageHandlers:
             state.prompt or FORGETTING_PROMPT,
             text,
             self.lab.grid(state.model, text, lab_view.BY_ATLAS, None),
+            state.head,
+            state.tab == "lab",
         ]
 
     def load(self, request: gr.Request) -> list[Any]:
@@ -97,10 +93,10 @@ class PageHandlers:
         query = event._data.get("query") if isinstance(event._data, dict) else ""
         return self.restore(query if isinstance(query, str) and len(query) <= 4000 else "")
 
-    def run_opened(self, tab: str, *lab_inputs: Any) -> Iterator[list[Any]]:
+    def run_opened(self, wanted: Any, *lab_inputs: Any) -> Iterator[list[Any]]:
         """An address of the Lab shows its result, not just its input."""
-        if tab != "lab":
-            yield [gr.skip()] * 9
+        if wanted is not True:
+            yield [gr.skip()] * lab_handlers.N_SHOWN
             return
         yield from self.lab.run(*lab_inputs)
 
@@ -126,7 +122,7 @@ class PageHandlers:
     def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
         """Open the Lab with an experiment."""
         grid = self.lab.grid(model, removed, colour, None)
-        return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid]
+        return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
 
     def other_model(self, model: str, measure: str, family: str, mode: str) -> list[Any]:
         """Another model was chosen: everything that shows one."""
@@ -159,11 +155,11 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
     with gr.Blocks(title="Head Atlas", analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_classes=["ha-top"]):
             with gr.Column(scale=5, min_width=260):
-                fixed(HEADER, elem_id="header")
+                fixed(asset("header.html"), script="theme.js", elem_id="header")
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
-        tab_name = gr.State("start")
+        tab_name, run_wanted = gr.State("start"), gr.State(False)
         tab_list = {}
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab(LABELS["start"], id="start") as tab_list["start"]:
@@ -187,8 +183,8 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *lab_tab.wire(lab, handlers.lab, model)]
         learn_tab.wire(learn, handlers.learn, model)
 
-        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid]
-        lab_inputs = [tab_name, model, *lab.asked, lab.head, lab.colour, lab.swept]
+        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head, run_wanted]
+        lab_inputs = [run_wanted, model, *lab.asked, lab.head, lab.colour, lab.swept]
         for opened in (
             page.load(handlers.load, None, restored, **PURE),
             address.navigate(handlers.navigate, None, restored, **PURE),
@@ -205,8 +201,10 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for key, tab in tab_list.items():
             changed.append(tab.select(lambda key=key: key, None, [tab_name], **PURE))
         in_atlas = [tab_name, tabs, *atlas.all]
-        changed.append(start.grid.select(handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode], in_atlas, **PURE))
-        in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid]
+        changed.append(
+            start.grid.select(handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode], in_atlas, **PURE)
+        )
+        in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, run_wanted]
         for taken in (
             start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
             learn.to_lab.click(handlers.take_chapter, [model, learn.seed, lab.colour], in_lab, **PURE),
@@ -220,7 +218,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             [notice, *atlas.all, lab.removed, lab.grid, start.grid, learn.setup, learn.atlas, about.card],
             **PURE,
         )
-        switched.then(handlers.start.experiment, [model], [start.experiment], show_progress="hidden", api_visibility="private")
+        switched.then(
+            handlers.start.experiment, [model], [start.experiment], show_progress="hidden", api_visibility="private"
+        )
         for event in [*changed, switched]:
             event.then(**writes)
         public_api.add(library, engine)

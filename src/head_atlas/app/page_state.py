@@ -108,9 +108,7 @@ def read_query(query: str | Mapping[str, str]) -> tuple[PageState, list[str]]:
     return PageState(**values, removed=removed), problems
 
 
-def keep_heads(
-    heads: Iterable[HeadId], n_layers: int, n_heads: int
-) -> tuple[tuple[HeadId, ...], list[str]]:
+def keep_heads(heads: Iterable[HeadId], n_layers: int, n_heads: int) -> tuple[tuple[HeadId, ...], list[str]]:
     """The heads that a model of that size has, and a sentence for each that it has not."""
     kept: list[HeadId] = []
     problems: list[str] = []

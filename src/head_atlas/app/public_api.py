@@ -9,7 +9,7 @@ import numpy as np
 
 from head_atlas.app import lab_view
 from head_atlas.app.events import refused
-from head_atlas.app.lab_tab import sentence
+from head_atlas.app.words import sentence
 from head_atlas.catalogue import SCORES
 from head_atlas.errors import HeadAtlasError
 from head_atlas.heads import HeadId
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def ablate_call(engine: Engine) -> Callable[..., dict[str, Any]]:
     """The public `ablate`."""
 
-    def ablate(prompt: str, heads: str = "", mode: str = "zero", target: str = "", contrast: str = "") -> dict[str, Any]:
+    def ablate(
+        prompt: str, heads: str = "", mode: str = "zero", target: str = "", contrast: str = ""
+    ) -> dict[str, Any]:
         """Remove attention heads and compare the model's next token with and without them.
 
         Args:
@@ -96,7 +98,12 @@ def scores_call(library: Library) -> Callable[..., dict[str, Any]]:
                     "kind": "excess" if SCORES[name].has_excess else "mean",
                     **{
                         key: _number(values[at]) if values is not None else None
-                        for key, values in (("value", shown.values), ("low", shown.low), ("high", shown.high), ("n", shown.n))
+                        for key, values in (
+                            ("value", shown.values),
+                            ("low", shown.low),
+                            ("high", shown.high),
+                            ("n", shown.n),
+                        )
                     },
                 }
         return {"model": atlas.model_id, "head": str(one), "scores": found}

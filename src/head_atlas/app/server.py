@@ -24,7 +24,7 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     from head_atlas.app.page import build_page
 
     # On a Space the server must be reachable from outside its container.
-    host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")  # noqa: S104
+    host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")
     port = int(environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or 7860)
     library = Library.of(environment.get("MODEL") or DEFAULT_MODEL)
     limits = Limits.from_environment(environment)

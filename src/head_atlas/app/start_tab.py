@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import RLock
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 import numpy as np
 
-from head_atlas.app.components import drawn, fixed
+from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.experiments import FORGETTING_PROMPT, Comparison, forgetting
 from head_atlas.app.lab_view import heads_text
 from head_atlas.errors import AtlasError, HeadAtlasError
-from head_atlas.views.comparison import Condition, comparison_props
+from head_atlas.views.comparison import Condition, comparison_props, forgetting_title
 from head_atlas.views.grid import grid_props, values_of
 from head_atlas.views.token_text import quoted
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.app.library import Library
 
-WAITING = "The model is starting; its first experiment will show here in some seconds. The atlas can be browsed meanwhile."
+WAITING = (
+    "The model is starting; its first experiment will show here in some seconds. The atlas can be browsed meanwhile."
+)
 _PREFERRED = (("logprob", "zero", "natural_repeat"), ("logit_difference", "zero", "all"))
 
 
@@ -82,16 +84,10 @@ def _words(found: Comparison) -> dict:
     target = strings[run.target]
     clean_top, ablated_top, control_top = (strings[i] for i in _tops(found))
     heads = heads_text(run.heads)
-    this = "this head" if len(run.heads) == 1 else f"these {len(run.heads)} heads"
-    forgets = clean_top != ablated_top
-    name = target.strip()
-    if forgets and name == "Potter":
-        title = f"Remove {this}, and Harry forgets Potter"
-    elif forgets:
-        title = f"Remove {this}, and the model no longer says {quoted(target)}"
-    else:
-        title = f"Remove {this}, and {quoted(target)} becomes less likely"
-    probability = [float(np.exp(p[run.target])) for p in (run.clean_log_probs, run.ablated_log_probs, control.ablated_log_probs)]
+    title = forgetting_title(target, clean_top, ablated_top, len(run.heads))
+    probability = [
+        float(np.exp(p[run.target])) for p in (run.clean_log_probs, run.ablated_log_probs, control.ablated_log_probs)
+    ]
     control_name = heads_text(control.heads)
     special = len(run.tokens) - len(run.model.policy.pieces_of(FORGETTING_PROMPT))
     return comparison_props(
@@ -103,7 +99,8 @@ def _words(found: Comparison) -> dict:
             Condition(f"without {control_name} (control)", "control", probability[2], control_top),
         ],
         title=title,
-        lead=f"Run on this server. Of all heads, removing {heads} costs {quoted(target)} the most here; {control_name}, in the same layer, the least.",
+        lead=f"Run on this server. Of all heads, removing {heads} costs {quoted(target)} the most here; {control_name}, "
+        "in the same layer, the least.",
     )
 
 
@@ -131,7 +128,11 @@ class StartHandlers:
         for measure, mode, family in _PREFERRED:
             if f"{measure}_mean" in atlas.summary and mode in atlas.modes and family in [*atlas.families, "all"]:
                 shown = values_of(atlas, measure, mode, family)
-                return grid_props(shown, title=f"Heads by {shown.label}", hint="Every square is one attention head. Click one for its card.")
+                return grid_props(
+                    shown,
+                    title=f"Heads by {shown.label}",
+                    hint="Every square is one attention head. Click one for its card.",
+                )
         return {"empty": "This atlas holds no effects. The Atlas tab shows what it has."}
 
     def experiment(self, model: str, patience: float = 90.0) -> Iterator[dict]:
@@ -144,7 +145,10 @@ class StartHandlers:
                 yield done[0]
                 return
             if why := self.shown.failure(model):
-                yield {"empty": f"The model cannot be run here, so nothing can be removed live: {why}. The atlas works all the same."}
+                yield {
+                    "empty": f"The model cannot be run here, so nothing can be removed live: {why}. "
+                    "The atlas works all the same."
+                }
                 return
             if not waiting:
                 waiting = True
@@ -164,7 +168,7 @@ def build(handlers: StartHandlers, model: str) -> StartTab:
     """Lay the tab out."""
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
         with gr.Column(scale=11, min_width=320, elem_classes=["ha-box", "ha-flat"]):
-            fixed("<h2 class='ha-big'>What does each head do?</h2><p class='ha-lead'>A language model reads through attention heads. Here every one has been measured, and removed. Orange: without this head, the model is worse at recalling a name it has just read.</p>")
+            fixed(asset("start-head.html"))
             grid = drawn("grid", handlers.grid(model), elem_id="start-grid", boxed=False)
         with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
             experiment = drawn("experiment", {"empty": WAITING}, elem_id="start-experiment", boxed=False)
@@ -172,9 +176,24 @@ def build(handlers: StartHandlers, model: str) -> StartTab:
     with gr.Row(elem_classes=["ha-ways"]):
         ways = []
         for title, text, label, name in (
-            ("Browse", "Any measure of any head: what it looks at, and what its removal costs, each with its interval and its source.", "Open the Atlas", "start-to-atlas"),
-            ("Test", "Type a prompt, remove heads with a click, and see how the prediction moves.", "Open the Lab", "start-to-lab"),
-            ("Learn", "What is an induction head? Predict what happens without one, then run it.", "Read the chapter", "start-to-learn"),
+            (
+                "Browse",
+                "What every head looks at and what its removal costs, each with its interval and its source.",
+                "Open the Atlas",
+                "start-to-atlas",
+            ),
+            (
+                "Test",
+                "Type a prompt, remove heads with a click, and see how the prediction moves.",
+                "Open the Lab",
+                "start-to-lab",
+            ),
+            (
+                "Learn",
+                "What is an induction head? Predict what happens without one, then run it.",
+                "Read the chapter",
+                "start-to-learn",
+            ),
         ):
             with gr.Column(min_width=240, elem_classes=["ha-box", "ha-flat"]):
                 fixed(f"<h3 class='ha-title'>{title}</h3><p class='ha-lead'>{text}</p>")

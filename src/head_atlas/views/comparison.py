@@ -81,3 +81,47 @@ def outcome(before: float, after: float, still_first: bool) -> str:
     if not still_first:
         return "gone"
     return "same" if after >= 0.9 * before else "weaker"
+
+
+def judged(
+    prediction: str, target: str, probabilities: Sequence[float], first: Sequence[bool]
+) -> tuple[str, bool | None]:
+    """What came of a prediction about removing heads.
+
+    Args:
+        prediction: one of `OUTCOMES`.
+        target: text of the expected token.
+        probabilities: of the target: with all heads, without the heads, without the control.
+        first: whether the target is the first choice in each of these runs.
+
+    Returns:
+        A few sentences, and whether the prediction held; None where the run cannot decide it.
+    """
+    before, after, control = probabilities
+    if not first[0]:
+        return (
+            f"On these words the model did not expect {quoted(target)} even with all its heads, so this run says "
+            "little. Try other words.",
+            None,
+        )
+    true, calm = outcome(before, after, first[1]), outcome(before, control, first[2])
+    held = prediction == true
+    said = "Your prediction held." if held else "Your prediction did not hold."
+    moved = f"{quoted(target)} went from {percent(before)} to {percent(after)}; without the control it has "
+    if calm != "same":
+        meaning = "The control matters as well, so this prompt alone does not single these heads out."
+    elif true == "same":
+        meaning = "Neither removal matters on these words: other heads can do it too."
+    else:
+        meaning = "The control hardly matters, so it is these heads that carry the repetition here."
+    return f"{said} {OUTCOMES[true]} {moved}{percent(control)}. {meaning}", held
+
+
+def forgetting_title(target: str, clean_top: str, ablated_top: str, n_heads: int) -> str:
+    """The landing experiment in one line; it claims no more than the run shows."""
+    these = "this head" if n_heads == 1 else f"these {n_heads} heads"
+    if clean_top == ablated_top:
+        return f"Remove {these}, and {quoted(target)} becomes less likely"
+    if target.strip() == "Potter":
+        return f"Remove {these}, and Harry forgets Potter"
+    return f"Remove {these}, and the model no longer says {quoted(target)}"

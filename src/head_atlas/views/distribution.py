@@ -87,7 +87,9 @@ def verdict(clean_top: str, ablated_top: str, target: str, before: float, after:
     return f"Without {removed}, the model still says {quoted(clean_top)}: {moved}."
 
 
-def effect_facts(effects: dict[str, float], clean: dict[str, float], labels: dict[str, tuple[str, str, str, bool]]) -> list[dict]:
+def effect_facts(
+    effects: dict[str, float], clean: dict[str, float], labels: dict[str, tuple[str, str, str, bool]]
+) -> list[dict]:
     """Single numbers under the bars.
 
     Args:

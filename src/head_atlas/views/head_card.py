@@ -8,12 +8,13 @@ import numpy as np
 
 from head_atlas.catalogue import EFFECTS, SCORES, WITHOUT_EFFECTS
 from head_atlas.views.choices import label_of, score_families, titled
-from head_atlas.views.grid import effect_values, score_values
+from head_atlas.views.grid import HeadValues, effect_values, score_values
 from head_atlas.views.numbers import count, finite, interval, plain, signed
 from head_atlas.views.scales import Scale, percentile, scale_for, unit_range
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
+    from head_atlas.named_array import NamedArray
     from head_atlas.store import Atlas
 
 
@@ -33,7 +34,7 @@ def card_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
     """
     sections = [_scores(atlas, head, current), _effects(atlas, head, effect, mode, current)]
     if atlas.offsets is not None:
-        sections.append(_offsets(atlas, head))
+        sections.append(_offsets(atlas.offsets, head))
     sections.append(_explained(atlas, effect))
     return {
         "title": head.label,
@@ -52,14 +53,20 @@ def ordinal(p: float) -> str:
     return f"{n}{suffix}"
 
 
+def _interval(shown: HeadValues) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends of the interval; NaN where the file holds none."""
+    unknown = np.full(shown.values.shape, np.nan)
+    return (unknown if shown.low is None else shown.low), (unknown if shown.high is None else shown.high)
+
+
 def _scores(atlas: Atlas, head: HeadId, current: tuple[str, str]) -> dict:
     rows = []
     for name, measure in SCORES.items():
         for family in score_families(atlas, name):
             shown = score_values(atlas, name, family)
-            assert shown.low is not None and shown.high is not None  # noqa: S101  a score has intervals
+            low_end, high_end = _interval(shown)
             at = (head.layer, head.head)
-            x, low, high = float(shown.values[at]), float(shown.low[at]), float(shown.high[at])
+            x, low, high = float(shown.values[at]), float(low_end[at]), float(high_end[at])
             mean = float(atlas.summary[f"{measure.summary_prefix(family)}_mean"].values[at])
             second = family != measure.family
             rows.append(
@@ -91,14 +98,15 @@ def _scores(atlas: Atlas, head: HeadId, current: tuple[str, str]) -> dict:
 
 def _effects(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str]) -> dict:
     measure = EFFECTS[effect]
-    found = []
+    found: list[tuple[str, HeadValues, float, float, float, float]] = []
     for family in atlas.families:
         if family in WITHOUT_EFFECTS:
             continue
         shown = effect_values(atlas, effect, mode, family)
-        assert shown.low is not None and shown.high is not None and shown.n is not None  # noqa: S101
         at = (head.layer, head.head)
-        found.append((family, shown, *(float(a[at]) for a in (shown.values, shown.low, shown.high, shown.n))))
+        low_end, high_end = _interval(shown)
+        n = float("nan") if shown.n is None else float(shown.n[at])
+        found.append((family, shown, float(shown.values[at]), float(low_end[at]), float(high_end[at]), n))
     ends = np.array([[x, low, high] for _, _, x, low, high, _ in found])
     # Effects that are never negative (KL, flips) start at the left edge; signed ones have zero in the middle.
     scale = scale_for(ends, sign=measure.signed)
@@ -136,9 +144,7 @@ def _effects(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[
     }
 
 
-def _offsets(atlas: Atlas, head: HeadId) -> dict:
-    offsets = atlas.offsets
-    assert offsets is not None  # noqa: S101  the caller has looked
+def _offsets(offsets: NamedArray, head: HeadId) -> dict:
     row = np.asarray(offsets.values[head.layer, head.head], dtype=float)
     labels = [str(b) for b in offsets.coords.get("bin", range(len(row)))]
     top = float(np.nanmax(row)) if np.isfinite(row).any() else 1.0

@@ -71,6 +71,7 @@ def about_props(atlas: Atlas) -> dict:
     ]
     return {
         "title": atlas.model_id or "this atlas",
-        "subtitle": f"{atlas.n_layers} layers × {atlas.n_heads} heads · {len(atlas.prompts)} prompts · {atlas.path.name}",
+        "subtitle": f"{atlas.n_layers} layers × {atlas.n_heads} heads · {len(atlas.prompts)} prompts"
+        f" · {atlas.path.name}",
         "sections": sections,
     }

@@ -18,12 +18,31 @@ const ramp = (signed) => {
   probe.remove();
   return out;
 };
+const LABEL = 12;
+const shorten = (t) => ([...t].length > 9 ? [...t].slice(0, 8).join('') + '…' : t);
+const gutterOf = (canvas, c, size, n) => {
+  if ((size - 70) / n < LABEL + 1) return 0;
+  c.font = `${LABEL}px ${style('--font-mono')}`;
+  return Math.ceil(Math.max(...props.value.tokens.map((t) => c.measureText(shorten(t)).width))) + 8;
+};
 const paintCanvas = (view) => {
   const value = props.value, n = value.tokens.length;
   const size = Math.max(view.canvas.clientWidth, 60), dpr = Math.min(window.devicePixelRatio || 1, 2);
-  view.canvas.width = view.canvas.height = Math.round(size * dpr);
-  const c = view.canvas.getContext('2d'), w = view.canvas.width / n;
+  view.canvas.width = Math.round(size * dpr);
+  const c = view.canvas.getContext('2d');
+  view.gutter = gutterOf(view.canvas, c, size, n);
+  const g = view.gutter * dpr, w = (view.canvas.width - g) / n;
+  view.canvas.height = Math.ceil(w * n);
   const colours = ramp(view.signed);
+  if (g) {
+    // The query's token stands before its row; a long one is cut, and the line below has it whole.
+    c.fillStyle = style('--ha-soft');
+    c.font = `${LABEL * dpr}px ${style('--font-mono')}`;
+    c.textAlign = 'right';
+    c.textBaseline = 'middle';
+    value.tokens.forEach((t, q) => c.fillText(shorten(t), g - 6 * dpr, (q + 0.5) * w));
+  }
+  c.translate(g, 0);
   for (let q = 0; q < n; q++) for (let k = 0; k <= q; k++) {
     const x = cell(view.rows, q, k);
     const t = view.signed ? (Math.max(-1, Math.min(1, x / view.high)) + 1) / 2 : Math.max(0, Math.min(1, x / view.high));
@@ -78,12 +97,13 @@ const draw = () => {
   if (spot && spot[0] >= value.tokens.length) spot = null;
   const figures = value.runs.map((run) => {
     const canvas = el('canvas', { tabindex: '0', role: 'application', 'aria-label': `${run.label} attention of ${value.head}: rows are queries, columns keys; arrow keys move the cross-hair` });
-    const view = { canvas, rows: run.rows, label: run.label, signed: run.signed, high: run.high, current: false };
+    const view = { canvas, rows: run.rows, label: run.label, signed: run.signed, high: run.high, gutter: 0, current: false };
     const current = () => { views.forEach((v) => { v.current = v === view; }); };
     canvas.addEventListener('pointermove', (e) => {
       const box = canvas.getBoundingClientRect(), n = props.value.tokens.length;
+      const step = (box.width - view.gutter) / n;
       current();
-      move(Math.floor((e.clientY - box.top) / box.height * n), Math.floor((e.clientX - box.left) / box.width * n));
+      move(Math.floor((e.clientY - box.top) / step), Math.floor((e.clientX - box.left - view.gutter) / step));
     });
     canvas.addEventListener('pointerleave', () => { if (document.activeElement !== canvas) { spot = null; refresh(); } });
     canvas.addEventListener('focus', () => { current(); if (!spot) move(props.value.tokens.length - 1, 0); });

@@ -14,7 +14,7 @@ const el = (tag, attributes = {}, ...children) => {
 };
 // Colour is a class and one number; the colours themselves are CSS variables, so a change of theme
 // repaints nothing. `t` is in [0, 1], or in [-1, 1] where the scale is signed; null is "not measured".
-const PAINT = ['paint-low', 'paint-high', 'paint-minus', 'paint-plus', 'paint-none', 'paint-strong', 'paint-mid'];
+const PAINT = ['paint-low', 'paint-high', 'paint-minus', 'paint-plus', 'paint-none'];
 const paint = (node, t, signed) => {
   node.classList.remove(...PAINT);
   if (t === null || t === undefined) { node.classList.add('paint-none'); return; }
@@ -26,8 +26,6 @@ const paint = (node, t, signed) => {
     node.classList.add(x < 0.5 ? 'paint-low' : 'paint-high');
     node.style.setProperty('--t', (x < 0.5 ? x * 2 : x * 2 - 1).toFixed(3));
   }
-  if (Math.abs(x) > 0.55) node.classList.add('paint-strong');
-  else if (Math.abs(x) > 0.35) node.classList.add('paint-mid');
 };
 const emptyNote = (text) => (text ? el('p', { class: 'ha-empty' }, text) : '');
 const legend = (scale) => el('div', { class: 'ha-legend' },
