@@ -10,7 +10,8 @@ import torch
 
 from head_atlas.errors import HeadAtlasError, HeadError, MissingReferenceError, PromptError
 from head_atlas.interventions import ablating, mean_reference
-from head_atlas.measures.effects import METRICS, Reading, as_prompts, clean_values, effects, iter_sweep, sweep
+from head_atlas.measures.effects import as_prompts, iter_sweep, sweep
+from head_atlas.measures.metrics import METRICS, Reading, clean_values, effects
 from head_atlas.prompts.prompt import Prompt
 from tiny_models import TOKENIZER, head_model, random_prompts
 

@@ -12,7 +12,8 @@ import torch
 from head_atlas.errors import PromptError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import MeanReference, Mode, ablating
-from head_atlas.measures.effects import METRICS, Reading, as_prompts, clean_values, effects
+from head_atlas.measures.effects import as_prompts
+from head_atlas.measures.metrics import METRICS, Reading, clean_values, effects
 from head_atlas.models import HeadModel, PatternReader
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt

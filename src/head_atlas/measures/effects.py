@@ -1,15 +1,6 @@
-"""Effects: what removing a head changes in the model's prediction. Always ablated - clean.
+"""Effects of heads: every head removed alone, measured by the metrics of `measures.metrics`.
 
-At one position, with clean log-probabilities p, ablated ones q (natural logarithms), target y, contrast y':
-
-    logprob            q[y] - p[y]                                   nats; negative: the head helped
-    logit_difference   (ablated logit[y] - logit[y']) - (clean ...)  logits; negative: the head helped
-    kl                 sum over v of exp(p[v]) (p[v] - q[v])         nats, >= 0 up to rounding
-    flip               1 if the arg-max changed, else 0
-    log2_rank          log2 rank of y ablated - clean, rank 1 + #{v: logit[v] > logit[y]}
-
-A prompt's value is the mean over its positions. NaN where it is not defined (no contrast) or not measured (a
-head that was not asked for). 16-bit logits are taken to float32 first; wider ones are left as they are.
+`sweep` gives the whole, `iter_sweep` the same part by part as it is computed.
 """
 
 from __future__ import annotations
@@ -24,129 +15,15 @@ import torch
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import MeanReference, Mode, SweepBlock, sweep_rows
+from head_atlas.measures.metrics import CLEAN as CLEAN
+from head_atlas.measures.metrics import METRICS as METRICS
+from head_atlas.measures.metrics import Reading, clean_values, effects
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
     from torch import Tensor
-
-METRICS = ("logit_difference", "logprob", "kl", "flip", "log2_rank")
-CLEAN = ("logit_difference", "logprob", "log2_rank", "correct")
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the metrics need of some logits, computed once.
-
-    Attributes:
-        logits: [..., read, d_vocab], float32 or wider.
-        log_probs: their log-softmax.
-        target_logit: logit of the target, [..., read].
-        target_log_prob: its log-probability, nats.
-        contrast_logit: logit of the contrast; NaN without one.
-        top: id of the arg-max.
-    """
-
-    logits: Float[Tensor, "*batch read d_vocab"]
-    log_probs: Float[Tensor, "*batch read d_vocab"]
-    target_logit: Float[Tensor, "*batch read"]
-    target_log_prob: Float[Tensor, "*batch read"]
-    contrast_logit: Float[Tensor, "*batch read"]
-    top: Int[Tensor, "*batch read"]
-
-    @classmethod
-    def of(
-        cls,
-        logits: Float[Tensor, "*batch read d_vocab"],
-        targets: Int[Tensor, "*batch read"],
-        contrasts: Int[Tensor, "*batch read"],
-    ) -> Reading:
-        """Read logits.
-
-        Args:
-            logits: of any float type.
-            targets: ids, of a shape that broadcasts to the logits'.
-            contrasts: likewise; -1 where there is none.
-        """
-        if logits.dtype in (torch.float16, torch.bfloat16):
-            logits = logits.float()
-        log_probs = logits.log_softmax(-1)
-        shape = logits.shape[:-1]
-        targets, contrasts = targets.expand(shape), contrasts.expand(shape)
-        contrast = logits.gather(-1, contrasts.clamp(min=0)[..., None])[..., 0]
-        return cls(
-            logits=logits,
-            log_probs=log_probs,
-            target_logit=logits.gather(-1, targets[..., None])[..., 0],
-            target_log_prob=log_probs.gather(-1, targets[..., None])[..., 0],
-            contrast_logit=torch.where(contrasts >= 0, contrast, torch.nan),
-            top=logits.argmax(-1),
-        )
-
-    @property
-    def logit_difference(self) -> Float[Tensor, "*batch read"]:
-        """Logit of the target minus that of the contrast."""
-        return self.target_logit - self.contrast_logit
-
-    @property
-    def log2_rank(self) -> Float[Tensor, "*batch read"]:
-        """log2 of the target's rank: 0 is first. Ties rank it ahead."""
-        above = (self.logits > self.target_logit[..., None]).sum(-1)
-        return torch.log2(above.to(self.logits.dtype) + 1)
-
-
-def logit_difference(clean: Reading, ablated: Reading) -> Float[Tensor, "*batch read"]:
-    """Change of target logit - contrast logit; negative where the head helped. NaN without a contrast."""
-    return ablated.logit_difference - clean.logit_difference
-
-
-def logprob(clean: Reading, ablated: Reading) -> Float[Tensor, "*batch read"]:
-    """Change of the target's log-probability in nats; negative where the head helped."""
-    return ablated.target_log_prob - clean.target_log_prob
-
-
-def kl(clean: Reading, ablated: Reading) -> Float[Tensor, "*batch read"]:
-    """KL divergence from the clean to the ablated distribution in nats: unsigned, any token counts."""
-    return (clean.log_probs.exp() * (clean.log_probs - ablated.log_probs)).sum(-1)
-
-
-def flip(clean: Reading, ablated: Reading) -> Float[Tensor, "*batch read"]:
-    """1 where the most likely token changed, else 0."""
-    return (ablated.top != clean.top).to(clean.logits.dtype)
-
-
-def log2_rank(clean: Reading, ablated: Reading) -> Float[Tensor, "*batch read"]:
-    """Change of log2 of the target's rank; positive where the head helped."""
-    return ablated.log2_rank - clean.log2_rank
-
-
-_FORMULAS: Mapping[str, Callable[[Reading, Reading], torch.Tensor]] = {
-    "logit_difference": logit_difference,
-    "logprob": logprob,
-    "kl": kl,
-    "flip": flip,
-    "log2_rank": log2_rank,
-}
-
-
-def effects(clean: Reading, ablated: Reading, metrics: Iterable[str]) -> dict[str, Float[Tensor, "*batch"]]:
-    """Each metric, as the mean over read positions."""
-    return {name: _FORMULAS[name](clean, ablated).mean(-1) for name in metrics}
-
-
-def clean_values(clean: Reading, targets: Int[Tensor, "*batch read"]) -> dict[str, Float[Tensor, "*batch"]]:
-    """How well the model does with all its heads, as the mean over read positions.
-
-    `correct` is the fraction of positions where the target is the arg-max.
-    """
-    return {
-        "logit_difference": clean.logit_difference.mean(-1),
-        "logprob": clean.target_log_prob.mean(-1),
-        "log2_rank": clean.log2_rank.mean(-1),
-        "correct": (clean.top == targets).to(clean.logits.dtype).mean(-1),
-    }
 
 
 @dataclass(frozen=True)
