@@ -153,8 +153,8 @@ class LearnHandlers:
         rows.append({"label": f"{control.label} (control)", "text": f"{shown.text(control.layer, control.head)} nats"})
         return {
             "title": "Over the whole atlas",
-            "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over random "
-            f"repeated tokens ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
+            "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over "
+            f"random repeated tokens ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
             "sections": [{"kind": "facts", "rows": rows}],
         }
 

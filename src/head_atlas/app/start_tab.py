@@ -99,8 +99,8 @@ def _words(found: Comparison) -> dict:
             Condition(f"without {control_name} (control)", "control", probability[2], control_top),
         ],
         title=title,
-        lead=f"Run on this server. Of all heads, removing {heads} costs {quoted(target)} the most here; {control_name}, "
-        "in the same layer, the least.",
+        lead=f"Run on this server. Of all heads, removing {heads} costs {quoted(target)} the most here; "
+        f"{control_name}, in the same layer, the least.",
     )
 
 

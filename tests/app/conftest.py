@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+from small_place import make_place
+
+from head_atlas.app.engine import Engine
+from head_atlas.app.library import Library
+from head_atlas.app.limits import Limits
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    return make_place(tmp_path_factory.mktemp("served") / "small")
+
+
+@pytest.fixture(scope="session")
+def library(place):
+    return Library.of(str(place))
+
+
+@pytest.fixture(scope="session")
+def engine(library):
+    return Engine(library, Limits())

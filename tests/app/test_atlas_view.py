@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import gradio as gr
+import pytest
+
+from head_atlas.app.atlas_tab import AtlasHandlers
+from head_atlas.app.atlas_view import atlas_view
+from head_atlas.app.library import Library
+from head_atlas.app.page_state import PageState
+
+
+def test_the_default_view_is_the_induction_score(library):
+    view = atlas_view(library, PageState())
+    assert (view.state.model, view.state.measure, view.state.family) == ("small", "induction", "rand_repeat")
+    excess = library.atlas("small").summary["induction_excess"].values
+    assert view.grid["short"][1][2] == f"{excess[1, 2]:.2f}".replace("-", "−")
+    assert "empty" in view.card
+    assert view.problems == []
+
+
+def test_an_effect_is_read_on_the_family_and_mode_asked_for(library):
+    view = atlas_view(library, PageState(measure="logprob", family="ioi", mode="mean", head="L2H5"))
+    expected = library.atlas("small").summary["logprob_mean"].sel(mode="mean", family="ioi")[2, 5]
+    assert view.grid["text"][2][5].startswith(f"−{abs(expected):.2f} [")
+    assert view.grid["text"][2][5].endswith("n = 6")
+    assert view.grid["selected"] == [2, 5]
+    assert view.grid["scale"]["signed"]
+    assert view.card["title"] == "L2H5"
+
+
+def test_a_macro_average_has_no_invented_interval(library):
+    view = atlas_view(library, PageState(measure="logprob", family="all"))
+    assert "[" not in view.grid["text"][0][0]
+    assert "n =" not in view.grid["text"][0][0]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (PageState(head="9.9"), "There is no head 9.9"),
+        (PageState(head="<img src=x>"), "Expected a head such as 2.5"),
+        (PageState(measure="beauty"), "no measure “beauty”; induction is shown"),
+        (PageState(mode="resample"), "no ablation mode “resample”; zero is shown"),
+        (PageState(model="gpt9"), "No model “gpt9” is served here; this is small."),
+    ],
+)
+def test_what_cannot_be_honoured_is_said_and_the_page_still_shows(library, state, words):
+    view = atlas_view(library, state)
+    assert words in " ".join(view.problems)
+    assert view.grid["n_heads"] == 6
+
+
+def test_a_family_that_does_not_fit_a_new_measure_gives_way_quietly(library):
+    view = atlas_view(library, PageState(measure="previous_token", family="ioi"))
+    assert view.state.family == "rand_flat"
+    assert view.problems == []
+
+
+@pytest.mark.parametrize("content", [None, b"not an atlas", b"\x89HDF\r\n\x1a\n" + b"\0" * 3000])
+def test_a_missing_or_damaged_atlas_is_a_sentence(tmp_path, content):
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    if content is not None:
+        (folder / "atlas.h5").write_bytes(content)
+    view = atlas_view(Library.of(str(folder)), PageState(head="1.1"))
+    assert "atlas.h5" in view.grid["empty"]
+    assert view.problems
+
+
+def test_a_typed_head_fills_grid_and_card(library):
+    handlers = AtlasHandlers(library)
+    head, grid, _, card = handlers.typed("small", "induction", "rand_repeat", "zero", "l1h4")
+    assert (head, grid["selected"], card["title"]) == ("1.4", [1, 4], "L1H4")
+
+
+def test_an_unknown_typed_head_is_an_error_for_the_visitor(library):
+    with pytest.raises(gr.Error, match="no head 4.0") as raised:
+        AtlasHandlers(library).typed("small", "induction", "rand_repeat", "zero", "4.0")
+    assert raised.value.print_exception is False
+
+
+@pytest.mark.parametrize("index", [[99, 0], ["1", 2], [1], None, {"a": 1}, [True, 1], [1.5, 2], [-1, 0], "12"])
+def test_a_forged_cell_is_an_error_for_the_visitor(library, index):
+    event = gr.SelectData(None, {"index": index, "value": None})
+    with pytest.raises(gr.Error):
+        AtlasHandlers(library).picked("small", "induction", "rand_repeat", "zero", event)
+
+
+def test_forged_inputs_do_not_break_a_view(library):
+    view = AtlasHandlers(library).view(None, ["induction"], {"x": 1}, 7, None)
+    assert view.state.measure == "induction"

@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from head_atlas.app import lab_view
+from head_atlas.app.engine import Engine
+from head_atlas.app.lab_handlers import N_SHOWN, LabHandlers
+from head_atlas.app.library import Library
+from head_atlas.app.limits import Limits
+from head_atlas.errors import PromptError
+from head_atlas.live import ablate
+from head_atlas.views.induction import THRESHOLD
+
+PROMPT = "The cat sat on the mat. The cat sat on the"
+HOSTILE = "<img src=x onerror=alert(1)> ${alert(1)} {{value}}"
+
+
+@pytest.fixture(scope="module")
+def handlers(engine):
+    return LabHandlers(engine)
+
+
+def run(handlers, prompt=PROMPT, removed="1.2, L2H5", mode="zero", target="", contrast="", head="", colour="atlas"):
+    steps = list(handlers.run("small", prompt, removed, mode, target, contrast, head, colour, None))
+    assert all(len(step) == N_SHOWN for step in steps)
+    return steps[-1]
+
+
+def test_a_run_shows_what_live_ablation_says(handlers, engine):
+    status, bars, *_ = run(handlers)
+    with engine.use("small") as model:
+        expected = ablate(model, PROMPT, ["1.2", "2.5"])
+    rows = {row["title"]: row for row in bars["rows"]}
+    for change in expected.top(5):
+        row = rows[f"token {change.token}"]
+        assert row["clean"] == pytest.approx(change.clean, abs=1e-5)
+        assert row["ablated"] == pytest.approx(change.ablated, abs=1e-5)
+    facts = {fact["label"]: fact["text"] for fact in bars["facts"]}
+    assert facts["KL divergence"] == f"{expected.effects['kl']:.2f} nats"
+    assert facts["Logit difference"] == "needs a contrast"
+    assert status["kind"] == "done"
+
+
+def test_a_run_without_heads_shows_one_distribution(handlers):
+    _, bars, *_ = run(handlers, removed="")
+    assert not bars["paired"]
+    assert sum(row["clean"] for row in bars["rows"]) <= 1
+
+
+def test_attribution_matches_the_prompt_and_marks_bos(handlers):
+    _, _, chips, without, *_ = run(handlers)
+    assert [chip["special"] for chip in chips["chips"]][:2] == [True, False]
+    assert chips["chips"][0]["t"] is None
+    assert len(chips["chips"]) == len(without["chips"])
+    assert max(abs(chip["t"]) for chip in chips["chips"][1:]) == pytest.approx(1)
+
+
+def test_a_target_is_picked_by_id_or_typed(handlers, engine):
+    with engine.use("small") as model:
+        token = model.policy.single(" mat")
+    by_id = run(handlers, target=f"{lab_view.BY_ID}{token}", contrast=" cat")[1]
+    typed = run(handlers, target="·mat", contrast="·cat")[1]
+    assert by_id == typed
+    assert {row["target"]: row["token"] for row in typed["rows"]}["target"] == "·mat"
+    assert {fact["label"]: fact["text"] for fact in typed["facts"]}["Logit difference"].endswith("logits")
+
+
+def test_menus_offer_the_clean_runs_top_ten(handlers, engine):
+    targets = run(handlers)[4]["choices"]
+    with engine.use("small") as model:
+        expected = ablate(model, PROMPT, [])
+    top = [int(i) for i in np.argsort(-expected.clean_log_probs)[:10]]
+    assert [value for _, value in targets[1:]] == [f"{lab_view.BY_ID}{i}" for i in top]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"prompt": ""}, "The prompt is empty"),
+        ({"prompt": " \n "}, "The prompt is empty"),
+        ({"prompt": "x" * 2001}, "2001 characters long"),
+        ({"prompt": "a " * 200}, "at most 128 are possible here"),
+        ({"removed": "9.9"}, "There is no head 9.9"),
+        ({"removed": "the best one"}, "Expected a head such as 2.5"),
+        ({"target": "not one token at all"}, "must be exactly one token; here it is"),
+        ({"target": "x" * 300}, "exactly one token"),
+        ({"target": f"{lab_view.BY_ID}99999"}, "token ids must lie in"),
+        ({"mode": "resample"}, "The ablation mode must be zero or mean"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence_and_the_page_stays(handlers, changes, words):
+    status, *rest = run(handlers, **changes)
+    assert status["kind"] == "error"
+    assert words.lower() in status["text"].lower()
+    assert all(isinstance(x, dict) and x.get("__type__") == "update" for x in rest)
+
+
+def test_mean_mode_takes_its_means_from_the_atlas(handlers, engine):
+    _, bars, *_ = run(handlers, mode="mean")
+    with engine.use("small") as model:
+        expected = ablate(model, PROMPT, ["1.2", "2.5"], "mean", reference=engine.reference("small"))
+    assert {f["label"]: f["text"] for f in bars["facts"]}["KL divergence"] == f"{expected.effects['kl']:.2f} nats"
+
+
+def test_a_hostile_prompt_stays_text(handlers):
+    _, bars, chips, *_ = run(handlers, prompt=HOSTILE)
+    assert "".join(c["text"] for c in chips["chips"][1:]).replace("·", " ") == HOSTILE
+    assert bars["rows"]
+
+
+def test_attention_shows_both_runs_and_says_why_nothing_moved(handlers):
+    earlier = run(handlers, removed="1.2", head="0.3")[6]
+    assert "only heads in later layers" in earlier["lead"]
+    later = run(handlers, removed="1.2", head="3.3")[6]
+    assert later["lead"] == ""
+    clean, ablated, change = (np.array(r["rows"]) for r in later["runs"])
+    assert np.abs(ablated - clean - change).max() < 2e-4
+    assert [r["signed"] for r in later["runs"]] == [False, False, True]
+    n = len(later["tokens"])
+    first = clean[: n * (n + 1) // 2]
+    assert first[0] == 1
+    assert first.sum() == pytest.approx(n, abs=0.05)
+
+
+def test_another_heads_attention_belongs_to_the_run_on_screen(handlers):
+    ran = run(handlers, removed="1.2")[7]
+    pattern, picker = handlers.look("small", "3.3", ran)
+    assert pattern == run(handlers, removed="1.2", head="3.3")[6]
+    assert picker["selected"] == [3, 3]
+    assert "empty" in handlers.look("small", "3.3", None)[0]
+    assert "no head 9.9" in handlers.look("small", "9.9", ran)[0]["empty"]
+
+
+def test_a_sweep_ends_with_the_same_effects_as_single_ablations(handlers, engine):
+    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "atlas"))
+    assert steps[-1][0]["kind"] == "done"
+    assert steps[0][3] == "logprob"
+    found = steps[-2][2]
+    with engine.use("small") as model:
+        for layer, head in ((0, 0), (2, 5), (3, 1)):
+            one = ablate(model, PROMPT, [(layer, head)])
+            assert found["kl"][layer][head] == pytest.approx(one.effects["kl"], abs=1e-4)
+            assert found["logprob"][layer][head] == pytest.approx(one.effects["logprob"], abs=1e-4)
+
+
+def test_a_sweep_paints_as_it_goes_and_hatches_the_rest(handlers):
+    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "kl"))
+    painted = [sum(t is not None for row in step[1]["t"] for t in row) for step in steps[1:-1]]
+    assert painted == sorted(painted)
+    assert painted[0] < painted[-1] == 24
+    assert steps[1][1]["reason"]
+
+
+def test_an_abandoned_sweep_leaves_the_model_free(handlers, engine):
+    sweep = handlers.sweep("small", PROMPT, "", "zero", "", "", "kl")
+    next(sweep)
+    next(sweep)
+    # Not closed, not finished: whoever comes next must not wait for it.
+    quick = LabHandlers(engine)
+    assert run(quick)[0]["kind"] == "done"
+    sweep.close()
+
+
+def test_a_sweep_that_takes_too_long_stops_and_says_so(library):
+    engine = Engine(library, Limits(run_seconds=0))
+    last = list(LabHandlers(engine).sweep("small", PROMPT, "", "zero", "", "", "kl"))[-1]
+    assert last[0]["kind"] == "error"
+    assert "Stopped after 0 s with" in last[0]["text"]
+
+
+def test_a_click_removes_and_a_second_click_puts_back(handlers):
+    import gradio as gr
+
+    event = gr.SelectData(None, {"index": [2, 5], "value": None})
+    text, grid = handlers.toggle("small", "1.2", "atlas", None, event)
+    assert text == "1.2, 2.5"
+    assert grid["removed"] == ["1.2", "2.5"]
+    assert handlers.toggle("small", text, "atlas", None, event)[0] == "1.2"
+
+
+def test_all_induction_heads_are_those_of_the_stated_rule(handlers, library):
+    text, _ = handlers.induction("small", "atlas", None)
+    low = library.atlas("small").summary["induction_excess_ci_low"].values
+    expected = {f"{layer}.{head}" for layer, head in np.argwhere(low >= THRESHOLD)}
+    assert set(text.split(", ")) == expected
+    assert expected
+
+
+def test_without_an_atlas_the_lab_still_runs(place):
+    engine = Engine(Library.of(str(place / "model")), Limits())
+    handlers = LabHandlers(engine)
+    assert "empty" in handlers.grid("model", "", "atlas", None)
+    *_, last = handlers.run("model", PROMPT, "1.1", "zero", "", "", "", "atlas", None)
+    assert last[0]["kind"] == "done"
+    *_, failed = handlers.run("model", PROMPT, "1.1", "mean", "", "", "", "atlas", None)
+    assert failed[0]["kind"] == "error"
+    assert "reference" in failed[0]["text"]
+
+
+def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path, place):
+    folder = tmp_path / "half"
+    (folder / "model").mkdir(parents=True)
+    (folder / "atlas.h5").write_bytes((place / "atlas.h5").read_bytes())
+    handlers = LabHandlers(Engine(Library.of(str(folder)), Limits()))
+    *_, last = handlers.run("half", PROMPT, "1.1", "zero", "", "", "", "atlas", None)
+    assert last[0]["kind"] == "error"
+    assert "config.json" in last[0]["text"]
+    assert handlers.grid("half", "", "atlas", None)["n_heads"] == 6
+
+
+def test_weights_other_than_the_atlas_was_measured_on_are_named(tmp_path, place):
+    from small_place import make_atlas
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    make_atlas(folder / "atlas.h5", "f" * 64)
+    (folder / "model").symlink_to(place / "model")
+    handlers = LabHandlers(Engine(Library.of(str(folder)), Limits()))
+    *_, last = handlers.run("other", PROMPT, "", "zero", "", "", "", "atlas", None)
+    assert "not those that this atlas was measured on" in last[0]["text"]
+
+
+def test_token_choices():
+    assert lab_view.token_choice(None) is None
+    assert lab_view.token_choice(lab_view.AUTOMATIC) is None
+    assert lab_view.token_choice(f"{lab_view.BY_ID}17") == 17
+    assert lab_view.token_choice("·Potter") == " Potter"
+    with pytest.raises(PromptError):
+        lab_view.token_choice("y" * 101)

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from head_atlas.app.library import Library, Served, served_from
+from head_atlas.app.limits import Limits
+from head_atlas.errors import AtlasError, ModelError, PromptError
+
+
+def test_a_folder_serves_its_atlas_and_its_model(place, library):
+    assert library.names == ["small"]
+    assert library.atlas("small").n_heads == 6
+    assert library.atlas("small") is library.atlas("small")
+    assert library.model_source("small") == (str(place / "model"), None)
+
+
+def test_every_kind_of_place_is_recognised(place, tmp_path):
+    assert served_from(str(place / "atlas.h5")) == Served("atlas", place / "atlas.h5", str(place / "model"))
+    assert served_from(str(place / "model")) == Served("model", None, str(place / "model"))
+    assert served_from("openai-community/gpt2") == Served("gpt2", None, "openai-community/gpt2")
+    assert served_from(str(tmp_path / "gone")) == Served("gone", tmp_path / "gone" / "atlas.h5", None)
+
+
+def test_names_are_unique(place):
+    assert Library.of(f"{place},{place}").names == ["small", "small-2"]
+
+
+def test_a_missing_atlas_is_an_error_in_words(tmp_path):
+    library = Library.of(str(tmp_path / "gone"))
+    with pytest.raises(AtlasError, match=r"atlas\.h5"):
+        library.atlas("gone")
+    assert library.atlas_or_none("gone") is None
+    with pytest.raises(ModelError, match="no model lies beside the atlas"):
+        library.model_source("gone")
+
+
+def test_an_atlas_that_appears_later_is_opened(place, tmp_path):
+    library = Library.of(str(tmp_path / "late"))
+    assert library.atlas_or_none("late") is None
+    (tmp_path / "late").mkdir()
+    (tmp_path / "late" / "atlas.h5").write_bytes((place / "atlas.h5").read_bytes())
+    assert library.atlas("late").n_layers == 4
+
+
+def test_an_unknown_name_is_an_error_that_says_what_there_is(library):
+    with pytest.raises(AtlasError, match="No model 'other' is served here; there is small"):
+        library.atlas("other")
+
+
+def test_limits_come_from_the_environment():
+    assert Limits.from_environment({"PROMPT_TOKENS": "64", "QUEUE_SIZE": ""}) == Limits(prompt_tokens=64)
+
+
+@pytest.mark.parametrize("text", ["0", "-3", "many", "1.5"])
+def test_a_limit_that_is_no_number_is_an_error_that_names_it(text):
+    with pytest.raises(ValueError, match="PROMPT_TOKENS must be a whole number above 0"):
+        Limits.from_environment({"PROMPT_TOKENS": text})
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n"])
+def test_an_empty_prompt_is_refused(text):
+    with pytest.raises(PromptError, match="The prompt is empty"):
+        Limits().check_text(text)
+
+
+def test_a_prompt_of_too_many_characters_is_refused_before_it_is_tokenised():
+    with pytest.raises(PromptError, match="2001 characters long; at most 2000"):
+        Limits().check_text("x" * 2001)
