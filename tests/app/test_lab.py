@@ -136,7 +136,7 @@ def test_a_sweep_ends_with_the_same_effects_as_single_ablations(handlers, engine
     steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "atlas"))
     assert steps[-1][0]["kind"] == "done"
     assert steps[0][3] == "logprob"
-    found = steps[-2][2]
+    found = steps[-2][2].effects
     with engine.use("small") as model:
         for layer, head in ((0, 0), (2, 5), (3, 1)):
             one = ablate(model, PROMPT, [(layer, head)])
@@ -150,6 +150,17 @@ def test_a_sweep_paints_as_it_goes_and_hatches_the_rest(handlers):
     assert painted == sorted(painted)
     assert painted[0] < painted[-1] == 24
     assert steps[1][1]["reason"]
+
+
+def test_a_sweep_belongs_to_its_prompt(handlers):
+    swept = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "kl"))[-2][2]
+    *_, last = handlers.run("small", PROMPT, "1.1", "zero", "", "", "", "kl", swept)
+    assert last[11] is swept
+    assert last[8]["t"][0][0] is not None
+    *_, last = handlers.run("small", PROMPT + " mat", "1.1", "zero", "", "", "", "kl", swept)
+    assert last[11] is None
+    assert last[8]["t"][0][0] is None
+    assert "All heads" in last[8]["reason"]
 
 
 def test_an_abandoned_sweep_leaves_the_model_free(handlers, engine):
@@ -180,7 +191,8 @@ def test_a_click_removes_and_a_second_click_puts_back(handlers):
 
 
 def test_all_induction_heads_are_those_of_the_stated_rule(handlers, library):
-    text, _ = handlers.induction("small", "atlas", None)
+    text, _, _, run_it = handlers.induction("small", "atlas", None)
+    assert run_it
     low = library.atlas("small").summary["induction_excess_ci_low"].values
     expected = {f"{layer}.{head}" for layer, head in np.argwhere(low >= THRESHOLD)}
     assert set(text.split(", ")) == expected

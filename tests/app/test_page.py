@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import gradio as gr
 import pytest
 
 from head_atlas.app.about_tab import AboutHandlers
 from head_atlas.app.library import Library
-from head_atlas.app.page import PageHandlers
+from head_atlas.app.page import N_RESTORED, PageHandlers
 from head_atlas.app.page_state import PageState, read_query
 
 
@@ -19,7 +21,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
     state, problems = read_query(address["query"])
     assert problems == []
     assert address["query"].startswith("tab=lab")
-    tab, _, model, note, measure, family, mode, head, _, _, card, prompt, removed, grid, lab_head, wanted = (
+    tab, _, model, note, measure, family, mode, head, _, _, _, card, prompt, removed, grid, lab_head, wanted = (
         handlers.restore(address["query"])
     )
     assert (tab, model, note) == ("lab", "small", None)
@@ -31,7 +33,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
 
 
 def test_the_address_of_the_new_page_is_empty(handlers):
-    prompt = handlers.restore("")[11]
+    prompt = handlers.restore("")[12]
     assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "") == {"query": ""}
 
 
@@ -39,7 +41,18 @@ def test_the_address_of_the_new_page_is_empty(handlers):
 def test_an_address_that_cannot_be_honoured_says_so_and_still_opens(handlers, query):
     outputs = handlers.restore(query)
     assert outputs[3]["kind"] == "error"
-    assert outputs[8]["n_layers"] == 4
+    assert outputs[9]["n_layers"] == 4
+
+
+def test_a_page_without_an_address_is_left_as_it_was_painted(handlers):
+    class Request:
+        query_params: ClassVar = {"__theme": "dark", "utm": "x"}
+
+    assert all(update == gr.skip() for update in handlers.load(Request()))
+    Request.query_params = {"head": "1.1"}
+    opened = handlers.load(Request())
+    assert opened[7] == "1.1"
+    assert len(opened) == N_RESTORED
 
 
 def test_going_back_reads_only_text(handlers):

@@ -9,7 +9,7 @@ import gradio as gr
 
 from head_atlas.app.atlas_view import AtlasView, atlas_view
 from head_atlas.app.components import drawn
-from head_atlas.app.events import PURE, picked_head, refused
+from head_atlas.app.events import PURE, picked_head
 from head_atlas.app.page_state import PageState
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ class AtlasTab:
     family: gr.Dropdown
     mode: gr.Dropdown
     head: gr.Textbox
+    note: gr.HTML
     grid: gr.HTML
     sentence: gr.HTML
     card: gr.HTML
@@ -31,7 +32,7 @@ class AtlasTab:
     @property
     def all(self) -> list[Any]:
         """Every component."""
-        return [self.measure, self.family, self.mode, self.head, self.grid, self.sentence, self.card]
+        return [self.measure, self.family, self.mode, self.head, self.note, self.grid, self.sentence, self.card]
 
     @property
     def inputs(self) -> list[Any]:
@@ -60,6 +61,7 @@ class AtlasHandlers:
             gr.update(choices=view.families, value=state.family or None, visible=len(view.families) > 1),
             gr.update(choices=view.modes, value=state.mode or None),
             state.head,
+            None,
             view.grid,
             view.measure,
             view.card,
@@ -70,10 +72,11 @@ class AtlasHandlers:
         return self.outputs(self.view(model, measure, family, mode, head))
 
     def typed(self, model: str, measure: str, family: str, mode: str, head: str) -> list[Any]:
-        """A head was typed; one that is not there is an error, and the page stays as it was."""
+        """A head was typed; one that is not there is a note, and the page stays as it was."""
         view = self.view(model, measure, family, mode, head)
         if head and head.strip() and not view.state.head:
-            raise refused("No such head", " ".join(view.problems))
+            note = {"kind": "error", "text": " ".join(view.problems)}
+            return [gr.skip(), note, gr.skip(), gr.skip(), gr.skip()]
         return self.outputs(view)[3:]
 
     def picked(self, model: str, measure: str, family: str, mode: str, event: gr.SelectData) -> list[Any]:
@@ -120,13 +123,14 @@ def build(first: AtlasView) -> AtlasTab:
             max_lines=1,
             elem_id="atlas-head",
         )
+    note = drawn("note", None, elem_id="atlas-note", boxed=False)
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
         with gr.Column(scale=10, min_width=320), gr.Column(elem_classes=["ha-box", "ha-flat", "ha-sticky"]):
             sentence = drawn("measure", first.measure, elem_id="atlas-sentence", boxed=False)
             grid = drawn("grid", first.grid, elem_id="atlas-grid", boxed=False)
         with gr.Column(scale=11, min_width=320):
             card = drawn("card", first.card, elem_id="atlas-card")
-    return AtlasTab(measure, family, mode, head, grid, sentence, card)
+    return AtlasTab(measure, family, mode, head, note, grid, sentence, card)
 
 
 def wire(tab: AtlasTab, handlers: AtlasHandlers, model: gr.Dropdown) -> list[Any]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock, Thread
-from typing import TYPE_CHECKING, Any
-
-from head_atlas.errors import HeadAtlasError
+from threading import RLock
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -16,8 +13,6 @@ if TYPE_CHECKING:
     from head_atlas.interventions import MeanReference
     from head_atlas.live import ModelCache
     from head_atlas.models import HeadModel
-
-log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -82,24 +77,3 @@ class Engine:
         if not measured or not model.fingerprint or measured == model.fingerprint:
             return ""
         return "The loaded weights are not those that this atlas was measured on: its numbers describe another model."
-
-    def warm(self, name: str, then: Callable[[], Any] | None = None) -> Thread:
-        """Load a model in the background; what goes wrong is told to whoever asks for it later.
-
-        Args:
-            name: of the entry.
-            then: called in the same thread once the model is there.
-        """
-
-        def work() -> None:
-            try:
-                with self.use(name):
-                    pass
-                if then is not None:
-                    then()
-            except HeadAtlasError as error:
-                log.warning("%s is not ready for the Lab: %s", name, error)
-
-        thread = Thread(target=work, name=f"warm {name}", daemon=True)
-        thread.start()
-        return thread

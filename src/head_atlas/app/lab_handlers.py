@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from head_atlas.app import lab_view
-from head_atlas.app.events import picked_head, refused
+from head_atlas.app.events import picked_head
 from head_atlas.app.page_state import read_heads
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
 
 ATTENTION_EMPTY = "After a run, this shows where a head looks: with all heads, with heads removed, and the difference."
-N_SHOWN = 11
+N_SHOWN = 12
 """How many components a run fills: `LabTab.shown`."""
 
 
@@ -53,6 +53,7 @@ class LabHandlers:
         except HeadAtlasError as error:
             yield [failed(error), *nothing]
             return
+        kept = swept if isinstance(swept, lab_view.Swept) and swept.still_holds(what) else None
         heads = lab_view.heads_text(what.heads)
         done = f"Ran with {heads} removed ({what.mode} ablation)." if what.heads else "Ran with all heads in place."
         yield [
@@ -64,9 +65,10 @@ class LabHandlers:
             gr.update(choices=[(lab_view.NO_CONTRAST, lab_view.NO_CONTRAST), *result.targets]),
             pattern,
             what,
-            self.grid(model, removed, colour, swept),
+            self.grid(model, removed, colour, kept),
             head,
             lab_view.picker_grid(self.engine, model, head),
+            kept,
         ]
 
     def looked_at(self, what: lab_view.Asked, head: str) -> str:
@@ -78,6 +80,13 @@ class LabHandlers:
         atlas = self.engine.library.atlas_or_none(what.model)
         found = [] if atlas is None else induction_heads(atlas)
         return str(found[0]) if found else "0.0"
+
+    def run_if(self, wanted: Any, *inputs: Any) -> Iterator[list[Any]]:
+        """Run, where the step before asked for it."""
+        if wanted is not True:
+            yield [gr.skip()] * N_SHOWN
+            return
+        yield from self.run(*inputs)
 
     def _attention(self, what: lab_view.Asked, head: str) -> dict:
         if not head or not head.strip():
@@ -95,7 +104,7 @@ class LabHandlers:
         try:
             return [self._attention(ran, head), picker]
         except HeadAtlasError as error:
-            raise refused("No attention", sentence(error)) from None
+            return [{"empty": sentence(error)}, picker]
 
     def pick(self, model: str, ran: Any, event: gr.SelectData) -> list[Any]:
         """A head was picked in the small grid."""
@@ -135,7 +144,9 @@ class LabHandlers:
 
     def grid(self, model: str, removed: str, colour: str, swept: Any) -> dict:
         """The grid for what is removed now."""
-        return lab_view.lab_grid(self.engine, model, removed or "", colour, swept if isinstance(swept, dict) else None)
+        return lab_view.lab_grid(
+            self.engine, model, removed or "", colour, swept if isinstance(swept, lab_view.Swept) else None
+        )
 
     def toggle(self, model: str, removed: str, colour: str, swept: Any, event: gr.SelectData) -> list[Any]:
         """A head was clicked: remove it, or put it back."""
@@ -154,6 +165,6 @@ class LabHandlers:
         heads = [] if atlas is None else induction_heads(atlas)
         if not heads:
             why = "there is no atlas to read it from" if atlas is None else "no head reaches it"
-            raise refused("No induction heads", f"The rule is an {RULE}; {why}.")
+            return [gr.skip(), gr.skip(), {"kind": "error", "text": f"The rule is an {RULE}; {why}."}, False]
         text = ", ".join(str(h) for h in heads)
-        return [text, self.grid(model, text, colour, swept)]
+        return [text, self.grid(model, text, colour, swept), gr.skip(), True]

@@ -59,6 +59,7 @@ class LabTab:
     attention: gr.HTML
     ran: gr.State
     swept: gr.State
+    wanted: gr.State
 
     @property
     def asked(self) -> list[Any]:
@@ -80,6 +81,7 @@ class LabTab:
             self.grid,
             self.head,
             self.picker,
+            self.swept,
         ]
 
 
@@ -178,7 +180,14 @@ def build(engine: Engine, model: str) -> LabTab:
         attention,
         gr.State(None),
         gr.State(None),
+        gr.State(False),
     )
+
+
+def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, Any]:
+    """An event that runs the experiment where `tab.wanted` says so."""
+    inputs = [tab.wanted, model, *tab.asked, tab.head, tab.colour, tab.swept]
+    return {"fn": handlers.run_if, "inputs": inputs, "outputs": tab.shown, **ON_MODEL}
 
 
 def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
@@ -186,14 +195,19 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
     everything = [model, *tab.asked, tab.head, tab.colour, tab.swept]
     on_grid = [model, tab.removed, tab.colour, tab.swept]
     run = {"fn": handlers.run, "inputs": everything, "outputs": tab.shown, **ON_MODEL}
-    stale = {"fn": lambda: None, "inputs": None, "outputs": [tab.swept], **PURE}
     finished = []
     for event in (tab.run.click, tab.prompt.submit, tab.target.input, tab.contrast.input, tab.mode.input):
         finished.append(event(**run))
     toggled = tab.grid.select(handlers.toggle, on_grid, [tab.removed, tab.grid], **PURE)
-    picked = tab.induction.click(handlers.induction, [model, tab.colour, tab.swept], [tab.removed, tab.grid], **PURE)
+    picked = tab.induction.click(
+        handlers.induction,
+        [model, tab.colour, tab.swept],
+        [tab.removed, tab.grid, tab.status, tab.wanted],
+        **PURE,
+    )
+    finished.append(picked.success(**run_if(tab, handlers, model)))
     cleared = tab.clear.click(lambda: "", None, [tab.removed], **PURE)
-    for event in (toggled, picked, cleared):
+    for event in (toggled, cleared):
         finished.append(event.success(**run))
     finished.append(tab.removed.submit(**run))
     for (_, text), button in zip(EXAMPLES, tab.examples, strict=True):
@@ -204,8 +218,6 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
             **PURE,
         )
         finished.append(chosen.success(**run))
-    # A sweep belongs to one prompt, mode and target: another one makes it stale.
-    gr.on([tab.prompt.change, tab.mode.change, tab.target.change, tab.contrast.change, model.change], **stale)
     tab.colour.input(handlers.grid, on_grid, [tab.grid], **PURE)
     gr.on(
         [tab.head.submit, tab.head.blur],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -54,6 +54,23 @@ class Asked:
     mode: Literal["zero", "mean"]
     target: str | int | None
     contrast: str | int | None
+
+
+@dataclass(frozen=True)
+class Swept:
+    """The effects of every head alone, and the prompt they belong to.
+
+    Attributes:
+        what: as asked for.
+        effects: by metric, [layer][head]; NaN where not measured yet or not defined.
+    """
+
+    what: Asked
+    effects: dict[str, list[list[float]]]
+
+    def still_holds(self, what: Asked) -> bool:
+        """Whether they belong to this experiment too; heads are swept one by one, so the removed ones may differ."""
+        return replace(what, heads=self.what.heads) == self.what
 
 
 def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target: Any, contrast: Any) -> Asked:
@@ -228,13 +245,13 @@ def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
     return attention_props(clean, ablated, run.strings, head.label, lead=lead)
 
 
-def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[dict[str, list], int, int]]:
+def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]:
     """Remove every head alone on the prompt, and yield after each step.
 
     The model is held for a step at a time, so that an abandoned sweep keeps nobody waiting.
 
     Yields:
-        The effects so far, by metric, [layer][head] with None where not measured yet; pairs done; all pairs.
+        The effects so far; heads done; all heads.
 
     Raises:
         HeadAtlasError: with words for the visitor; also when the sweep takes too long.
@@ -257,7 +274,7 @@ def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[dict[str, list], 
             return
         for name, values in part.effects.items():
             found[name][part.layer, list(part.heads)] = values[0]
-        yield {name: values.tolist() for name, values in found.items()}, part.done, part.total
+        yield Swept(what, {name: values.tolist() for name, values in found.items()}), part.done, part.total
         if monotonic() > deadline and part.done < part.total:
             raise HeadAtlasError(
                 f"Stopped after {engine.limits.run_seconds} s with {part.done} of {part.total} heads measured; "
@@ -277,7 +294,7 @@ def picker_grid(engine: Engine, model: str, head_text: Any) -> dict:
     return grid_props(shown, title="Pick the head whose attention is shown", selected=selected, small=True)
 
 
-def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: dict[str, list] | None) -> dict:
+def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: Swept | None) -> dict:
     """The Lab's grid: click to remove or restore a head; coloured by the atlas or by this prompt's sweep."""
     try:
         removed = read_heads(removed_text, most=engine.limits.removed_heads)
@@ -286,20 +303,22 @@ def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: 
     atlas = engine.library.atlas_or_none(model)
     shape = None if atlas is None else (atlas.n_layers, atlas.n_heads)
     if swept:
-        values = np.asarray(next(iter(swept.values())), dtype=float)
+        values = np.asarray(next(iter(swept.effects.values())), dtype=float)
         shape = (values.shape[0], values.shape[1])
     if shape is None:
         return {"empty": "The grid appears once the model is loaded: press “Run”. Heads can be typed meanwhile."}
     if colour in EFFECTS:
         measure = EFFECTS[colour]
-        found = np.asarray(swept[colour], dtype=float) if swept else np.full(shape, np.nan)
+        text = swept.what.prompt if swept else ""
+        prompt = f"“{text if len(text) <= 40 else f'…{text[-38:]}'}”" if text else "this prompt"
+        found = np.asarray(swept.effects[colour], dtype=float) if swept else np.full(shape, np.nan)
         reason = NOT_SWEPT if not swept else "not measured, or not defined without a contrast"
         shown = HeadValues(
             found,
             None,
             None,
             None,
-            f"{titled(measure.label)}, this prompt",
+            f"{titled(measure.label)}, {prompt}",
             measure.unit,
             measure.signed,
             most=measure.high,

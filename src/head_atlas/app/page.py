@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +11,15 @@ from head_atlas.app import about_tab, atlas_tab, lab_handlers, lab_tab, lab_view
 from head_atlas.app.atlas_view import AtlasView, atlas_view
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
-from head_atlas.app.events import ON_MODEL, PURE, picked_head
+from head_atlas.app.events import PURE, picked_head
 from head_atlas.app.experiments import FORGETTING_PROMPT, repeated_words
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
-from head_atlas.app.page_state import PageState, keep_heads, read_heads, read_query
+from head_atlas.app.page_state import KEYS, PageState, keep_heads, read_heads, read_query
 from head_atlas.errors import HeadAtlasError, HeadError
+
+N_RESTORED = 17
+"""How many components an address fills."""
 
 LABELS = {"start": "Start", "atlas": "Atlas", "lab": "Lab", "learn": "Learn", "about": "About"}
 
@@ -85,20 +87,14 @@ class PageHandlers:
         ]
 
     def load(self, request: gr.Request) -> list[Any]:
-        """The page was opened."""
-        return self.restore(dict(request.query_params))
+        """The page was opened. Without an address it is painted already, and a visitor may have clicked on."""
+        query = {key: value for key, value in request.query_params.items() if key in KEYS}
+        return self.restore(query) if query else [gr.skip()] * N_RESTORED
 
     def navigate(self, event: gr.EventData) -> list[Any]:
         """Back or forward was pressed."""
         query = event._data.get("query") if isinstance(event._data, dict) else ""
         return self.restore(query if isinstance(query, str) and len(query) <= 4000 else "")
-
-    def run_opened(self, wanted: Any, *lab_inputs: Any) -> Iterator[list[Any]]:
-        """An address of the Lab shows its result, not just its input."""
-        if wanted is not True:
-            yield [gr.skip()] * lab_handlers.N_SHOWN
-            return
-        yield from self.lab.run(*lab_inputs)
 
     def open_head(self, model: str, measure: str, family: str, mode: str, event: gr.SelectData) -> list[Any]:
         """A head was clicked on the landing page: open its card."""
@@ -159,7 +155,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
-        tab_name, run_wanted = gr.State("start"), gr.State(False)
+        tab_name = gr.State("start")
         tab_list = {}
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab(LABELS["start"], id="start") as tab_list["start"]:
@@ -183,13 +179,13 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *lab_tab.wire(lab, handlers.lab, model)]
         learn_tab.wire(learn, handlers.learn, model)
 
-        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head, run_wanted]
-        lab_inputs = [run_wanted, model, *lab.asked, lab.head, lab.colour, lab.swept]
+        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head, lab.wanted]
+        run_if = lab_tab.run_if(lab, handlers.lab, model)
         for opened in (
             page.load(handlers.load, None, restored, **PURE),
             address.navigate(handlers.navigate, None, restored, **PURE),
         ):
-            opened.then(handlers.run_opened, lab_inputs, lab.shown, **ON_MODEL)
+            opened.then(**run_if)
         page.load(
             handlers.start.experiment,
             [model],
@@ -204,12 +200,12 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         changed.append(
             start.grid.select(handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode], in_atlas, **PURE)
         )
-        in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, run_wanted]
+        in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, lab.wanted]
         for taken in (
             start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
             learn.to_lab.click(handlers.take_chapter, [model, learn.seed, lab.colour], in_lab, **PURE),
         ):
-            changed.append(taken.then(handlers.run_opened, lab_inputs, lab.shown, **ON_MODEL))
+            changed.append(taken.then(**run_if))
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
         switched = model.input(

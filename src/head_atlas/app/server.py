@@ -34,5 +34,5 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
     print(f"Head Atlas is at http://{host}:{port}", file=sys.stderr, flush=True)
     # The page is being served: now torch may be imported, and the first experiment run.
-    engine.warm(library.default, then=lambda: handlers.start.shown.run(library.default))
+    handlers.start.shown.begin(library.default)
     page.block_thread()

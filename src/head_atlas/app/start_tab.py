@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import RLock
+from threading import RLock, Thread
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Shown:
         self.engine = engine
         self._done: dict[str, tuple[dict, str]] = {}
         self._failed: dict[str, str] = {}
+        self._begun: set[str] = set()
         self._lock = RLock()
 
     def run(self, name: str) -> None:
@@ -56,18 +58,29 @@ class Shown:
         Raises:
             HeadAtlasError: the model cannot be loaded or run.
         """
+        if name in self._done:
+            return
+        try:
+            with self.engine.use(name) as model:
+                found = forgetting(model)
+                words = _words(found)
+            self._done[name] = (words, ", ".join(str(h) for h in found.removed.heads))
+            self._failed.pop(name, None)
+        except HeadAtlasError as error:
+            self._failed[name] = str(error)
+            raise
+
+    def begin(self, name: str) -> None:
+        """Run the experiment in the background unless that has begun."""
         with self._lock:
-            if name in self._done:
+            if name in self._begun:
                 return
-            try:
-                with self.engine.use(name) as model:
-                    found = forgetting(model)
-                    words = _words(found)
-                self._done[name] = (words, ",".join(str(h) for h in found.removed.heads))
-                self._failed.pop(name, None)
-            except HeadAtlasError as error:
-                self._failed[name] = str(error)
-                raise
+            self._begun.add(name)
+        Thread(target=self._quietly, args=(name,), name=f"first experiment of {name}", daemon=True).start()
+
+    def _quietly(self, name: str) -> None:
+        with suppress(HeadAtlasError):  # kept for whoever asks: `failure`
+            self.run(name)
 
     def get(self, name: str) -> tuple[dict, str] | None:
         """What is shown and which heads it removed, or None where it has not been run."""
@@ -138,6 +151,7 @@ class StartHandlers:
     def experiment(self, model: str, patience: float = 90.0) -> Iterator[dict]:
         """The stored experiment; while it is being run, a line that says so."""
         model = model if model in self.library.names else self.library.default
+        self.shown.begin(model)
         end = monotonic() + patience
         waiting = False
         while True:
@@ -161,7 +175,7 @@ class StartHandlers:
     def experiment_of(self, model: str) -> tuple[str, str]:
         """Prompt and heads of the landing experiment, for the Lab."""
         done = self.shown.get(model)
-        return FORGETTING_PROMPT, "" if done is None else done[1].replace(",", ", ")
+        return FORGETTING_PROMPT, "" if done is None else done[1]
 
 
 def build(handlers: StartHandlers, model: str) -> StartTab:

@@ -19,7 +19,7 @@ def attribution_props(
     """What the chips draw.
 
     Args:
-        values: [pos], signed; positive pushes towards the target.
+        values: [pos], signed; positive pushes towards the target; NaN for a token that is held fixed.
         tokens: the prompt's tokens, BOS included.
         special: how many leading tokens are not the user's text.
         target: the target's text.
@@ -31,12 +31,16 @@ def attribution_props(
     away = f"away from {quoted(target)}"
     chips = []
     for i, (text, x) in enumerate(zip(tokens, values, strict=True)):
-        way = towards if x > 0 else away if x < 0 else "no push"
+        if np.isnan(x):
+            label = f"{quoted(text)}: held fixed, so it has no attribution"
+        else:
+            way = towards if x > 0 else away if x < 0 else "no push"
+            label = f"{quoted(text)}: {signed(float(x), 3)}, {way}"
         chips.append(
             {
                 "text": visible(text),
                 "t": scale.position(float(x)),
-                "label": f"{quoted(text)}: {signed(float(x), 3)}, {way}",
+                "label": label,
                 "special": i < special,
             }
         )

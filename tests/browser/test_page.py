@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import DESKTOP, HOSTILE, PHONE
+
+PATIENT = 60_000
+
+
+def cell(page, where: str, layer: int, head: int):
+    return page.locator(f"{where} [data-l='{layer}'][data-h='{head}']")
+
+
+def query(page) -> dict[str, str]:
+    return {key: values[0] for key, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def no_overflow(page) -> None:
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, f"{wide} px too wide"
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_every_tab_fits_and_paints(open_page, server, viewport, dark):
+    page = open_page(server, viewport=viewport, dark=dark)
+    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
+    assert page.evaluate("document.body.classList.contains('dark')") is dark
+    no_overflow(page)
+    for tab, landmark in (
+        ("Atlas", "#atlas-grid .ha-cell"),
+        ("Lab", "#lab-grid .ha-cell"),
+        ("Learn", "#learn-setup dd"),
+        ("About", "#about-card dd"),
+    ):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.locator(landmark).first).to_be_visible()
+        no_overflow(page)
+    page.get_by_role("tab", name="Atlas").click()
+    cell(page, "#atlas-grid", 1, 1).click()
+    expect(page.locator("#atlas-card h2")).to_have_text("L1H1")
+    no_overflow(page)
+
+
+def test_a_click_opens_a_head_and_the_address_follows(open_page, server):
+    page = open_page(server + "?tab=atlas")
+    cell(page, "#atlas-grid", 2, 5).click()
+    expect(page.locator("#atlas-card h2")).to_have_text("L2H5")
+    expect(page.locator("#atlas-head input, #atlas-head textarea")).to_have_value("2.5")
+    expect(cell(page, "#atlas-grid", 2, 5)).to_have_attribute("aria-selected", "true")
+    page.wait_for_url(re.compile("head=2.5"))
+    cell(page, "#atlas-grid", 0, 1).click()
+    page.wait_for_url(re.compile("head=0.1"))
+    page.go_back()
+    expect(page.locator("#atlas-card h2")).to_have_text("L2H5")
+    expect(cell(page, "#atlas-grid", 2, 5)).to_have_attribute("aria-selected", "true")
+
+
+def test_a_grid_is_reached_by_keyboard_alone(open_page, server):
+    page = open_page(server + "?tab=atlas")
+    cells = page.locator("#atlas-grid .ha-cell")
+    expect(cells).to_have_count(24)
+    assert page.locator("#atlas-grid .ha-cell[tabindex='0']").count() == 1
+    cell(page, "#atlas-grid", 0, 0).focus()
+    for key in ("ArrowDown", "ArrowDown", "End", "ArrowLeft"):
+        page.keyboard.press(key)
+    expect(page.locator("#atlas-grid .ha-grid-info")).to_contain_text("L2H4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#atlas-card h2")).to_have_text("L2H4")
+    assert page.evaluate("document.activeElement.dataset.l + '.' + document.activeElement.dataset.h") == "2.4"
+    assert page.locator("#atlas-grid .ha-cell[tabindex='0']").count() == 1
+    page.keyboard.press("Control+Home")
+    expect(page.locator("#atlas-grid .ha-grid-info")).to_contain_text("L0H0")
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#atlas-grid .ha-grid-info")).to_contain_text("L0H0")
+
+
+def test_a_typed_head_opens_and_an_unknown_one_is_a_message(open_page, server):
+    page = open_page(server + "?tab=atlas")
+    box = page.locator("#atlas-head input, #atlas-head textarea")
+    box.fill("L3H2")
+    box.press("Enter")
+    expect(page.locator("#atlas-card h2")).to_have_text("L3H2")
+    box.fill("9.9")
+    box.press("Enter")
+    expect(page.get_by_text("There is no head 9.9").first).to_be_visible()
+    expect(page.locator("#atlas-card h2")).to_have_text("L3H2")
+
+
+def test_choosing_an_effect_recolours_and_shows_families(open_page, server):
+    page = open_page(server + "?tab=atlas&head=1.1")
+    before = cell(page, "#atlas-grid", 1, 1).text_content()
+    page.locator("#atlas-measure input").click()
+    page.get_by_role("option", name="Effect · KL divergence").click()
+    expect(page.locator("#atlas-family")).to_be_visible()
+    expect(page.locator("#atlas-sentence")).to_contain_text("distribution changes without the head")
+    expect(page.locator("#atlas-grid .ha-legend")).to_contain_text("nats")
+    page.wait_for_url(re.compile("measure=kl"))
+    assert cell(page, "#atlas-grid", 1, 1).text_content() != before
+    page.locator("#atlas-family input").click()
+    page.get_by_role("option", name="ioi").click()
+    page.wait_for_url(re.compile("family=ioi"))
+    page.reload()
+    expect(page.locator("#atlas-card h2")).to_have_text("L1H1")
+    expect(page.locator("#atlas-family input")).to_have_value("ioi")
+
+
+def test_an_address_restores_the_lab_with_its_result(open_page, server):
+    page = open_page(server + "?tab=lab&prompt=The+cat+sat+on+the&removed=1.2,2.5&__theme=dark")
+    expect(page.locator("#lab-prompt textarea")).to_have_value("The cat sat on the")
+    expect(page.locator("#lab-removed input, #lab-removed textarea")).to_have_value("1.2, 2.5")
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H2, L2H5", timeout=PATIENT)
+    expect(cell(page, "#lab-grid", 1, 2)).to_have_class(re.compile("is-removed"))
+    cell(page, "#lab-grid", 0, 0).click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H2, L2H5, L0H0")
+    page.wait_for_url(re.compile("removed=1.2,2.5,0.0"))
+    assert query(page)["__theme"] == "dark"
+
+
+def test_a_hostile_prompt_stays_text_everywhere(open_page, server):
+    page = open_page(server + f"?tab=lab&removed=1.1&prompt={quote(HOSTILE)}")
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H1", timeout=PATIENT)
+    shown = "".join(page.locator("#lab-chips .ha-chip").all_text_contents()[1:]).replace("·", " ")
+    assert shown == HOSTILE
+    expect(page.locator("#lab-attention .ha-strip")).to_be_visible()
+    page.locator("#lab-prompt textarea").fill(HOSTILE + " again")
+    page.locator("#lab-run").click()
+    expect(page.locator("#lab-status")).to_contain_text("Ran with L1H1 removed")
+    page.wait_for_url(re.compile("again"))
+    assert page.evaluate("window.pwned") is None
+    assert page.locator("#tabs img[src='x'], #tabs script").count() == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"), [("", "The prompt is empty"), ("word " * 300, "at most 128 are possible here")]
+)
+def test_a_prompt_that_cannot_be_run_is_a_sentence(open_page, server, prompt, words):
+    page = open_page(server + "?tab=lab")
+    expect(page.locator("#lab-status")).to_contain_text("Ran with all heads", timeout=PATIENT)
+    page.locator("#lab-prompt textarea").fill(prompt)
+    page.locator("#lab-run").click()
+    expect(page.locator("#lab-status")).to_contain_text(words)
+    expect(page.locator("#lab-bars .ha-dist-row").first).to_be_visible()
+
+
+def test_all_heads_paints_the_grid(open_page, server):
+    page = open_page(server + "?tab=lab&prompt=The+cat+sat")
+    expect(page.locator("#lab-status")).to_contain_text("Ran with", timeout=PATIENT)
+    page.locator("#lab-sweep").click()
+    expect(page.locator("#lab-status")).to_contain_text("Every head was removed alone", timeout=PATIENT)
+    expect(page.locator("#lab-grid .paint-none")).to_have_count(0)
+    expect(page.locator("#lab-grid .ha-legend")).to_contain_text("nats")
+    page.locator("#lab-prompt textarea").fill("The cat sat on")
+    page.locator("#lab-run").click()
+    # Another prompt makes the sweep stale: hatched again, with the reason at hand.
+    expect(page.locator("#lab-grid .paint-none")).to_have_count(24)
+    expect(cell(page, "#lab-grid", 0, 0)).to_have_attribute("title", re.compile("All heads"))
+
+
+def test_all_induction_heads_are_removed_with_one_click(open_page, server):
+    page = open_page(server + "?tab=lab")
+    expect(page.locator("#lab-status")).to_contain_text("Ran with", timeout=PATIENT)
+    expect(page.get_by_text("induction excess of at least 0.3").first).to_be_visible()
+    page.locator("#lab-induction").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without")
+    assert page.locator("#lab-grid .is-removed").count() >= 1
+    page.locator("#lab-clear").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("With all its heads")
+    expect(page.locator("#lab-grid .is-removed")).to_have_count(0)
+
+
+def test_attention_has_a_cross_hair_for_mouse_and_keys(open_page, server):
+    page = open_page(server + "?tab=lab&prompt=The+cat+sat+on+the&removed=0.1&head=3.2")
+    canvases = page.locator("#lab-attention canvas")
+    expect(canvases).to_have_count(3, timeout=PATIENT)
+    info = page.locator("#lab-attention .ha-grid-info")
+    canvases.nth(0).focus()
+    expect(info).to_contain_text("query 5 “·the” reads key 0")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowRight")
+    expect(info).to_contain_text("query 4 “·on” reads key 1 “The”")
+    expect(info).to_contain_text(re.compile(r"clean 0\.\d{3} · ablated 0\.\d{3} · difference [+−]?0\.\d{3}"))
+    canvases.nth(1).hover(position={"x": 110, "y": 8})
+    expect(info).to_contain_text("query 0")
+    page.locator("#lab-picker [data-l='2'][data-h='2']").click()
+    expect(page.locator("#lab-head input, #lab-head textarea")).to_have_value("2.2")
+    expect(canvases.nth(0)).to_have_attribute("aria-label", re.compile("L2H2"))
+
+
+def test_the_landing_experiment_leads_to_the_lab(open_page, server):
+    page = open_page(server)
+    expect(page.locator("#start-experiment .ha-condition")).to_have_count(3, timeout=PATIENT)
+    page.locator("#start-try").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without", timeout=PATIENT)
+    page.wait_for_url(re.compile("tab=lab"))
+    assert query(page)["removed"]
+
+
+def test_a_head_on_the_landing_page_opens_its_card(open_page, server):
+    page = open_page(server)
+    cell(page, "#start-grid", 1, 3).click()
+    expect(page.locator("#atlas-card h2")).to_have_text("L1H3")
+    page.wait_for_url(re.compile("tab=atlas"))
+
+
+def test_the_chapter_predicts_runs_and_judges(open_page, server):
+    page = open_page(server + "?tab=learn")
+    page.locator("#learn-run").click()
+    expect(page.locator("#learn-status")).to_contain_text("First make a prediction")
+    page.get_by_text("It is no longer the model").click()
+    page.locator("#learn-run").click()
+    expect(page.locator("#learn-result .ha-condition")).to_have_count(3, timeout=PATIENT)
+    expect(page.locator("#learn-result .ha-verdict")).to_be_visible()
+    words = page.locator("#learn-setup dd").first.text_content()
+    page.locator("#learn-another").click()
+    expect(page.locator("#learn-setup dd").first).not_to_have_text(words)
+    page.locator("#learn-to-lab").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without", timeout=PATIENT)
+
+
+def test_light_and_dark_can_be_chosen_and_are_kept(open_page, server):
+    page = open_page(server)
+    paper = "getComputedStyle(document.querySelector('.ha-box')).backgroundColor"
+    light = page.evaluate(paper)
+    page.locator(".ha-theme").click()
+    assert page.evaluate("document.body.classList.contains('dark')")
+    assert page.evaluate(paper) != light
+    page.reload()
+    page.wait_for_selector("#start-grid .ha-cell")
+    assert page.evaluate("document.body.classList.contains('dark')")
+
+
+CONTRASTS = (Path(__file__).parent / "contrasts.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_has_enough_contrast_on_every_colour(open_page, server, dark):
+    page = open_page(server, dark=dark)
+    page.wait_for_selector("#start-grid .ha-cell")
+    worst = page.evaluate(CONTRASTS)
+    assert {name: round(x, 2) for name, x in worst.items() if x < 4.5} == {}
+
+
+def test_a_damaged_atlas_a_hostile_one_and_none_at_all(open_page, troubled_server):
+    page = open_page(troubled_server, viewport=PHONE)
+    expect(page.locator("#notice")).to_contain_text("atlas.h5")
+    expect(page.locator("#start-grid")).to_contain_text("The Lab does not need an atlas")
+    no_overflow(page)
+    page.locator("#model input").click()
+    page.get_by_role("option", name="hostile").click()
+    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
+    expect(page.locator("#start-experiment")).to_contain_text("cannot be run here", timeout=PATIENT)
+    for tab in ("Atlas", "Learn", "About", "Lab"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(200)
+        no_overflow(page)
+    page.get_by_role("tab", name="About").click()
+    expect(page.locator("#about-card h2")).to_have_text(HOSTILE)
+    page.get_by_role("tab", name="Atlas").click()
+    cell(page, "#atlas-grid", 1, 1).click()
+    expect(page.locator("#atlas-card")).to_contain_text(HOSTILE)
+    page.get_by_role("tab", name="Lab").click()
+    page.locator("#lab-run").click()
+    expect(page.locator("#lab-status")).to_contain_text("config.json", timeout=PATIENT)
+    page.get_by_role("tab", name="Atlas").click()
+    cell(page, "#atlas-grid", 1, 2).click()
+    expect(page.locator("#atlas-card h2")).to_have_text("L1H2")
+    assert page.evaluate("window.pwned") is None
+    page.locator("#model input").click()
+    page.get_by_role("option", name="gone").click()
+    expect(page.locator("#notice")).to_contain_text("gone")
+
+
+def test_an_address_that_asks_for_too_much_says_so(open_page, server):
+    page = open_page(server + "?tab=atlas&head=9.9&measure=beauty&model=gpt9")
+    for words in ("There is no head 9.9", "no measure “beauty”", "No model “gpt9”"):
+        expect(page.locator("#notice")).to_contain_text(words)
+    expect(page.locator("#atlas-grid .ha-cell")).to_have_count(24)

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
+from small_place import make_atlas
+
+from head_atlas.catalogue import EFFECTS, SCORES
+from head_atlas.heads import HeadId
+from head_atlas.store import open_atlas
+from head_atlas.views.attention import attention_props, lower_triangle
+from head_atlas.views.attribution import attribution_props
+from head_atlas.views.choices import families_of, measures_of
+from head_atlas.views.comparison import OUTCOMES, forgetting_title, judged, outcome
+from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
+from head_atlas.views.grid import HeadValues, grid_props, measure_props, values_of
+from head_atlas.views.head_card import card_props, ordinal
+from head_atlas.views.induction import THRESHOLD, induction_heads
+from head_atlas.views.provenance import about_props
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    path = tmp_path_factory.mktemp("views") / "atlas.h5"
+    make_atlas(path)
+    return open_atlas(path)
+
+
+def test_every_measure_on_every_family_can_be_drawn(atlas):
+    for _, measure in measures_of(atlas):
+        for _, family in families_of(atlas, measure):
+            props = grid_props(values_of(atlas, measure, "zero", family), title="t")
+            json.dumps(props, allow_nan=False)
+            assert len(props["t"]) == atlas.n_layers
+            assert measure_props(measure)["sentence"]
+
+
+def test_measures_say_whether_they_are_scores_or_effects(atlas):
+    labels = {name: label for label, name in measures_of(atlas)}
+    assert all(labels[name].startswith("Score · ") for name in labels if name in SCORES)
+    assert all(labels[name].startswith("Effect · ") for name in labels if name in EFFECTS)
+
+
+def test_a_missing_value_is_hatched_with_its_reason():
+    shown = HeadValues(np.array([[np.nan, 1.0]]), None, None, None, "x", "", False, reason="no contrast here")
+    props = grid_props(shown, title="t")
+    assert props["t"][0] == [None, 1.0]
+    assert props["text"][0][0] == "no contrast here"
+    assert props["short"][0][0] == ""
+    assert props["reason"] == "no contrast here"
+
+
+def test_wide_grids_leave_numbers_to_hover():
+    shown = HeadValues(np.zeros((2, 32)), None, None, None, "x", "", False)
+    assert grid_props(shown, title="t")["short"] is None
+
+
+def test_a_card_shows_every_score_and_every_family_with_interval_and_n(atlas):
+    head = HeadId(2, 3)
+    card = card_props(atlas, head, effect="logprob", mode="zero", current=("logprob", "ioi"))
+    json.dumps(card, allow_nan=False)
+    scores, effects, offsets, notes = card["sections"]
+    assert len(scores["rows"]) == 10
+    by_label = {row["label"]: row for row in effects["rows"]}
+    mean, low, high = (
+        float(atlas.summary[f"logprob_{part}"].sel(mode="zero", family="ioi")[2, 3])
+        for part in ("mean", "ci_low", "ci_high")
+    )
+    assert by_label["ioi"]["cells"][:3] == [
+        f"{mean:+.2f}".replace("-", "−"),
+        f"[{low:+.2f}, {high:+.2f}]".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00"),
+        "6",
+    ]
+    assert [row["label"] for row in effects["rows"] if row["current"]] == ["ioi"]
+    assert len(offsets["bins"]) == atlas.offsets.shape[2]
+    assert {entry["source"] for entry in notes["entries"]} >= {EFFECTS["logprob"].source, SCORES["sink"].source}
+
+
+def test_an_effect_that_is_not_defined_says_so(atlas):
+    card = card_props(atlas, HeadId(0, 0), effect="logit_difference", mode="zero")
+    natural = next(row for row in card["sections"][1]["rows"] if row["label"] == "natural")
+    assert natural["t"] is None
+    assert natural["reason"] == "not defined on natural"
+
+
+def test_dots_are_coloured_only_where_the_interval_leaves_zero_out(atlas):
+    for layer in range(4):
+        for head in range(6):
+            card = card_props(atlas, HeadId(layer, head), effect="logprob", mode="zero")
+            for row, family in zip(
+                card["sections"][1]["rows"], [f for f in atlas.families if f != "rand_flat"], strict=True
+            ):
+                low = float(atlas.summary["logprob_ci_low"].sel(mode="zero", family=family)[layer, head])
+                high = float(atlas.summary["logprob_ci_high"].sel(mode="zero", family=family)[layer, head])
+                assert (row["sign"] != 0) == (low > 0 or high < 0)
+
+
+def test_ordinals():
+    assert [ordinal(x) for x in (0, 1, 2, 3, 11, 12, 13, 21, 100, np.nan)] == (
+        ["0th", "1st", "2nd", "3rd", "11th", "12th", "13th", "21st", "100th", ""]
+    )
+
+
+def test_induction_heads_pass_the_stated_rule_strongest_first(atlas):
+    heads = induction_heads(atlas)
+    low, excess = atlas.summary["induction_excess_ci_low"], atlas.summary["induction_excess"]
+    assert all(low[h.layer, h.head] >= THRESHOLD for h in heads)
+    assert len(heads) == int((low.values >= THRESHOLD).sum())
+    assert [excess[h.layer, h.head] for h in heads] == sorted((excess[h.layer, h.head] for h in heads), reverse=True)
+
+
+CLEAN = np.log(np.array([0.5, 0.3, 0.1, 0.06, 0.04]))
+ABLATED = np.log(np.array([0.1, 0.2, 0.1, 0.5, 0.1]))
+NAMES = {0: " a", 3: " d", 1: " b"}
+
+
+def test_rows_are_the_likeliest_of_either_run():
+    assert top_ids(CLEAN, ABLATED, 1) == [0, 3]
+    assert top_ids(CLEAN, None, 2, also=[4]) == [0, 1, 4]
+
+
+def test_bars_carry_both_probabilities_and_their_change():
+    props = distribution_props(CLEAN, ABLATED, NAMES, target=0, contrast=3)
+    first = props["rows"][0]
+    assert (first["token"], first["target"], first["text"], first["change"]) == (
+        "·a",
+        "target",
+        "50.0 % → 10.0 %",
+        "−40.0 pp",
+    )
+    assert props["rows"][1]["target"] == "contrast"
+    assert not distribution_props(CLEAN, None, NAMES)["paired"]
+
+
+def test_the_verdict_says_no_more_than_happened():
+    assert "says “·d” instead of “·a”" in verdict(" a", " d", " a", 0.5, 0.1, "L1H1")
+    assert "still says “·a”" in verdict(" a", " a", " a", 0.5, 0.4, "L1H1")
+
+
+def test_facts_name_what_is_missing_and_spell_out_ranks():
+    labels = {name: (m.label, m.unit, m.sentence, m.signed) for name, m in EFFECTS.items()}
+    effects = {"logit_difference": float("nan"), "flip": 1.0, "log2_rank": 2.0, "kl": 0.5, "logprob": -1.0}
+    texts = {f["label"]: f["text"] for f in effect_facts(effects, {"log2_rank": 0.0}, labels)}
+    assert texts["logit difference"] == "needs a contrast"
+    assert texts["changed top token"] == "yes"
+    assert texts["rank of the answer"] == "1 → 4"
+    assert texts["KL divergence"] == "0.50 nats"
+
+
+def test_attention_is_sent_as_its_causal_part():
+    pattern = np.array([[1.0, 0.0], [0.25, 0.75]])
+    assert lower_triangle(pattern) == [1.0, 0.25, 0.75]
+    props = attention_props(pattern, pattern[::-1], [" a", "\n"], "L1H1")
+    assert props["tokens"] == ["·a", "⏎"]
+    assert len(props["runs"]) == 3
+    assert len(attention_props(pattern, None, ["a", "b"], "L1H1")["runs"]) == 1
+
+
+def test_a_difference_of_rounding_noise_stays_pale():
+    pattern = np.array([[1.0, 0.0], [0.25, 0.75]])
+    noise = attention_props(pattern, pattern + 1e-5, ["a", "b"], "L1H1")
+    assert noise["runs"][2]["high"] == 0.05
+
+
+def test_attribution_keeps_signs_and_leaves_bos_blank():
+    props = attribution_props(
+        np.array([np.nan, 2.0, -1.0]), ["<|bos|>", " x", " y"], special=1, target=" t", contrast=None
+    )
+    assert [chip["t"] for chip in props["chips"]] == [None, 1.0, -0.5]
+    assert props["chips"][0]["special"]
+    assert "towards “·t”" in props["chips"][1]["label"]
+    assert "away from “·t”" in props["chips"][2]["label"]
+    assert "held fixed" in props["chips"][0]["label"]
+
+
+def test_every_prediction_can_come_true():
+    assert outcome(0.9, 0.85, True) == "same"
+    assert outcome(0.9, 0.5, True) == "weaker"
+    assert outcome(0.9, 0.89, False) == "gone"
+    assert set(OUTCOMES) == {"same", "weaker", "gone"}
+
+
+def test_a_prediction_is_judged_against_the_control():
+    text, held = judged("gone", " w", [0.9, 0.1, 0.88], [True, False, True])
+    assert held
+    assert "it is these heads" in text
+    text, held = judged("gone", " w", [0.9, 0.1, 0.2], [True, False, True])
+    assert held
+    assert "control matters as well" in text
+    text, held = judged("gone", " w", [0.9, 0.88, 0.9], [True, True, True])
+    assert not held
+    assert "other heads can do it too" in text
+
+
+def test_a_run_that_cannot_decide_judges_nothing():
+    text, held = judged("gone", " w", [0.1, 0.1, 0.1], [False, False, False])
+    assert held is None
+    assert "says little" in text
+
+
+def test_the_landing_title_claims_what_happened():
+    assert forgetting_title(" Potter", " Potter", " the", 1) == "Remove this head, and Harry forgets Potter"
+    assert forgetting_title(" Potter", " Potter", " the", 2) == "Remove these 2 heads, and Harry forgets Potter"
+    assert "becomes less likely" in forgetting_title(" Potter", " Potter", " Potter", 1)
+    assert "Potter" not in forgetting_title(" x", " x", " y", 1)
+
+
+def test_about_counts_prompts_per_family(atlas):
+    families = about_props(atlas)["sections"][0]["rows"]
+    assert [row["label"] for row in families] == [f.replace("_", " ") for f in atlas.families]
+    assert all(row["text"].startswith("6 prompts") for row in families)
+
+
+def test_views_import_no_torch_and_no_gradio():
+    import subprocess
+
+    code = (
+        "import sys, pkgutil, importlib, head_atlas.views as v\n"
+        "[importlib.import_module(f'head_atlas.views.{m.name}') for m in pkgutil.iter_modules(v.__path__)]\n"
+        "print([m for m in ('torch', 'transformers', 'gradio') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
