@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -79,6 +80,7 @@ def test_what_was_read_outlives_the_file(path):
     atlas.close()
     np.testing.assert_array_equal(atlas.scores["induction"].values, values)
     assert atlas.prompts is prompts
+    assert "4 layers x 6 heads" in repr(atlas)
 
 
 def test_an_unknown_name_is_a_key_error_that_lists_the_known_ones(path):
@@ -168,3 +170,20 @@ def test_an_atlas_without_optional_parts(contents, tmp_path):
         assert all(p.corrupted == () for p in atlas.prompts)
     with xarray.open_dataset(tmp_path / "small.h5", engine="h5netcdf", group="corpus") as dataset:
         assert dataset["token_id"].dims == ("token_row",)
+
+
+def test_every_axis_of_every_dataset_has_its_scale(path):
+    datasets = []
+    with h5py.File(path) as file:
+        file.visititems(lambda _, element: datasets.append(element))
+        for dataset in datasets:
+            if dataset.attrs["encoding-type"] in ("array", "string-array"):
+                assert all(len(dataset.dims[axis]) == 1 for axis in range(dataset.ndim)), dataset.name
+    assert len(datasets) > 80
+
+
+def test_threads_may_share_an_atlas(path, contents):
+    with open_atlas(path) as atlas, ThreadPoolExecutor(8) as pool:
+        names = [*atlas.summary] * 4
+        for name, found in zip(names, pool.map(lambda name: atlas.summary[name], names), strict=True):
+            np.testing.assert_array_equal(found.values, contents.summary[name].values.astype(np.float32))

@@ -153,8 +153,7 @@ class Atlas:
         self.close()
 
     def __repr__(self) -> str:
-        size = f"{self.n_layers} layers x {self.n_heads} heads, {self._file['prompt'].shape[0]} prompts"
-        return f"Atlas({str(self.path)!r}: {self.model_id}, {size})" if self._file else "Atlas(closed)"
+        return f"Atlas({str(self.path)!r}: {self.model_id}, {self.n_layers} layers x {self.n_heads} heads)"
 
 
 class _ArrayCache:
