@@ -74,7 +74,7 @@ class AtlasHandlers:
     def typed(self, model: str, measure: str, family: str, mode: str, head: str) -> list[Any]:
         """A head was typed; one that is not there is a note, and the page stays as it was."""
         view = self.view(model, measure, family, mode, head)
-        if head and head.strip() and not view.state.head:
+        if isinstance(head, str) and head.strip() and not view.state.head:
             note = {"kind": "error", "text": " ".join(view.problems)}
             return [gr.skip(), note, gr.skip(), gr.skip(), gr.skip()]
         return self.outputs(view)[3:]

@@ -13,6 +13,9 @@ PURE: dict[str, Any] = {
     "show_progress": "hidden",
     "trigger_mode": "always_last",
     "api_visibility": "private",
+    # Menus change with the model, and Gradio would hold a value against the menu of another one. The callbacks
+    # check every value themselves.
+    "preprocess": False,
 }
 """Events that only read the atlas: no queue, no fading, the last one wins."""
 
@@ -22,6 +25,7 @@ ON_MODEL: dict[str, Any] = {
     "concurrency_id": "model",
     "concurrency_limit": 1,
     "api_visibility": "private",
+    "preprocess": False,
 }
 """Events that run the model: one at a time, in the queue."""
 

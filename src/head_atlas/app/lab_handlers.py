@@ -73,7 +73,7 @@ class LabHandlers:
 
     def looked_at(self, what: lab_view.Asked, head: str) -> str:
         """The head whose attention is shown: the one asked for, else one that the experiment is about."""
-        if head and head.strip():
+        if isinstance(head, str) and head.strip():
             return head
         if what.heads:
             return str(what.heads[0])
@@ -89,7 +89,7 @@ class LabHandlers:
         yield from self.run(*inputs)
 
     def _attention(self, what: lab_view.Asked, head: str) -> dict:
-        if not head or not head.strip():
+        if not isinstance(head, str) or not head.strip():
             return {"empty": ATTENTION_EMPTY}
         try:
             return lab_view.attention_of(self.engine, what, head)
@@ -115,7 +115,7 @@ class LabHandlers:
         self, model: str, prompt: str, removed: str, mode: str, target: str, contrast: str, colour: str
     ) -> Iterator[list[Any]]:
         """Every head alone on this prompt; the grid fills as they are measured."""
-        colour = colour if colour in EFFECTS else "logprob"
+        colour = colour if isinstance(colour, str) and colour in EFFECTS else "logprob"
         found: Any = None
         try:
             what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
@@ -145,14 +145,14 @@ class LabHandlers:
     def grid(self, model: str, removed: str, colour: str, swept: Any) -> dict:
         """The grid for what is removed now."""
         return lab_view.lab_grid(
-            self.engine, model, removed or "", colour, swept if isinstance(swept, lab_view.Swept) else None
+            self.engine, model, removed, colour, swept if isinstance(swept, lab_view.Swept) else None
         )
 
     def toggle(self, model: str, removed: str, colour: str, swept: Any, event: gr.SelectData) -> list[Any]:
         """A head was clicked: remove it, or put it back."""
         head = picked_head(event)
         try:
-            heads = read_heads(removed or "", most=10_000)
+            heads = read_heads(removed, most=10_000)
         except HeadError:
             heads = ()
         kept = tuple(h for h in heads if h != head) if head in heads else (*heads, head)

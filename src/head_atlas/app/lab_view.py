@@ -289,12 +289,12 @@ def picker_grid(engine: Engine, model: str, head_text: Any) -> dict:
         return {"empty": ""}
     selected = None
     with suppress(HeadError):
-        selected = HeadId.parse(head_text or "").within(atlas.n_layers, atlas.n_heads)
+        selected = HeadId.parse(head_text if isinstance(head_text, str) else "").within(atlas.n_layers, atlas.n_heads)
     shown = score_values(atlas, "induction", "rand_repeat")
     return grid_props(shown, title="Pick the head whose attention is shown", selected=selected, small=True)
 
 
-def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: Swept | None) -> dict:
+def lab_grid(engine: Engine, model: str, removed_text: Any, colour: Any, swept: Swept | None) -> dict:
     """The Lab's grid: click to remove or restore a head; coloured by the atlas or by this prompt's sweep."""
     try:
         removed = read_heads(removed_text, most=engine.limits.removed_heads)
@@ -307,7 +307,7 @@ def lab_grid(engine: Engine, model: str, removed_text: str, colour: str, swept: 
         shape = (values.shape[0], values.shape[1])
     if shape is None:
         return {"empty": "The grid appears once the model is loaded: press “Run”. Heads can be typed meanwhile."}
-    if colour in EFFECTS:
+    if isinstance(colour, str) and colour in EFFECTS:
         measure = EFFECTS[colour]
         text = swept.what.prompt if swept else ""
         prompt = f"“{text if len(text) <= 40 else f'…{text[-38:]}'}”" if text else "this prompt"

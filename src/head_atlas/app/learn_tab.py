@@ -93,7 +93,7 @@ class LearnHandlers:
 
     def run(self, model: str, seed: int, prediction: str | None) -> Iterator[list[Any]]:
         """The experiment, and whether the prediction held."""
-        if prediction not in OUTCOMES:
+        if not isinstance(prediction, str) or prediction not in OUTCOMES:
             yield [
                 {
                     "kind": "info",

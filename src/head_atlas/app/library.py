@@ -86,8 +86,8 @@ class Library:
         Raises:
             AtlasError: no entry has that name.
         """
-        if name not in self._served:
-            raise AtlasError(f"No model {name[:60]!r} is served here; there is {', '.join(self.names)}.")
+        if not isinstance(name, str) or name not in self._served:
+            raise AtlasError(f"No model {str(name)[:60]!r} is served here; there is {', '.join(self.names)}.")
         return self._served[name]
 
     def atlas(self, name: str) -> Atlas:

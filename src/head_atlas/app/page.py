@@ -44,10 +44,10 @@ class PageHandlers:
         if state.model == self.library.default:
             state = replace(state, model="")
         try:
-            heads = read_heads(removed or "", most=self.engine.limits.removed_heads)
+            heads = read_heads(removed, most=self.engine.limits.removed_heads)
         except HeadError:
             heads = ()
-        text = prompt or ""
+        text = prompt if isinstance(prompt, str) else ""
         if state.tab != "lab" and text == FORGETTING_PROMPT and not heads:
             text = ""
         if len(text) > self.engine.limits.prompt_characters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from head_atlas.errors import HeadError
@@ -48,12 +49,14 @@ class PageState:
         return urlencode([(key, values[key]) for key in KEYS if values.get(key)], safe=",.")
 
 
-def read_heads(text: str, *, most: int) -> tuple[HeadId, ...]:
-    """Read a list of heads: "2.5, L2H1 0.3". Repeated heads count once.
+def read_heads(text: Any, *, most: int) -> tuple[HeadId, ...]:
+    """Read a list of heads: "2.5, L2H1 0.3". Repeated heads count once; anything but text is no heads.
 
     Raises:
         HeadError: one of them is not a head, or there are more than `most`.
     """
+    if not isinstance(text, str):
+        return ()
     # "L2 H5" may hold a space, so only commas, semicolons and breaks between whole heads separate.
     pieces = [piece for part in text.replace(";", ",").split(",") for piece in _split_spaces(part)]
     heads = tuple(dict.fromkeys(HeadId.parse(piece) for piece in pieces))

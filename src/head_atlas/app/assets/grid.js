@@ -30,8 +30,9 @@ const focusCell = (l, h) => {
 };
 const choose = (l, h) => {
   const value = props.value;
-  // A later equal value from the server must still arrive: keep our copy of the truth up to date.
-  if (!value.toggle) props.value = { ...value, selected: [l, h] };
+  // The server's answer is dropped where it equals what is here, so draw now; and keep `value` true, so that
+  // an answer which differs from it still arrives.
+  if (!value.toggle) { props.value = { ...value, selected: [l, h] }; draw(); }
   trigger('select', { index: [l, h], value: null });
 };
 const build = (value) => {
