@@ -23,6 +23,7 @@ class TokenPolicy:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.bos_policy: BosPolicy
+        self.bos_id: int | None
         if tokenizer.bos_token_id is not None:
             self.bos_policy, self.bos_id = "bos", int(tokenizer.bos_token_id)
         elif tokenizer.eos_token_id is not None:
