@@ -119,9 +119,9 @@ def test_no_tokenizer(folder):
 
 
 def test_an_unreached_architecture(tmp_path):
-    plain_model(UNREACHED["GPTJForCausalLM"]()).save_pretrained(tmp_path)
+    plain_model(UNREACHED["FalconForCausalLM"]()).save_pretrained(tmp_path)
     TOKENIZER.save_pretrained(tmp_path)
-    with pytest.raises(UnsupportedModelError, match="GPTJForCausalLM"):
+    with pytest.raises(UnsupportedModelError, match="FalconForCausalLM"):
         load_model(tmp_path)
 
 

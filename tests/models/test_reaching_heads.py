@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from transformers.masking_utils import AttentionMaskInterface
 
 from head_atlas.errors import UnsupportedModelError
-from head_atlas.models import HeadModel, Intervention, PatternReader
+from head_atlas.models import HeadModel, Intervention, PatternReader, attention
+from head_atlas.models.attention import NAME, recording_calls
 from head_atlas.models.readers import Trace
-from tiny_models import CONFIGS, TOKENIZER, UNREACHED, head_model, plain_model
+from tiny_models import CONFIGS, FAMILIES, IGNORING, OWN_KEYS, TOKENIZER, UNREACHED, head_model, plain_model, tolerance
 
 TOKENS = torch.tensor([[0, 5, 9, 200, 7, 5, 9, 31, 90, 12, 44, 3], [0, 8, 8, 1, 7, 2, 300, 31, 2, 12, 4, 30]])
 
@@ -29,12 +31,30 @@ class Scaled(Intervention):
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_the_logits_are_those_of_plain_transformers(family):
-    plain = plain_model(CONFIGS[family]())
+    # attention by the eager formula where our function is ignored: Falcon has another one by default
+    plain = plain_model(CONFIGS[family](), implementation="eager" if family in IGNORING else None)
     with torch.no_grad():
         expected = plain(input_ids=TOKENS).logits
     model = head_model(family)
     assert torch.equal(model.logits(TOKENS), expected)
     assert torch.equal(model.model(input_ids=TOKENS).logits.detach(), expected)
+
+
+@pytest.mark.parametrize(("family", "dtype"), FAMILIES)
+def test_padding_on_either_side_changes_nothing(family, dtype):
+    model = head_model(family, dtype)
+    # MPT's position bias is shifted by padding, and its softmax is taken in float32
+    allowed = max(tolerance(family, dtype), 1e-6 if family == "mpt" else 0)
+    prompts = [TOKENS[0, :7].tolist(), TOKENS[1].tolist(), [5]]
+    for side in ("left", "right"):
+        tokens, mask = model.padded(prompts, side)
+        padded = model.logits(tokens, mask=mask)
+        for row, prompt in enumerate(prompts):
+            alone = model.logits(torch.tensor([prompt]))[0]
+            torch.testing.assert_close(padded[row][mask[row]], alone, atol=allowed, rtol=0)
+        last = torch.tensor([[len(p) - 1 + (12 - len(p) if side == "left" else 0)] for p in prompts])
+        read = model.logits(tokens, last, mask)
+        torch.testing.assert_close(read[0, 0], padded[0][mask[0]][-1], atol=allowed, rtol=0)
 
 
 @pytest.mark.parametrize("family", CONFIGS)
@@ -88,23 +108,82 @@ def test_z_is_what_the_output_projection_reads_head_by_head(family):
 def test_sizes(family):
     model = head_model(family)
     assert (model.n_layers, model.n_heads, model.d_model) == (3, 4, 32)
-    assert model.n_kv_heads == (4 if family in ("gpt2", "gpt_neox", "phi", "opt") else 2)
+    assert model.n_kv_heads == (1 if family == "falcon" else 4 if family in OWN_KEYS else 2)
+    assert model.structure.through_interface == (family not in IGNORING)
     assert model.d_vocab == len(TOKENIZER)
-    assert model.max_length == 64
+    assert model.max_length == (1024 if family == "bloom" else 64)  # Bloom's has no end
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_every_load_records_its_identities(family):
     checks = {check.name: check for check in head_model(family).checks}
-    assert sorted(checks) == ["batched", "no-op", "patterns", "results", "resumed"]
+    assert sorted(checks) == ["batched", "no-op", "padded", "patterns", "results", "resumed", "values"]
     assert all(check.passed and check.value <= check.tolerance for check in checks.values())
     assert (checks["no-op"].value, checks["no-op"].tolerance) == (0, 0)
 
 
-@pytest.mark.parametrize("name", UNREACHED)
-def test_an_architecture_that_never_calls_us_is_refused_by_name(name):
-    with pytest.raises(UnsupportedModelError, match=f"{name} never calls the attention function"):
-        HeadModel(plain_model(UNREACHED[name]()), TOKENIZER)
+def test_an_architecture_whose_two_formulas_disagree_is_refused_by_name():
+    with pytest.raises(UnsupportedModelError, match="FalconForCausalLM fails the check 'patterns'"):
+        HeadModel(plain_model(UNREACHED["FalconForCausalLM"]()), TOKENIZER)
+
+
+def test_trap_1_without_our_kind_of_mask_a_window_is_ignored_and_the_model_refused(monkeypatch):
+    """A name that only the registry of attention functions knows gets no mask."""
+    monkeypatch.delitem(AttentionMaskInterface._global_mapping, NAME)
+    with pytest.raises(UnsupportedModelError, match="MistralForCausalLM fails the check 'no-op'"):
+        HeadModel(plain_model(CONFIGS["mistral"]()), TOKENIZER)
+
+
+@pytest.mark.parametrize("family", IGNORING)
+def test_trap_2_an_architecture_that_ignores_our_function_is_reached_another_way(family):
+    """Our function is not called once, and still no head is left alone."""
+    model = head_model(family)
+    with recording_calls() as calls:
+        clean = model.logits(TOKENS)
+    assert calls == []
+    for layer in range(3):
+        for head in range(4):
+            with model.intervening(Scaled(layer, head)):
+                assert (model.logits(TOKENS) - clean).abs().max() > 1e-4
+
+
+def test_trap_2_without_patterns_to_go_by_it_is_refused():
+    plain = plain_model(CONFIGS["gptj"](), implementation="eager")
+    for block in plain.transformer.h:
+        exact = block.attn.forward
+        block.attn.forward = lambda *args, exact=exact, **kwargs: (exact(*args, **kwargs)[0], None)
+    with pytest.raises(UnsupportedModelError, match="GPTJForCausalLM never calls the attention function it is given"):
+        HeadModel(plain, TOKENIZER)
+
+
+def test_trap_2_patterns_that_are_not_the_heads_own_are_refused():
+    """Returned in another order, they do not give the outputs that are taken for theirs."""
+    plain = plain_model(CONFIGS["gptj"](), implementation="eager")
+    attention = plain.transformer.h[2].attn
+    exact = attention.forward
+
+    def shuffled(*args, **kwargs):
+        output, pattern = exact(*args, **kwargs)
+        return output, pattern.roll(1, dims=1)
+
+    attention.forward = shuffled
+    with pytest.raises(UnsupportedModelError, match="fails the check 'values'"):
+        HeadModel(plain, TOKENIZER)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gpt_oss"])
+def test_trap_3_soft_caps_and_sinks_that_are_ignored_are_refused(monkeypatch, family):
+    """With the formula that SDPA computes, which knows neither, it would be another model."""
+
+    def careless(_, query, key, value, mask, kwargs):
+        repeats = query.shape[1] // key.shape[1]
+        scores = query @ key.repeat_interleave(repeats, 1).mT * kwargs["scaling"]
+        pattern = scores.masked_fill(~mask, -1e30).softmax(-1)
+        return (pattern @ value.repeat_interleave(repeats, 1)).transpose(1, 2), pattern
+
+    monkeypatch.setattr(attention, "_eager", careless)
+    with pytest.raises(UnsupportedModelError, match="fails the check 'no-op'"):
+        HeadModel(plain_model(CONFIGS[family]()), TOKENIZER)
 
 
 def test_a_gate_between_the_heads_and_the_projection_is_refused():

@@ -1,13 +1,14 @@
-"""Mean outputs of heads over reference prompts."""
+"""Outputs of heads over reference prompts: their means, and draws of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from head_atlas.errors import PromptError
-from head_atlas.interventions.ablation import MeanReference
+from head_atlas.interventions.replacements import MeanReference, ResampleReference
 from head_atlas.models import HeadModel
 from head_atlas.models.readers import Trace
 from head_atlas.prompts.prompt import Prompt
@@ -46,3 +47,41 @@ def mean_reference(model: HeadModel, prompts: Sequence[str | Prompt], source: st
     total[0] /= n_first
     total[1] /= n_later
     return MeanReference(total.cpu().numpy(), source, n_later)
+
+
+def resample_reference(
+    model: HeadModel,
+    prompts: Sequence[str | Prompt],
+    source: str,
+    *,
+    n_draws: int = 5,
+    n_pos: int | None = None,
+    seed: int = 0,
+) -> ResampleReference:
+    """Draw prompts and keep the z of every head at each of their first positions.
+
+    Args:
+        model: whose heads.
+        prompts: running text as a rule; drawn from without replacement.
+        source: what they are, in words.
+        n_draws: how many are drawn.
+        n_pos: positions kept; by default as many as the shortest of those drawn has.
+        seed: of the draw.
+
+    Raises:
+        PromptError: too few prompts that are long enough.
+    """
+    rows = [model.tokens(p) if isinstance(p, str) else model.rows([p.tokens])[0] for p in prompts]
+    fitting = [row for row in rows if len(row) >= (n_pos or 1)]
+    if len(fitting) < n_draws:
+        raise PromptError(f"{n_draws} draws need as many prompts of at least {n_pos or 1} tokens, found {len(fitting)}")
+    drawn = [fitting[i] for i in np.random.default_rng(seed).permutation(len(fitting))[:n_draws]]
+    length = n_pos or min(map(len, drawn))
+    kept = []
+    for row in drawn:
+        trace = Trace()
+        with model.intervening(trace):
+            model.logits(row[None, :length], torch.tensor([[0]], device=model.device))
+        kept.append(torch.stack([trace.z[layer][0] for layer in range(model.n_layers)], 1))
+    z = torch.stack(kept)
+    return ResampleReference((z if z.dtype == torch.float64 else z.float()).cpu().numpy(), source, seed)

@@ -14,7 +14,7 @@ import torch
 
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
-from head_atlas.interventions import MeanReference, Mode, SweepBlock, sweep_rows
+from head_atlas.interventions import Budget, Mode, Reference, SweepBlock, sweep_rows
 from head_atlas.measures.metrics import CLEAN as CLEAN
 from head_atlas.measures.metrics import METRICS as METRICS
 from head_atlas.measures.metrics import Reading, clean_values, effects
@@ -129,11 +129,12 @@ def iter_sweep(
     prompts: str | Prompt | Sequence[str | Prompt],
     mode: Mode = "zero",
     *,
-    reference: MeanReference | None = None,
+    reference: Reference | None = None,
     metrics: Iterable[str] | None = None,
     heads: Iterable[HeadId | str | tuple[int, int]] | None = None,
     target: str | int | None = None,
     contrast: str | int | None = None,
+    budget: Budget | None = None,
 ) -> Iterator[SweepPart]:
     """Sweep, part by part: stop iterating to cancel. See `sweep` for the arguments, which are checked at once."""
     names = metric_names(metrics)
@@ -141,7 +142,8 @@ def iter_sweep(
     for prompt in ready:
         for token in (*prompt.targets, *prompt.contrasts):
             token_id(model, token)
-    return _parts(model, ready, names, sweep_rows(model, ready, mode, reference=reference, heads=heads))
+    blocks = sweep_rows(model, ready, mode, reference=reference, heads=heads, budget=budget)
+    return _parts(model, ready, names, blocks)
 
 
 def metric_names(metrics: Iterable[str] | None) -> tuple[str, ...]:
@@ -161,6 +163,7 @@ def _parts(
     model: HeadModel, prompts: list[Prompt], metrics: tuple[str, ...], blocks: Iterator[SweepBlock]
 ) -> Iterator[SweepPart]:
     pack: tuple[int, ...] | None = None
+    drawn: dict[tuple[int, tuple[int, ...]], dict[str, Tensor]] = {}
     for block in blocks:
         if block.prompts != pack:
             pack = block.prompts
@@ -171,6 +174,13 @@ def _parts(
             clean = Reading.of(block.clean, targets, contrasts)
             baseline = {name: _array(value) for name, value in clean_values(clean, targets).items()}
         found = effects(clean, Reading.of(block.ablated, targets, contrasts), metrics)
+        if block.n_draws > 1:
+            key = (block.layer, block.heads)
+            before = drawn.pop(key, {}) if block.draw else {}
+            found = {name: before.get(name, 0.0) + value / block.n_draws for name, value in found.items()}
+            if block.draw < block.n_draws - 1:
+                drawn[key] = found
+                continue
         yield SweepPart(
             prompts=block.prompts,
             layer=block.layer,
@@ -191,30 +201,34 @@ def sweep(
     prompts: str | Prompt | Sequence[str | Prompt],
     mode: Mode = "zero",
     *,
-    reference: MeanReference | None = None,
+    reference: Reference | None = None,
     metrics: Iterable[str] | None = None,
     heads: Iterable[HeadId | str | tuple[int, int]] | None = None,
     target: str | int | None = None,
     contrast: str | int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    budget: Budget | None = None,
 ) -> Sweep:
     """Remove every head alone, exactly, and measure what changes at each prompt's positions.
 
     Args:
         model: whose heads.
         prompts: texts (read at their last token) or prompts with positions and targets of their own.
-        mode: what a removed head's output becomes: "zero", or its "mean" over reference prompts.
-        reference: those means.
+        mode: what a removed head's output becomes: "zero"; its "mean" over reference prompts; "resample", its
+            output on other prompts (effects are means over these); "pattern_freeze", its values mixed by the
+            pattern of the prompt's corrupted version.
+        reference: a `MeanReference`, or a `ResampleReference`, or CORRUPTED for each prompt's corrupted version.
         metrics: of `METRICS`; None for all.
         heads: None for all.
         target: for texts, the token whose prediction is measured; the clean run's top token by default.
         contrast: for texts, the token it is held against in `logit_difference`.
         progress: is told pairs of prompt and head done, and all pairs.
+        budget: how much runs at once; None for what suits the model's device.
 
     Raises:
         PromptError: a prompt or a token that cannot be measured.
         HeadError: a head that the model does not have.
-        MissingReferenceError: mean mode without a fitting reference.
+        MissingReferenceError: a mode without a fitting reference.
         HeadAtlasError: no such mode or metric.
     """
     names = metric_names(metrics)
@@ -223,7 +237,7 @@ def sweep(
     wide = np.float64 if model.dtype == torch.float64 else np.float32
     found = {name: np.full(shape, np.nan, wide) for name in names}
     clean = {name: np.full(len(ready), np.nan, wide) for name in CLEAN}
-    for part in iter_sweep(model, ready, mode, reference=reference, metrics=names, heads=heads):
+    for part in iter_sweep(model, ready, mode, reference=reference, metrics=names, heads=heads, budget=budget):
         rows = np.array(part.prompts)
         for name in names:
             found[name][rows[:, None], part.layer, list(part.heads)] = part.effects[name]

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager, ExitStack
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from head_atlas.errors import ModelError, PromptError
 from head_atlas.heads import HeadId
-from head_atlas.models.attention import Intervention, intervening
+from head_atlas.models.attention import Intervention, intervening, rows_start_at, without_interventions
 from head_atlas.models.checks import Check, identity_checks
-from head_atlas.models.readers import ReadPositions, Resume
-from head_atlas.models.structure import Structure, find_structure, install, probe_tokens
+from head_atlas.models.discovery import find_structure
+from head_atlas.models.layerwise import Layerwise
+from head_atlas.models.readers import ReadPositions, ValueReader
+from head_atlas.models.structure import Structure, probe_tokens
+from head_atlas.models.wrapping import install
 from head_atlas.prompts.tokens import TokenPolicy
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
 
@@ -52,7 +57,8 @@ class HeadModel:
         self.policy = TokenPolicy(tokenizer)
         self.model_id, self.revision, self.fingerprint = model_id, revision, fingerprint
         text_config = model.config.get_text_config()
-        self.max_length = int(getattr(text_config, "max_position_embeddings", None) or 1024)
+        lengths = (getattr(text_config, name, None) for name in ("max_position_embeddings", "max_seq_len"))
+        self.max_length = int(next((length for length in lengths if length), 1024))
         self.dtype: torch.dtype = next(model.parameters()).dtype
         self.device: torch.device = next(model.parameters()).device
         probe = probe_tokens(int(text_config.vocab_size), n_rows=3, n_pos=min(10, self.max_length))
@@ -65,11 +71,19 @@ class HeadModel:
                 f"{type(model).__name__} does not run in {self.dtype} on {self.device}: {error}"
             ) from error
         self.structure: Structure = find_structure(model, probe)
-        install(self.structure, self)
+        bare = plain
+        if not self.structure.through_interface:
+            with torch.no_grad():
+                bare = self.model(input_ids=probe, use_cache=False).logits
+        self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
+        install(self.structure, self, self._values_of)
         self.n_layers, self.n_heads = self.structure.n_layers, self.structure.n_heads
-        self.n_kv_heads, self.d_head = self.structure.n_kv_heads, self.structure.d_head
+        self.d_head = self.structure.d_head
         self.d_model, self.d_vocab = self.structure.d_model, self.structure.d_vocab
-        self.checks: tuple[Check, ...] = identity_checks(self, probe, plain)
+        self.n_kv_heads = self.structure.n_kv_heads
+        self.checks: tuple[Check, ...] = identity_checks(self, probe, plain, bare)
+        if not self.structure.through_interface:
+            self.n_kv_heads = self._count_values(probe)
 
     def tokens(self, text: str) -> Int[Tensor, " pos"]:
         """Token ids of a prompt, BOS first, on the model's device.
@@ -112,52 +126,85 @@ class HeadModel:
 
     @torch.no_grad()
     def logits(
-        self, tokens: Int[Tensor, "batch pos"], read: Int[Tensor, "batch read"] | None = None
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        read: Int[Tensor, "batch read"] | None = None,
+        mask: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch read d_vocab"]:
         """Run the model under the active interventions.
 
         Args:
-            tokens: rows of one length, without padding.
-            read: positions of each row to unembed; None for all.
+            tokens: rows of one length.
+            read: positions of each row to unembed, counted from the start of the row; None for all.
+            mask: False where a row is padded, on either side; None where none is. The logits of padding mean
+                nothing; those of tokens are the same as without it.
         """
-        if read is None:
-            return self.model(input_ids=tokens, use_cache=False).logits
-        with self.intervening(ReadPositions(read)):
-            return self.model(input_ids=tokens, use_cache=False).logits
+        return self.run(tokens, read, mask)
 
-    @torch.no_grad()
-    def resume(
+    def run(
         self,
-        layer: int,
-        hidden: Float[Tensor, "batch pos d_model"],
-        attention_output: Float[Tensor, "batch pos d_model"],
         tokens: Int[Tensor, "batch pos"],
-        read: Int[Tensor, "batch read"],
+        read: Int[Tensor, "batch read"] | None = None,
+        mask: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch read d_vocab"]:
-        """Run from one layer on, with its attention's output given instead of computed.
+        """Like `logits`, and gradients flow where an intervention asks for them."""
+        with ExitStack() as contexts:
+            if read is not None:
+                contexts.enter_context(self.intervening(ReadPositions(read)))
+            arguments = {}
+            if mask is not None:
+                positions = mask.long().cumsum(-1) - 1
+                arguments["attention_mask"] = mask.long()
+                if self._takes_positions:
+                    arguments["position_ids"] = positions.clamp(min=0)
+                # a row that starts with n pads starts at position -n
+                contexts.enter_context(rows_start_at(-mask.long().argmax(-1)))
+            return self.model(input_ids=tokens, use_cache=False, **arguments).logits
 
-        In the last layer what is left is position by position, so only the positions that are read are run.
+    def padded(
+        self, prompts: Sequence[Sequence[int]], side: Literal["left", "right"] = "right"
+    ) -> tuple[Int[Tensor, "prompt pos"], Bool[Tensor, "prompt pos"]]:
+        """Stack prompts of any lengths: tokens, and a mask that is False on padding.
 
-        Args:
-            layer: the first one that runs.
-            hidden: the residual stream that it reads.
-            attention_output: what its attention is to write.
-            tokens: of the same rows; the forward pass makes masks and positions for them.
-            read: positions of each row to unembed.
+        Raises:
+            PromptError: a prompt is too long, or holds an id that the model does not have.
         """
-        if layer < self.n_layers - 1:
-            with self.intervening(Resume(layer, hidden, attention_output)):
-                return self.logits(tokens, read)
-        index = read[:, :, None].expand(-1, -1, hidden.shape[-1])
-        rest = Resume(layer, hidden.gather(1, index), attention_output.gather(1, index))
-        with self.intervening(rest):
-            return self.logits(tokens.gather(1, read))
+        longest = max(len(ids) for ids in prompts)
+        pads = [[0] * (longest - len(ids)) for ids in prompts]
+        both = [
+            (pad, list(ids)) if side == "left" else (list(ids), pad) for ids, pad in zip(prompts, pads, strict=True)
+        ]
+        tokens = self.rows([one + two for one, two in both])
+        real = [[side == "right"] * len(one) + [side == "left"] * len(two) for one, two in both]
+        return tokens, torch.tensor(real, device=self.device)
+
+    def _values_of(
+        self, layer: int, hidden: Float[Tensor, "batch pos d_model"]
+    ) -> Float[Tensor, "batch pos head d_head"]:
+        """Values of a layer's heads: a row of one position attends to itself alone, so its z is its value."""
+        with without_interventions():
+            z = Layerwise(self, 1).z(layer, hidden.flatten(0, 1)[:, None])
+        return z.view(*hidden.shape[:2], self.n_heads, self.d_head)
+
+    def _count_values(self, tokens: Int[Tensor, "batch pos"]) -> int:
+        """Number of heads with values of their own in the first layer."""
+        reader = ValueReader()
+        with self.intervening(reader):
+            self.logits(tokens)
+        by_head = reader.values[0].flatten(0, 1).transpose(0, 1)
+        return 1 + sum(not torch.equal(one, two) for one, two in pairwise(by_head))
 
     def output_weights(
         self, layer: int
     ) -> tuple[Float[Tensor, "head d_head d_model"], Float[Tensor, " d_model"] | None]:
         """W_O of each head of a layer, and b_O (None where there is none)."""
         return self.structure.output_weights(layer)
+
+    def project(self, layer: int, z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "row pos d_model"]:
+        """Attention output of a layer: z W_O + b_O."""
+        weight, bias = self.output_weights(layer)
+        output = z.flatten(2) @ weight.flatten(0, 1)
+        return output if bias is None else output + bias
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers x {self.n_heads} heads"

@@ -1,4 +1,4 @@
-"""Interventions that read a run, and the one that goes on with a run from a later layer."""
+"""Interventions that read a run."""
 
 from __future__ import annotations
 
@@ -35,13 +35,30 @@ class PatternReader(Intervention):
             self.patterns[layer] = pattern
 
 
+class ValueReader(Intervention):
+    """Keeps the values that patterns mix.
+
+    Attributes:
+        values: by layer, [batch, pos, head, d_head]; heads that share values hold the same.
+    """
+
+    wants_values = True
+
+    def __init__(self) -> None:
+        self.values: dict[int, Float[Tensor, "batch pos head d_head"]] = {}
+
+    def on_values(self, layer: int, values: Float[Tensor, "batch pos head d_head"]) -> None:
+        """Keep the values."""
+        self.values[layer] = values
+
+
 class Trace(Intervention):
     """Keeps what a run can be resumed from.
 
     Attributes:
         inputs: residual stream that each layer reads, by layer, [batch, pos, d_model].
         z: output of each head, by layer, [batch, pos, head, d_head].
-        attention_outputs: by layer, [batch, pos, d_model].
+        attention_outputs: z W_O + b_O, by layer, [batch, pos, d_model].
     """
 
     def __init__(self) -> None:
@@ -60,7 +77,7 @@ class Trace(Intervention):
         self,
         layer: int,
         z: Float[Tensor, "batch pos head d_head"],
-        first_position: int,  # noqa: ARG002
+        first_position: int | Int[Tensor, " batch"],  # noqa: ARG002
     ) -> Float[Tensor, "batch pos head d_head"]:
         """Keep z."""
         self.z[layer] = z
@@ -69,41 +86,6 @@ class Trace(Intervention):
     def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
         """Keep the attention output."""
         self.attention_outputs[layer] = output
-
-
-class Resume(Intervention):
-    """Goes on from one layer, whose input and attention output are given: the layers below do not run.
-
-    The architecture's own forward pass still makes the mask, the rotary angles and whatever else its layers
-    take, so no architecture needs code of its own here.
-
-    Args:
-        layer: the first layer that runs.
-        hidden: its input.
-        attention_output: what its attention returns; attention itself is not computed there.
-    """
-
-    def __init__(
-        self,
-        layer: int,
-        hidden: Float[Tensor, "batch pos d_model"],
-        attention_output: Float[Tensor, "batch pos d_model"],
-    ) -> None:
-        self._layer, self._hidden, self._attention_output = layer, hidden, attention_output
-
-    def skips(self, layer: int) -> bool:
-        """Skip the layers below."""
-        return layer < self._layer
-
-    def on_layer_input(
-        self, layer: int, hidden: Float[Tensor, "batch pos d_model"]
-    ) -> Float[Tensor, "batch pos d_model"]:
-        """Put the kept input in place."""
-        return self._hidden if layer == self._layer else hidden
-
-    def attention_output(self, layer: int) -> Float[Tensor, "batch pos d_model"] | None:
-        """Put the given attention output in place."""
-        return self._attention_output if layer == self._layer else None
 
 
 class ReadPositions(Intervention):

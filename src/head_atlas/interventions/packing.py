@@ -1,0 +1,110 @@
+"""Which rows run together: decided by the prompts, the heads and a budget, before anything runs.
+
+A product of 7 rows and one of 20 differ in their last bits, so a rebuild is identical only with the same
+packing. The budget is chosen from the device's memory once, and builds record it.
+
+Memory of a sweep, in numbers of the model's type, with N = `Budget.tokens`: about N (8 d_model + 3 w + 4 H d_head)
+for the rows that run, w being the widest linear layer of a block; 3 N L d_model / H for the clean run of a pack; and
+6 `Budget.logits` for logits and what metrics make of them. One row is never split: a prompt longer than the budget
+runs alone, and takes what a forward pass of it takes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from head_atlas.models import HeadModel
+from head_atlas.prompts.prompt import Prompt
+
+MOST_TOKENS = {"cpu": 2**12, "cuda": 2**17}
+"""Beyond these, larger products are no faster."""
+LEAST_TOKENS = 2**8
+MOST_LOGITS = {"cpu": 2**24, "cuda": 2**29}
+SHARE = {"cpu": 1 / 16, "cuda": 1 / 4}
+"""Of the device's memory that rows, and as much again that logits, may take."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much runs at once.
+
+    Attributes:
+        tokens: in rows of heads and prompts.
+        logits: numbers.
+    """
+
+    tokens: int
+    logits: int
+
+
+def budget_for(model: HeadModel) -> Budget:
+    """Choose a budget from the memory of the model's device: powers of two, the same on every such device."""
+    kind = model.device.type if model.device.type in SHARE else "cpu"
+    if kind == "cuda":
+        memory = torch.cuda.get_device_properties(model.device).total_memory
+    else:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    share = SHARE[kind] * memory / model.dtype.itemsize
+    per_token = 8 * model.d_model + 3 * model.structure.widest + 4 * model.n_heads * model.d_head
+    return Budget(
+        tokens=min(max(_power_of_two(share / per_token), LEAST_TOKENS), MOST_TOKENS[kind]),
+        logits=min(_power_of_two(share / 6), MOST_LOGITS[kind]),
+    )
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Prompts that run together.
+
+    Attributes:
+        prompts: their indices; all of one length, read at the same number of positions.
+        heads: per batch of rows, (layer, head) in order, removed one at a time.
+        heads_per_logits: of these, how many are unembedded at once.
+    """
+
+    prompts: tuple[int, ...]
+    heads: tuple[tuple[tuple[int, int], ...], ...]
+    heads_per_logits: int
+
+
+def packs(prompts: Sequence[Prompt], heads: dict[int, list[int]], d_vocab: int, budget: Budget) -> list[Pack]:
+    """Group prompts of one length and number of read positions, in order of first appearance.
+
+    Args:
+        prompts: of any lengths.
+        heads: to remove, by layer.
+        d_vocab: size of the vocabulary.
+        budget: for tokens in rows, and logits.
+    """
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault((len(prompt), len(prompt.positions)), []).append(index)
+    pairs = [(layer, head) for layer in sorted(heads) for head in heads[layer]]
+    in_layer = max(map(len, heads.values()))
+    result = []
+    for (n_pos, n_read), members in groups.items():
+        rows = max(1, budget.tokens // n_pos)
+        prompts_of_logits = max(1, budget.logits // (n_read * d_vocab))
+        size = max(1, min(rows // in_layer, prompts_of_logits))
+        for start in range(0, len(members), size):
+            some = tuple(members[start : start + size])
+            batches = _even_parts(pairs, max(1, rows // len(some)))
+            result.append(Pack(some, batches, max(1, prompts_of_logits // len(some))))
+    return result
+
+
+def _even_parts(pairs: list[tuple[int, int]], most: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Cut a list into as few parts as possible, of nearly one size."""
+    n_parts = -(-len(pairs) // most)
+    bounds = [len(pairs) * part // n_parts for part in range(n_parts + 1)]
+    return tuple(tuple(pairs[start:stop]) for start, stop in pairwise(bounds))
+
+
+def _power_of_two(number: float) -> int:
+    """The largest one that is not above a number."""
+    return 1 << max(int(number).bit_length() - 1, 0)
