@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from head_atlas.build.plan import Plan, make_plan
 from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages
 from head_atlas.build.runner import parts_folder, run_plan
 from head_atlas.errors import BuildError
+from head_atlas.interventions import Budget, budget_for
 from head_atlas.measures.patterns import visible_windows
 from head_atlas.models import HeadModel
 from head_atlas.prompts.families import build_families
@@ -35,6 +36,8 @@ class BuildOptions:
         seed: of prompts and bootstrap.
         corpus: the user's own text for the natural family, or None.
         threads: CPU threads; None for torch's own choice.
+        budget: how much of a sweep runs at once; None for what suits the model's device. It decides the last
+            bits of effects, so another device needs the same one to give the same file.
     """
 
     families: Sequence[str] | None = None
@@ -44,6 +47,7 @@ class BuildOptions:
     seed: int = 0
     corpus: str | None = None
     threads: int | None = None
+    budget: Budget | None = None
 
 
 QUICK = BuildOptions(n_prompts=8, modes=("zero",), natural_length=48)
@@ -81,6 +85,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
         "packages": packages(),
         "code_sha256": code_sha256(),
         "threads": options.threads or torch.get_num_threads(),
+        "budget": asdict(options.budget or budget_for(model)),
         "seed": options.seed,
         "n_prompts": options.n_prompts,
         "windows": visible_windows(model, longest),

@@ -8,7 +8,7 @@ import numpy as np
 
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.catalogue import SCORES
-from head_atlas.interventions import MeanReference, mean_reference
+from head_atlas.interventions import Budget, MeanReference, mean_reference
 from head_atlas.measures.effects import CLEAN, METRICS, sweep
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.models import HeadModel
@@ -50,7 +50,8 @@ def run_unit(
         if found.offsets is not None:
             arrays["offsets"] = found.offsets
         return _single(arrays)
-    effects = sweep(model, prompts, unit.kind, reference=reference, progress=share)
+    budget = Budget(**plan.config["budget"])
+    effects = sweep(model, prompts, unit.kind, reference=reference, progress=share, budget=budget)
     arrays = {f"effect.{name}": np.moveaxis(effects[name].values, 0, -1) for name in METRICS}
     arrays |= {f"clean.{name}": effects.clean[name].values for name in CLEAN}
     return _single(arrays)

@@ -1,4 +1,4 @@
-"""All pattern scores of a model on prompts: the run that feeds `scores`."""
+"""All pattern scores of a model on prompts, of any lengths: none of their patterns is kept."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from head_atlas.catalogue import SCORES
 from head_atlas.errors import HeadAtlasError
 from head_atlas.measures import scores
+from head_atlas.measures.running_scores import BLOCK_QUERIES, SHARED_MASSES, RunningScores
 from head_atlas.measures.targets import TARGETS, visible
 from head_atlas.models import HeadModel, Intervention
 from head_atlas.prompts.prompt import Prompt
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PATTERN_NUMBERS_PER_BATCH = 2**23
-"""Numbers of one layer's patterns held at a time. A constant: packing must not depend on the machine."""
+"""Numbers of one block of a layer's patterns, at most. A constant: packing must not depend on the machine."""
 
 
 @dataclass(frozen=True)
@@ -37,28 +38,6 @@ class PatternScores:
     values: dict[str, np.ndarray]
     baselines: dict[str, np.ndarray]
     offsets: np.ndarray | None
-
-
-class _Scorer(Intervention):
-    """Scores each layer's patterns as they appear; no pattern is kept."""
-
-    wants_pattern = True
-
-    def __init__(self, names: Sequence[str], targets: dict[str, Tensor], visible_keys: list[Tensor]) -> None:
-        self._names, self._targets, self._visible = names, targets, visible_keys
-        self.values: dict[tuple[str, int], Float[Tensor, "prompt head"]] = {}
-
-    def on_pattern(self, layer: int, pattern: Float[Tensor, "prompt head query key"]) -> None:
-        """Score a layer."""
-        pattern = pattern if pattern.dtype == torch.float64 else pattern.float()
-        for name in self._names:
-            if name in self._targets:
-                value = scores.mass(pattern, self._targets[name])
-            elif name == "offsets":
-                value = scores.offsets(pattern)
-            else:
-                value = scores.diffuse(pattern, self._visible[layer], sink_free=name == "diffuse_sink_free")
-            self.values[name, layer] = value.cpu()
 
 
 def pattern_scores(
@@ -94,22 +73,36 @@ def pattern_scores(
     }
     profile = np.full((*shape[:2], n_bins, len(prompts)), np.nan, dtype=np.float32)
     done = 0
-    for members in _packs(prompts, model.n_heads):
+    # Where attention does not go through our function, the architecture makes its patterns whole.
+    n_queries = BLOCK_QUERIES if model.structure.through_interface else model.max_length
+    for members in _packs(prompts, model.n_heads, n_queries):
         tokens = model.rows([prompts[i].tokens for i in members])
         n_pos = tokens.shape[1]
-        seen = [visible(n_pos, window) for window in windows]
+        n_rows = len(members)
         targets = {name: TARGETS[name](tokens.cpu()) for name in names if name in TARGETS}
-        for name, target in targets.items():
-            for layer in range(model.n_layers):
-                baselines[name][layer, members] = scores.uniform_mass(target, seen[layer]).numpy()
-        scorer = _Scorer(names, _on(model.device, targets), [keys.to(model.device) for keys in seen])
-        with model.intervening(scorer):
-            model.logits(tokens, torch.zeros(len(members), 1, dtype=torch.long, device=model.device))
-        for (name, layer), value in scorer.values.items():
-            if name == "offsets":
-                profile[layer][..., members] = value.permute(1, 2, 0).numpy()
-            else:
-                values[name][layer][:, members] = value.T.numpy()
+        for window in dict.fromkeys(windows):
+            seen = visible(n_pos, window)
+            layers = [layer for layer, of in enumerate(windows) if of == window]
+            for name, target in targets.items():
+                base = scores.uniform_mass(target[:1] if name in SHARED_MASSES else target, seen).numpy()
+                for layer in layers:
+                    baselines[name][layer, members] = base
+        running = RunningScores(
+            names,
+            {name: target.to(model.device) for name, target in targets.items() if name not in SHARED_MASSES},
+            [visible(n_pos, window).sum(-1).to(model.device) for window in windows],
+            n_rows,
+            n_pos,
+        )
+        with model.intervening(running):
+            model.attend(tokens)
+        for layer in range(model.n_layers):
+            for name in names:
+                value = running.score(name, layer).cpu()
+                if name == "offsets":
+                    profile[layer][..., members] = value.permute(1, 2, 0).numpy()
+                else:
+                    values[name][layer][:, members] = value.T.numpy()
         done += len(members)
         if progress is not None:
             progress(done, len(prompts))
@@ -134,27 +127,27 @@ def visible_windows(model: HeadModel, n_pos: int) -> list[int | None]:
     class Widest(Intervention):
         wants_pattern = True
 
-        def on_pattern(self, layer: int, pattern: Float[Tensor, "prompt head query key"]) -> None:
-            attended: Bool[Tensor, "query key"] = (pattern > 0).any(0).any(0).cpu()
+        block_queries = BLOCK_QUERIES
+
+        def on_pattern_block(
+            self, layer: int, pattern: Float[Tensor, "prompt head some_query key"], first_query: int
+        ) -> None:
+            attended: Bool[Tensor, "some_query key"] = (pattern > 0).any(0).any(0).cpu()
             query, key = attended.nonzero(as_tuple=True)
-            widths[layer] = int((query - key).max()) + 1
+            widths[layer] = max(widths.get(layer, 0), int((query + first_query - key).max()) + 1)
 
     with model.intervening(Widest()):
-        model.logits(tokens, torch.zeros(2, 1, dtype=torch.long, device=model.device))
+        model.attend(tokens)
     return [None if widths[layer] == n_pos else widths[layer] for layer in range(model.n_layers)]
 
 
-def _packs(prompts: Sequence[Prompt], n_heads: int) -> list[list[int]]:
+def _packs(prompts: Sequence[Prompt], n_heads: int, n_queries: int) -> list[list[int]]:
     """Prompts of one length, within the budget, in order of first appearance."""
     groups: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(len(prompt), []).append(index)
     packs = []
     for n_pos, members in groups.items():
-        size = max(1, PATTERN_NUMBERS_PER_BATCH // (n_heads * n_pos * n_pos))
+        size = max(1, PATTERN_NUMBERS_PER_BATCH // (n_heads * min(n_pos, n_queries) * n_pos))
         packs += [members[start : start + size] for start in range(0, len(members), size)]
     return packs
-
-
-def _on(device: torch.device, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: target.to(device) for name, target in targets.items()}

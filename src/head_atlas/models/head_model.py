@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,7 @@ from head_atlas.models.attention import Intervention, intervening, rows_start_at
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
 from head_atlas.models.layerwise import Layerwise
-from head_atlas.models.readers import ReadPositions, ValueReader
+from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens
 from head_atlas.models.wrapping import install
 from head_atlas.prompts.tokens import TokenPolicy
@@ -160,6 +160,15 @@ class HeadModel:
                 # a row that starts with n pads starts at position -n
                 contexts.enter_context(rows_start_at(-mask.long().argmax(-1)))
             return self.model(input_ids=tokens, use_cache=False, **arguments).logits
+
+    def attend(self, tokens: Int[Tensor, "batch pos"]) -> None:
+        """Run the model as far as its last attention, for the active interventions to read patterns and z."""
+        first = torch.zeros(len(tokens), 1, dtype=torch.long, device=self.device)
+        if not self.structure.through_interface:  # there the pattern comes with the attention's output
+            self.logits(tokens, first)
+            return
+        with suppress(ReachedZ), self.intervening(StopAtZ(self.n_layers - 1)):
+            self.logits(tokens, first)
 
     def padded(
         self, prompts: Sequence[Sequence[int]], side: Literal["left", "right"] = "right"

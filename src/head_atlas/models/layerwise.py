@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from head_atlas.models.attention import GivenAttention, Intervention, intervening
+from head_atlas.models.readers import ReachedZ, StopAtZ
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -48,21 +49,6 @@ class _Given(Intervention):
 
     def given_attention(self, layer: int) -> GivenAttention | None:
         return self._given if layer == self._layer else None
-
-
-class _ReachedZ(Exception):
-    """The way out of a layer's forward pass: not an error."""
-
-    def __init__(self, z: Tensor) -> None:
-        super().__init__()
-        self.z = z
-
-
-class _StopAtZ(Intervention):
-    """Leaves a layer when z is there."""
-
-    def on_z(self, layer: int, z: Tensor, first_position: Any) -> Tensor:  # noqa: ARG002
-        raise _ReachedZ(z)
 
 
 class Layerwise:
@@ -110,9 +96,9 @@ class Layerwise:
         """Run one layer until its heads' outputs are there."""
         args, kwargs = self._for_rows(layer, len(hidden))
         try:
-            with intervening(self._model, _StopAtZ()):
+            with intervening(self._model, StopAtZ(layer)):
                 self._model.structure.blocks[layer](hidden, *args, **kwargs)
-        except _ReachedZ as reached:
+        except ReachedZ as reached:
             return reached.z
         raise AssertionError("the output projection was not called")
 

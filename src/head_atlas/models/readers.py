@@ -88,6 +88,40 @@ class Trace(Intervention):
         self.attention_outputs[layer] = output
 
 
+class ReachedZ(Exception):
+    """The way out of a forward pass that `StopAtZ` ends: not an error.
+
+    Attributes:
+        z: where it ended.
+    """
+
+    def __init__(self, z: Float[Tensor, "batch pos head d_head"]) -> None:
+        super().__init__()
+        self.z = z
+
+
+class StopAtZ(Intervention):
+    """Ends a run, by raising `ReachedZ`, as soon as a layer's z is there and earlier interventions have seen it.
+
+    Args:
+        layer: zero-based.
+    """
+
+    def __init__(self, layer: int) -> None:
+        self._layer = layer
+
+    def on_z(
+        self,
+        layer: int,
+        z: Float[Tensor, "batch pos head d_head"],
+        first_position: int | Int[Tensor, " batch"],  # noqa: ARG002
+    ) -> Float[Tensor, "batch pos head d_head"]:
+        """Stop here."""
+        if layer == self._layer:
+            raise ReachedZ(z)
+        return z
+
+
 class ReadPositions(Intervention):
     """Unembeds only the positions that are read.
 
