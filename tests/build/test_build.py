@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from itertools import chain
 
 import numpy as np
@@ -14,7 +15,7 @@ from head_atlas.build.runner import run_plan
 from head_atlas.build.shards import shard_path
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.errors import BuildError, PromptError
-from head_atlas.interventions import MeanReference
+from head_atlas.interventions import MeanReference, budget_for
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.prompts.families import FAMILIES, build_families
@@ -143,6 +144,7 @@ def test_provenance_says_where_every_number_comes_from(atlas, model):
     assert found["packages"]["torch"]
     assert found["windows"] == [None, None]
     assert (found["seed"], found["dtype"], found["threads"]) == (0, "float32", 1)
+    assert found["budget"] == asdict(budget_for(model))
     assert {check["name"] for check in atlas.checks} == {check.name for check in model.checks}
     z, source, n_tokens = atlas.mean_reference()
     assert z.shape == (2, model.n_layers, model.n_heads, model.d_head)

@@ -103,18 +103,33 @@ def sweep_rows(
     chosen = everything if heads is None else model.heads(heads)
     if not chosen:
         raise HeadError("no head to remove: name at least one")
+    values = checked_values(model, prompts, mode, reference)
+    plan = packs(prompts, by_layer(chosen), model.d_vocab, budget or budget_for(model))
+    n_draws = 1 if values is None else len(values.z)
+    return _blocks(model, prompts, plan, mode, values, n_draws, len(prompts) * len(chosen) * n_draws)
+
+
+def checked_values(
+    model: HeadModel, prompts: Sequence[Prompt], mode: Mode, reference: Reference | None
+) -> FixedValues | None:
+    """Return what stands for z (None where it depends on each prompt's corrupted one), prompts checked.
+
+    Raises:
+        PromptError: no prompt, or one that the model or the mode cannot take.
+        MissingReferenceError: a mode without a fitting reference.
+    """
     if not prompts:
         raise PromptError("no prompt to measure on")
     values = fixed_values(model, mode, reference)
     for index, prompt in enumerate(prompts):
         model.rows([prompt.tokens])
-        if values is None and not prompt.corrupted:
-            raise PromptError(f"prompt {index} has no corrupted prompt of equal length, which this mode needs")
         if values is not None:
             values.at(0, 0, [], torch.tensor(len(prompt) - 1, device=model.device))
-    plan = packs(prompts, by_layer(chosen), model.d_vocab, budget or budget_for(model))
-    n_draws = 1 if values is None else len(values.z)
-    return _blocks(model, prompts, plan, mode, values, n_draws, len(prompts) * len(chosen) * n_draws)
+        elif not prompt.corrupted:
+            raise PromptError(f"prompt {index} has no corrupted prompt of equal length, which this mode needs")
+        else:
+            model.rows([prompt.corrupted])
+    return values
 
 
 def sweep_metric(

@@ -17,7 +17,7 @@ import torch
 
 from head_atlas.errors import PromptError
 from head_atlas.heads import HeadId
-from head_atlas.interventions import MeanReference, Mode, ablating
+from head_atlas.interventions import Mode, Reference, ablating
 from head_atlas.measures.effects import as_prompts
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
@@ -54,7 +54,7 @@ def attribute(
     contrast: str | int | None = None,
     heads: Iterable[HeadId | str | tuple[int, int]] | HeadId | str = (),
     mode: Mode = "zero",
-    reference: MeanReference | None = None,
+    reference: Reference | None = None,
 ) -> Attribution:
     """Attribute the prediction after a prompt to its tokens, by gradient x input.
 
@@ -65,12 +65,12 @@ def attribute(
         contrast: likewise; without one, the target's log-probability is explained.
         heads: removed in the run that is explained.
         mode: what their output becomes.
-        reference: the means, in mean mode.
+        reference: what the mode needs, as in `ablating`.
 
     Raises:
         PromptError: the prompt is empty or too long, or a target is not one token.
         HeadError: a head that the model does not have.
-        MissingReferenceError: mean mode without a fitting reference.
+        MissingReferenceError: a mode without a fitting reference.
     """
     if not isinstance(prompt, str):
         raise PromptError("attribution takes a text")

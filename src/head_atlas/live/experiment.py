@@ -11,7 +11,7 @@ import torch
 
 from head_atlas.errors import PromptError
 from head_atlas.heads import HeadId
-from head_atlas.interventions import MeanReference, Mode, ablating
+from head_atlas.interventions import Mode, Reference, ablating
 from head_atlas.measures.effects import as_prompts
 from head_atlas.measures.metrics import METRICS, Reading, clean_values, effects
 from head_atlas.models import HeadModel, PatternReader
@@ -46,7 +46,7 @@ class Ablation:
         strings: each token of the prompt.
         heads: that were removed, all at once.
         mode: what their output became.
-        reference: the means that stood for it, in mean mode.
+        reference: what stood for it, in the modes that need one.
         clean_log_probs: of the next token, [d_vocab], nats.
         ablated_log_probs: likewise, with the heads removed.
         effects: by metric, ablated - clean; `logit_difference` is NaN without a contrast.
@@ -58,7 +58,7 @@ class Ablation:
     strings: tuple[str, ...]
     heads: tuple[HeadId, ...]
     mode: Mode
-    reference: MeanReference | None = field(repr=False)
+    reference: Reference | None = field(repr=False)
     clean_log_probs: np.ndarray = field(repr=False)
     ablated_log_probs: np.ndarray = field(repr=False)
     effects: dict[str, float]
@@ -110,7 +110,7 @@ def ablate(
     mode: Mode = "zero",
     target: str | int | None = None,
     contrast: str | int | None = None,
-    reference: MeanReference | None = None,
+    reference: Reference | None = None,
 ) -> Ablation:
     """Remove any set of heads at once and compare the prediction after the prompt's last token.
 
@@ -118,15 +118,15 @@ def ablate(
         model: whose heads.
         prompt: a text; or a `Prompt`, whose last read position must be its last token.
         heads: "2.5", "L2H5", pairs or `HeadId`s; none is allowed, and changes nothing.
-        mode: "zero", or the "mean" over reference prompts.
+        mode: "zero", the "mean" over reference prompts, "resample" or "pattern_freeze".
         target: id, or text of exactly one token (with its leading space); the clean run's top token by default.
         contrast: likewise, for the logit difference.
-        reference: the means, in mean mode.
+        reference: what the mode needs, as in `ablating`; of a `ResampleReference` the first draw stands in.
 
     Raises:
         PromptError: the prompt is empty or too long, or a target is not one token.
         HeadError: a head that the model does not have.
-        MissingReferenceError: mean mode without a fitting reference.
+        MissingReferenceError: a mode without a fitting reference.
     """
     removed = model.heads(heads)
     (one,) = as_prompts(model, prompt, target, contrast)
