@@ -19,7 +19,7 @@ def test_pieces_change_no_bit(kind, dtype, shape):
     with torch.no_grad():
         assert torch.equal(pieces(x), plain(x))
         assert torch.equal(pieces(x.mT.contiguous().mT), plain(x))
-    assert (x.numel() * x.element_size() > PIECE_BYTES) == (len(shape) == 3 and shape[0] == 7 or shape[0] == 1000)
+    assert (x.numel() * x.element_size() > PIECE_BYTES) == (shape != (3, 5))
 
 
 def test_gradients_flow():
