@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from head_atlas.models import HeadModel
 
 TOP_K = 10
+SURE = 0.95
+"""Above this probability of the target, gradients of its log-probability are small: the page says so."""
 BY_ID = "token id "
 AUTOMATIC = "the model’s first choice"
 NO_CONTRAST = "none"
@@ -146,6 +148,8 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
         warning = engine.mismatch(what.model, model)
     special = len(run.tokens) - len(model.policy.pieces_of(what.prompt))
     target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
+    sure = contrast is None and float(np.exp(run.clean_log_probs[run.target])) > SURE
+    hint = " The model is almost sure, so its log-probability hardly moves: a contrast shows more." if sure else ""
     chips = [
         attribution_props(
             np.asarray(one.values.values),
@@ -153,7 +157,7 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
             special=special,
             target=target,
             contrast=contrast,
-            lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.",
+            lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.{hint}",
         )
         for label, one in (("All heads", clean), (f"Without {heads_text(run.heads)}", without))
         if one is not None

@@ -11,7 +11,7 @@ import numpy as np
 
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
-from head_atlas.app.experiments import induction, induction_and_control, repeated_words
+from head_atlas.app.experiments import WORDS, induction, induction_and_control, repeated_words, vocabulary
 from head_atlas.app.lab_view import heads_text
 from head_atlas.app.words import busy, failed
 from head_atlas.errors import HeadAtlasError
@@ -60,13 +60,18 @@ class LearnHandlers:
         atlas = self.engine.library.atlas(model)
         return induction_and_control(atlas, induction_heads(atlas))
 
+    def words(self, model: str, seed: int) -> tuple[str, str]:
+        """The prompt and the word expected next, of words that this model reads as one token each."""
+        atlas = self.engine.library.atlas_or_none(model)
+        return repeated_words(int(seed), vocabulary(atlas) if atlas else WORDS)
+
     def setup(self, model: str, seed: int) -> dict:
         """The prompt, and what will be removed."""
         try:
             heads, control = self.chosen(model)
         except HeadAtlasError as error:
             return {"empty": f"{error} The experiment picks its heads by the atlas’ induction scores."}
-        words, target = repeated_words(int(seed))
+        words, target = self.words(model, seed)
         several = "the heads" if len(heads) > 1 else "the head"
         return {
             "title": "The experiment",
@@ -74,7 +79,7 @@ class LearnHandlers:
                 {
                     "kind": "facts",
                     "rows": [
-                        {"label": "Prompt", "text": f"{words.strip()} …"},
+                        {"label": "Prompt", "text": f"{words} …"},
                         {"label": "Expected next", "text": target.strip()},
                         {"label": "Removed", "text": f"{', '.join(h.label for h in heads)}: {several} with an {RULE}"},
                         {
@@ -110,7 +115,7 @@ class LearnHandlers:
                 ),
                 gr.skip(),
             ]
-            words, target = repeated_words(int(seed))
+            words, target = self.words(model, seed)
             with self.engine.use(model) as loaded:
                 found = induction(loaded, words, target, heads, control)
                 runs = [found.removed.clean_log_probs, found.removed.ablated_log_probs, found.control.ablated_log_probs]
@@ -149,12 +154,12 @@ class LearnHandlers:
             shown = effect_values(atlas, "logprob", atlas.modes[0], "rand_repeat")
         except (HeadAtlasError, KeyError, IndexError):
             return {"empty": "The atlas holds no effects on repeated random tokens."}
-        rows = [{"label": h.label, "text": f"{shown.text(h.layer, h.head)} nats"} for h in heads[:8]]
-        rows.append({"label": f"{control.label} (control)", "text": f"{shown.text(control.layer, control.head)} nats"})
+        rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in heads[:8]]
+        rows.append({"label": f"{control.label} (control)", "text": shown.text(control.layer, control.head)})
         return {
             "title": "Over the whole atlas",
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over "
-            f"random repeated tokens ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
+            f"random repeated tokens, in nats ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
             "sections": [{"kind": "facts", "rows": rows}],
         }
 
