@@ -71,20 +71,23 @@ def test_repeated_words_repeat_and_the_target_is_what_came_next():
     assert experiments.repeated_words(4) != (words, target)
 
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
 def test_words_of_the_chapter_are_whole_tokens_where_the_atlas_knows_some():
     class Record:
-        strings = tuple(f" word{c}" for c in "abcdefghijklmnopqrstuvwxyz") + (
-            " of",
-            "the",
-            " Harry",
-            " a-b",
-            " <b>bold",
-        )
+        family = "natural"
+        strings = tuple(part for c in LETTERS for part in (f" word{c}", " lang", "uage", " of", " <b>bold", "."))
+
+    class Random(Record):
+        family = "rand_repeat"
+        strings = (" chance", " tokens", " here")
 
     class Atlas:
-        prompts = (Record(),)
+        prompts = (Random(), Record())
 
-    assert experiments.vocabulary(Atlas()) == tuple(f"word{c}" for c in "abcdefghijklmnopqrstuvwxyz")
+    # " lang" is a piece of a longer word, " of" is too short, random tokens prove nothing.
+    assert experiments.vocabulary(Atlas()) == tuple(f"word{c}" for c in LETTERS)
     Atlas.prompts = ()
     assert experiments.vocabulary(Atlas()) == experiments.WORDS
 

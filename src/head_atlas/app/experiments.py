@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ MOST_REMOVED = 3
 WORDS = tuple("apple river stone cloud tiger lamp paper bread horse green table winter".split())
 """For models without an atlas; with one, words that its tokenizer has whole are taken from it."""
 
+# Random tokens are full of pieces of words; running text is not.
+_NATURAL = ("natural",)
 _WHOLE_WORD = re.compile(" [a-z]{4,9}", re.ASCII)
 
 
@@ -62,20 +65,29 @@ def forgetting(model: HeadModel, prompt: str = FORGETTING_PROMPT) -> Comparison:
 
 
 def vocabulary(atlas: Atlas) -> tuple[str, ...]:
-    """Words that are one token each for the atlas' tokenizer, in alphabetical order; `WORDS` if there are few."""
-    tokens = {text for record in atlas.prompts for text in record.strings}
-    found = sorted(text[1:] for text in tokens if _WHOLE_WORD.fullmatch(text))
-    return tuple(found) if len(found) >= 20 else WORDS
+    """Words that are one token each for the atlas' tokenizer, in alphabetical order; `WORDS` if there are few.
+
+    A token counts where the next one starts something new, so that no piece of a longer word gets in.
+    """
+    found: set[str] = set()
+    for record in atlas.prompts:
+        if record.family in _NATURAL:
+            found.update(
+                text[1:]
+                for text, following in pairwise(record.strings)
+                if _WHOLE_WORD.fullmatch(text) and not following[:1].isalnum()
+            )
+    return tuple(sorted(found)) if len(found) >= 20 else WORDS
 
 
 def repeated_words(seed: int, words: Sequence[str] = WORDS, n: int = 8) -> tuple[str, str]:
-    """A random sequence of words, and its first half once more: ("a b c d e f a b c", " d").
+    """A random sequence of words, and its first half once more: (" a b c d e f a b c", " d").
 
     Only the repetition predicts what comes next: the words have nothing to do with each other.
     """
     drawn = [words[i] for i in np.random.default_rng(seed).permutation(len(words))[:n]]
     again = n // 2
-    return " ".join([*drawn, *drawn[:again]]), f" {drawn[again]}"
+    return "".join(f" {word}" for word in [*drawn, *drawn[:again]]), f" {drawn[again]}"
 
 
 def induction_and_control(atlas: Atlas, heads: list[HeadId]) -> tuple[list[HeadId], HeadId]:

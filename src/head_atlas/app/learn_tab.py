@@ -72,16 +72,20 @@ class LearnHandlers:
         except HeadAtlasError as error:
             return {"empty": f"{error} The experiment picks its heads by the atlas’ induction scores."}
         words, target = self.words(model, seed)
-        several = "the heads" if len(heads) > 1 else "the head"
+        few = "the heads" if len(heads) > 1 else "the head"
+        named = ", ".join(h.label for h in heads)
+        rule = f"{few} with an {RULE}"
+        if not induction_heads(self.engine.library.atlas(model)):
+            rule = f"the highest induction excess of this model; no head has an {RULE}"
         return {
             "title": "The experiment",
             "sections": [
                 {
                     "kind": "facts",
                     "rows": [
-                        {"label": "Prompt", "text": f"{words} …"},
+                        {"label": "Prompt", "text": f"{words.strip()} …"},
                         {"label": "Expected next", "text": target.strip()},
-                        {"label": "Removed", "text": f"{', '.join(h.label for h in heads)}: {several} with an {RULE}"},
+                        {"label": "Removed", "text": f"{named}: {rule}"},
                         {
                             "label": "Control",
                             "text": f"{control.label}: of the same layer, the induction excess closest to 0",
@@ -167,25 +171,24 @@ class LearnHandlers:
 def build(handlers: LearnHandlers, model: str) -> LearnTab:
     """Lay the tab out."""
     seed = gr.State(0)
-    with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
-        with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
+    with gr.Column(elem_classes=["ha-chapter"]):
+        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
             fixed(asset("induction-story.html"), elem_id="learn-story")
-        with gr.Column(scale=11, min_width=320):
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                setup = drawn("card", handlers.setup(model, 0), elem_id="learn-setup", boxed=False)
-                another = gr.Button("Other words", size="sm", elem_id="learn-another")
-                prediction = gr.Radio(
-                    [(text, name) for name, text in OUTCOMES.items()],
-                    label="Predict: without these heads, what happens to the expected word?",
-                    elem_id="learn-prediction",
-                )
-                run = gr.Button("Run it", variant="primary", elem_id="learn-run")
-                status = drawn("note", None, elem_id="learn-status", boxed=False)
-                result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
-                to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
-                fixed(asset("induction-after.html"))
+        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+            setup = drawn("card", handlers.setup(model, 0), elem_id="learn-setup", boxed=False)
+            another = gr.Button("Other words", size="sm", elem_id="learn-another")
+            prediction = gr.Radio(
+                [(text, name) for name, text in OUTCOMES.items()],
+                label="Predict: without these heads, what happens to the expected word?",
+                elem_id="learn-prediction",
+            )
+            run = gr.Button("Run it", variant="primary", elem_id="learn-run")
+            status = drawn("note", None, elem_id="learn-status", boxed=False)
+            result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
+            to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
+        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+            atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
+            fixed(asset("induction-after.html"))
     return LearnTab(setup, another, prediction, run, status, result, atlas, to_lab, seed)
 
 
