@@ -221,6 +221,15 @@ def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path, place):
     assert handlers.grid("half", "", "atlas", None)["n_heads"] == 6
 
 
+def test_loading_is_told_and_then_over(place):
+    engine = Engine(Library.of(str(place)), Limits())
+    steps = list(LabHandlers(engine).run("small", PROMPT, "1.1", "zero", "", "", "", "atlas", None))
+    assert all(step[0]["kind"] == "busy" for step in steps[:-1])
+    assert steps[-1][0]["kind"] == "done"
+    assert engine.ready("small")
+    assert list(engine.prepare("small")) == []
+
+
 def test_weights_other_than_the_atlas_was_measured_on_are_named(tmp_path, place):
     from small_place import make_atlas
 

@@ -113,12 +113,9 @@ class LearnHandlers:
             return
         try:
             heads, control = self.chosen(model)
-            yield [
-                busy(
-                    "Running …" if self.engine.ready(model) else "Loading the model. The first run takes some seconds."
-                ),
-                gr.skip(),
-            ]
+            for message in self.engine.prepare(model):
+                yield [busy(f"Loading the model. Now: {message}"), gr.skip()]
+            yield [busy("Running …"), gr.skip()]
             words, target = self.words(model, seed)
             with self.engine.use(model) as loaded:
                 found = induction(loaded, words, target, heads, control)
