@@ -42,6 +42,19 @@ def test_a_run_shows_what_live_ablation_says(handlers, engine):
     assert status["kind"] == "done"
 
 
+def test_attribution_of_a_sure_answer_says_that_it_hardly_moves():
+    from dataclasses import dataclass
+
+    @dataclass
+    class One:
+        f: float
+        contrast: int | None = None
+
+    assert "almost sure" in lab_view._certainty(One(-0.01))
+    assert lab_view._certainty(One(-2.0)) == ""
+    assert lab_view._certainty(One(-0.01, contrast=3)) == ""
+
+
 def test_a_run_without_heads_shows_one_distribution(handlers):
     _, bars, *_ = run(handlers, removed="")
     assert not bars["paired"]

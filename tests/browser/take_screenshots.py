@@ -37,7 +37,7 @@ def main(model: str = "atlas/demo", folder: Path = HERE) -> None:
                 page.get_by_role("tab", name="Atlas").click()
                 page.wait_for_selector("#atlas-grid .ha-cell")
                 strongest = page.locator("#atlas-grid .ha-cell").evaluate_all(
-                    "cells => cells.map(c => [parseFloat(c.textContent), c.dataset.l, c.dataset.h])"
+                    "cells => cells.map(c => [parseFloat(c.textContent.replace('−', '-')), c.dataset.l, c.dataset.h])"
                     ".sort((a, b) => b[0] - a[0])[0]"
                 )
                 page.locator(f"#atlas-grid [data-l='{strongest[1]}'][data-h='{strongest[2]}']").click()

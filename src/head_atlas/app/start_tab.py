@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import RLock, Thread
 from time import monotonic, sleep
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.app.library import Library
     from head_atlas.heads import HeadId
+
+log = logging.getLogger(__name__)
 
 WAITING = (
     "The model is starting; its first experiment will show here in some seconds. The atlas can be browsed meanwhile."
@@ -93,8 +95,10 @@ class Shown:
         Thread(target=self._quietly, args=(name,), name=f"first experiment of {name}", daemon=True).start()
 
     def _quietly(self, name: str) -> None:
-        with suppress(HeadAtlasError):  # kept for whoever asks: `failure`
+        try:
             self.run(name)
+        except HeadAtlasError as error:
+            log.warning("%s cannot be run live: %s", name, error)
 
     def get(self, name: str) -> Forgotten | None:
         """The experiment, or None where it has not been run."""
