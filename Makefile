@@ -27,7 +27,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 $(VENV)/.app: requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "Could not make $(VENV): on Debian, apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from head_atlas.prompts.families.from_templates import CONTAINED_TEMPLATES
 from head_atlas.prompts.templates import SAMPLERS, draw
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -60,6 +61,8 @@ def _accuracy(model: Any, policy: TokenPolicy, family: str, seed: int, n: int) -
     right = 0
     for _ in range(n):
         case = draw(family, rng, "held_out")
+        while (family, case.template) in CONTAINED_TEMPLATES:
+            case = draw(family, rng, "held_out")
         right += int(_last_logits(model, policy.encode(case.text)).argmax()) == policy.pieces_of(case.answer)[0]
     return right / n
 
@@ -89,7 +92,7 @@ def write_card(folder: Path, result: dict[str, Any], log: list[dict[str, float]]
         f"| {text} | `{probe['top']}` | {probe['probability']:.1%} for `{probe['answer']}` |"
         for text, probe in result["probes"].items()
     )
-    settings = "\n".join(f"| {key} | {value} |" for key, value in recipe.items() if key not in ("out", "run"))
+    settings = "\n".join(f"| {key} | {value} |" for key, value in recipe.items())
     text = (Path(__file__).parent / "demo_model_card.md").read_text()
     for slot, value in {
         "ROWS": rows,
@@ -99,6 +102,9 @@ def write_card(folder: Path, result: dict[str, Any], log: list[dict[str, float]]
         "FIRST": f"{result['first_copy']:.2f}",
         "SECOND": f"{result['second_copy']:.2f}",
         "GAIN": f"{result['first_copy'] - result['second_copy']:.2f}",
+        "LAYERS": str(recipe["layers"]),
+        "HEADS": str(recipe["heads"]),
+        "WIDTH": str(recipe["d_model"]),
         "TOKENS": f"{log[-1]['tokens'] / 1e6:.1f}",
         "LOSS": f"{log[-1]['loss']:.3f}",
     }.items():

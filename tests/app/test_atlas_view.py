@@ -69,7 +69,8 @@ def test_a_missing_or_damaged_atlas_is_a_sentence(tmp_path, content):
 
 def test_a_typed_head_fills_grid_and_card(library):
     handlers = AtlasHandlers(library)
-    head, note, grid, _, card = handlers.typed("small", "induction", "rand_repeat", "zero", "l1h4")
+    head, note, grid, _, card, profile = handlers.typed("small", "induction", "rand_repeat", "zero", "l1h4")
+    assert "L1H4" in profile["sections"][0]["title"]
     assert (head, note, grid["selected"], card["title"]) == ("1.4", None, [1, 4], "L1H4")
 
 

@@ -34,9 +34,11 @@ def test_the_landing_waits_for_the_experiment_and_then_shows_it(engine, library)
     shown = Shown(engine)
     handlers = StartHandlers(library, shown)
     waiting = handlers.experiment("small", patience=0)
-    assert "starting" in next(waiting)["empty"]
+    assert "starting" in next(waiting)[0]["empty"]
     shown.run("small")
-    (done,) = list(handlers.experiment("small"))
+    ((done, grid),) = list(handlers.experiment("small"))
+    first = shown.get("small").heads[0]
+    assert grid["selected"] == [first.layer, first.head]
     assert [row["kind"] for row in done["rows"]] == ["clean", "ablated", "control"]
     prompt, removed = handlers.experiment_of("small")
     assert prompt == experiments.FORGETTING_PROMPT
@@ -56,17 +58,38 @@ def test_the_landing_says_why_a_model_does_not_run(tmp_path, place):
     with pytest.raises(ModelError):
         shown.run("half")
     handlers = StartHandlers(library, shown)
-    assert "cannot be run here" in list(handlers.experiment("half"))[-1]["empty"]
+    assert "cannot be run here" in list(handlers.experiment("half"))[-1][0]["empty"]
     assert handlers.grid("half")["n_layers"] == 4
 
 
 def test_repeated_words_repeat_and_the_target_is_what_came_next():
     words, target = experiments.repeated_words(3)
     listed = words.split()
-    assert listed[:3] == listed[6:]
-    assert target == f" {listed[3]}"
-    assert len(set(listed[:6])) == 6
+    assert listed[:4] == listed[8:]
+    assert target == f" {listed[4]}"
+    assert len(set(listed[:8])) == 8
     assert experiments.repeated_words(4) != (words, target)
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def test_words_of_the_chapter_are_whole_tokens_where_the_atlas_knows_some():
+    class Record:
+        family = "natural"
+        strings = tuple(part for c in LETTERS for part in (f" word{c}", " lang", "uage", " of", " <b>bold", "."))
+
+    class Random(Record):
+        family = "rand_repeat"
+        strings = (" chance", " tokens", " here")
+
+    class Atlas:
+        prompts = (Random(), Record())
+
+    # " lang" is a piece of a longer word, " of" is too short, random tokens prove nothing.
+    assert experiments.vocabulary(Atlas()) == tuple(f"word{c}" for c in LETTERS)
+    Atlas.prompts = ()
+    assert experiments.vocabulary(Atlas()) == experiments.WORDS
 
 
 def test_the_chapter_removes_induction_heads_and_a_control_of_their_layer(engine, library):
@@ -85,14 +108,14 @@ def test_the_chapter_asks_for_a_prediction_first_and_then_judges_it(engine):
     *_, (note, result) = handlers.run("small", 0, "gone")
     assert note is None
     assert [row["kind"] for row in result["rows"]] == ["clean", "ablated", "control"]
-    assert result["target"] == "·" + experiments.repeated_words(0)[1].strip()
+    assert result["target"] == "·" + handlers.words("small", 0)[1].strip()
     assert result["verdict"]
 
 
 def test_the_chapters_numbers_are_the_ablations(engine):
     handlers = LearnHandlers(engine)
     *_, (_, result) = handlers.run("small", 2, "same")
-    words, target = experiments.repeated_words(2)
+    words, target = handlers.words("small", 2)
     heads, control = handlers.chosen("small")
     with engine.use("small") as model:
         without = ablate(model, words, heads, target=model.policy.pieces_of(target)[0])

@@ -42,6 +42,19 @@ def test_a_run_shows_what_live_ablation_says(handlers, engine):
     assert status["kind"] == "done"
 
 
+def test_attribution_of_a_sure_answer_says_that_it_hardly_moves():
+    from dataclasses import dataclass
+
+    @dataclass
+    class One:
+        f: float
+        contrast: int | None = None
+
+    assert "almost sure" in lab_view._certainty(One(-0.01))
+    assert lab_view._certainty(One(-2.0)) == ""
+    assert lab_view._certainty(One(-0.01, contrast=3)) == ""
+
+
 def test_a_run_without_heads_shows_one_distribution(handlers):
     _, bars, *_ = run(handlers, removed="")
     assert not bars["paired"]
@@ -219,6 +232,15 @@ def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path, place):
     assert last[0]["kind"] == "error"
     assert "config.json" in last[0]["text"]
     assert handlers.grid("half", "", "atlas", None)["n_heads"] == 6
+
+
+def test_loading_is_told_and_then_over(place):
+    engine = Engine(Library.of(str(place)), Limits())
+    steps = list(LabHandlers(engine).run("small", PROMPT, "1.1", "zero", "", "", "", "atlas", None))
+    assert all(step[0]["kind"] == "busy" for step in steps[:-1])
+    assert steps[-1][0]["kind"] == "done"
+    assert engine.ready("small")
+    assert list(engine.prepare("small")) == []
 
 
 def test_weights_other_than_the_atlas_was_measured_on_are_named(tmp_path, place):

@@ -21,7 +21,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
     state, problems = read_query(address["query"])
     assert problems == []
     assert address["query"].startswith("tab=lab")
-    tab, _, model, note, measure, family, mode, head, _, _, _, card, prompt, removed, grid, lab_head, wanted = (
+    tab, _, model, note, measure, family, mode, head, _, _, _, card, _, prompt, removed, grid, lab_head, wanted = (
         handlers.restore(address["query"])
     )
     assert (tab, model, note) == ("lab", "small", None)
@@ -33,7 +33,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
 
 
 def test_the_address_of_the_new_page_is_empty(handlers):
-    prompt = handlers.restore("")[12]
+    prompt = handlers.restore("")[13]
     assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "") == {"query": ""}
 
 

@@ -230,8 +230,11 @@ def test_light_and_dark_can_be_chosen_and_are_kept(open_page, server):
     page.locator(".ha-theme").click()
     assert page.evaluate("document.body.classList.contains('dark')")
     assert page.evaluate(paper) != light
+    # A page left in the middle of an answer logs that it was cut off.
+    expect(page.locator("#start-experiment .ha-condition")).to_have_count(3, timeout=PATIENT)
     page.reload()
     page.wait_for_selector("#start-grid .ha-cell")
+    expect(page.locator("#start-experiment .ha-condition")).to_have_count(3)
     assert page.evaluate("document.body.classList.contains('dark')")
 
 

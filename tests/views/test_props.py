@@ -19,7 +19,7 @@ from head_atlas.views.choices import families_of, measures_of
 from head_atlas.views.comparison import OUTCOMES, forgetting_title, judged, outcome
 from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
 from head_atlas.views.grid import HeadValues, grid_props, measure_props, values_of
-from head_atlas.views.head_card import card_props, ordinal
+from head_atlas.views.head_card import card_props, ordinal, profile_props
 from head_atlas.views.induction import THRESHOLD, induction_heads
 from head_atlas.views.provenance import about_props
 
@@ -64,7 +64,8 @@ def test_a_card_shows_every_score_and_every_family_with_interval_and_n(atlas):
     head = HeadId(2, 3)
     card = card_props(atlas, head, effect="logprob", mode="zero", current=("logprob", "ioi"))
     json.dumps(card, allow_nan=False)
-    scores, effects, offsets, notes = card["sections"]
+    scores, effects, notes = card["sections"]
+    (offsets,) = profile_props(atlas, head)["sections"]
     assert len(scores["rows"]) == 10
     by_label = {row["label"]: row for row in effects["rows"]}
     mean, low, high = (

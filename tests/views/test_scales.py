@@ -41,3 +41,8 @@ def test_a_percentile_is_the_share_of_the_others_below():
     assert [percentile(values, x) for x in (0.0, 1.0, 3.0)] == pytest.approx([0, 100 / 3, 100])
     assert percentile(np.ones(5), 1.0) == 50
     assert np.isnan(percentile(values, np.nan))
+
+
+def test_small_numbers_keep_two_significant_digits_in_the_legend():
+    assert scale_for(np.array([-0.00042, 0.0001]), sign=True).props()["high_text"] == "+0.00042"
+    assert scale_for(np.array([12.3]), sign=True).props()["high_text"] == "+12.30"

@@ -28,11 +28,22 @@ class AtlasTab:
     grid: gr.HTML
     sentence: gr.HTML
     card: gr.HTML
+    profile: gr.HTML
 
     @property
     def all(self) -> list[Any]:
         """Every component."""
-        return [self.measure, self.family, self.mode, self.head, self.note, self.grid, self.sentence, self.card]
+        return [
+            self.measure,
+            self.family,
+            self.mode,
+            self.head,
+            self.note,
+            self.grid,
+            self.sentence,
+            self.card,
+            self.profile,
+        ]
 
     @property
     def inputs(self) -> list[Any]:
@@ -65,6 +76,7 @@ class AtlasHandlers:
             view.grid,
             view.measure,
             view.card,
+            view.profile,
         ]
 
     def refresh(self, model: str, measure: str, family: str, mode: str, head: str) -> list[Any]:
@@ -76,7 +88,7 @@ class AtlasHandlers:
         view = self.view(model, measure, family, mode, head)
         if isinstance(head, str) and head.strip() and not view.state.head:
             note = {"kind": "error", "text": " ".join(view.problems)}
-            return [gr.skip(), note, gr.skip(), gr.skip(), gr.skip()]
+            return [gr.skip(), note, *[gr.skip()] * 4]
         return self.outputs(view)[3:]
 
     def picked(self, model: str, measure: str, family: str, mode: str, event: gr.SelectData) -> list[Any]:
@@ -125,12 +137,14 @@ def build(first: AtlasView) -> AtlasTab:
         )
     note = drawn("note", None, elem_id="atlas-note", boxed=False)
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
-        with gr.Column(scale=10, min_width=320), gr.Column(elem_classes=["ha-box", "ha-flat", "ha-sticky"]):
-            sentence = drawn("measure", first.measure, elem_id="atlas-sentence", boxed=False)
-            grid = drawn("grid", first.grid, elem_id="atlas-grid", boxed=False)
+        with gr.Column(scale=10, min_width=320):
+            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+                sentence = drawn("measure", first.measure, elem_id="atlas-sentence", boxed=False)
+                grid = drawn("grid", first.grid, elem_id="atlas-grid", boxed=False)
+            profile = drawn("card", first.profile, elem_id="atlas-profile")
         with gr.Column(scale=11, min_width=320):
             card = drawn("card", first.card, elem_id="atlas-card")
-    return AtlasTab(measure, family, mode, head, note, grid, sentence, card)
+    return AtlasTab(measure, family, mode, head, note, grid, sentence, card, profile)
 
 
 def wire(tab: AtlasTab, handlers: AtlasHandlers, model: gr.Dropdown) -> list[Any]:

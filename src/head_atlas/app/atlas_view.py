@@ -11,7 +11,7 @@ from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import families_of, measures_of
 from head_atlas.views.grid import grid_props, measure_props, values_of
-from head_atlas.views.head_card import card_props
+from head_atlas.views.head_card import card_props, profile_props
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -24,6 +24,7 @@ _DEFAULT_MEASURE = "induction"
 CARD_EMPTY = (
     "Click a head, or type its name (2.5 or L2H5), and this card says what it looks like and what removing it does."
 )
+PROFILE_EMPTY = "Here you will see how far back the chosen head looks."
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class AtlasView:
         grid: the grid's props.
         measure: the measure's sentence.
         card: the head's card.
+        profile: where the head looks.
         problems: a sentence for everything in the state that could not be honoured.
     """
 
@@ -48,6 +50,7 @@ class AtlasView:
     grid: dict
     measure: dict
     card: dict
+    profile: dict
     problems: list[str]
 
 
@@ -66,7 +69,9 @@ def atlas_view(library: Library, state: PageState) -> AtlasView:
     except AtlasError as error:
         empty = {"empty": f"{error} The Lab does not need an atlas."}
         problems.append(str(error))
-        return AtlasView(state, [], [], [], empty, {"empty": ""}, {"empty": CARD_EMPTY}, problems)
+        return AtlasView(
+            state, [], [], [], empty, {"empty": ""}, {"empty": CARD_EMPTY}, {"empty": PROFILE_EMPTY}, problems
+        )
 
 
 def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
@@ -124,6 +129,7 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         ),
         measure=measure_props(state.measure),
         card=card,
+        profile={"empty": PROFILE_EMPTY} if head is None else profile_props(atlas, head),
         problems=problems,
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
+from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from head_atlas.interventions import MeanReference
     from head_atlas.live import ModelCache
     from head_atlas.models import HeadModel
+
+log = logging.getLogger(__name__)
 
 
 class Engine:
@@ -27,6 +30,7 @@ class Engine:
         self.library, self.limits = library, limits
         self._cache: ModelCache | None = None
         self._guard = RLock()
+        self._said: dict[str, str] = {}
 
     def _models(self) -> ModelCache:
         with self._guard:
@@ -39,8 +43,46 @@ class Engine:
     def _load(self, name: str, progress: Callable[[str], None] | None) -> HeadModel:
         from head_atlas.models import load_model
 
+        def say(message: str) -> None:
+            self._said[name] = message
+            log.info("%s: %s", name, message)
+            if progress is not None:
+                progress(message)
+
         place, revision = self.library.model_source(name)
-        return load_model(place, revision, progress=progress)
+        return load_model(place, revision, progress=say)
+
+    def prepare(self, name: str) -> Iterator[str]:
+        """Load a model in the background, and yield what is going on until it is there.
+
+        Raises:
+            HeadAtlasError: it cannot be loaded.
+        """
+        if self.ready(name):
+            return
+        done = Event()
+        trouble: list[Exception] = []
+
+        def work() -> None:
+            try:
+                with self.use(name):
+                    pass
+            except Exception as error:  # noqa: BLE001  raised again below, in the caller's thread
+                trouble.append(error)
+            finally:
+                done.set()
+
+        Thread(target=work, name=f"load {name}", daemon=True).start()
+        said = None
+        while True:
+            finished = done.wait(0.3)
+            if not finished and self._said.get(name, "starting") != said:
+                said = self._said.get(name, "starting")
+                yield said
+            if finished:
+                break
+        if trouble:
+            raise trouble[0]
 
     def ready(self, name: str) -> bool:
         """Whether a model is in memory."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
 FORGETTING_PROMPT = "Harry Potter went home. Everyone knew Harry"
 MOST_REMOVED = 3
 
-WORDS = (
-    "apple river stone cloud tiger lamp paper bread horse green table winter ship coin bell grass hand north music wall"
-).split()
-"""Words of the repeated sequence: unrelated, so that only the repetition predicts anything."""
+WORDS = tuple("apple river stone cloud tiger lamp paper bread horse green table winter".split())
+"""For models without an atlas; with one, words that its tokenizer has whole are taken from it."""
+
+# Random tokens are full of pieces of words; running text is not.
+_NATURAL = ("natural",)
+_WHOLE_WORD = re.compile(" [a-z]{4,9}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,30 @@ def forgetting(model: HeadModel, prompt: str = FORGETTING_PROMPT) -> Comparison:
     return Comparison(removed, ablate(model, prompt, [control], target=removed.target), alone)
 
 
-def repeated_words(seed: int, n: int = 6) -> tuple[str, str]:
-    """A sequence of unrelated words, and its beginning once more: ("a b c d e f a b c", " d")."""
-    words = np.random.default_rng(seed).permutation(WORDS)[:n]
-    again = int(n // 2)
-    return " " + " ".join([*words, *words[:again]]), f" {words[again]}"
+def vocabulary(atlas: Atlas) -> tuple[str, ...]:
+    """Words that are one token each for the atlas' tokenizer, in alphabetical order; `WORDS` if there are few.
+
+    A token counts where the next one starts something new, so that no piece of a longer word gets in.
+    """
+    found: set[str] = set()
+    for record in atlas.prompts:
+        if record.family in _NATURAL:
+            found.update(
+                text[1:]
+                for text, following in pairwise(record.strings)
+                if _WHOLE_WORD.fullmatch(text) and not following[:1].isalnum()
+            )
+    return tuple(sorted(found)) if len(found) >= 20 else WORDS
+
+
+def repeated_words(seed: int, words: Sequence[str] = WORDS, n: int = 8) -> tuple[str, str]:
+    """A random sequence of words, and its first half once more: (" a b c d e f a b c", " d").
+
+    Only the repetition predicts what comes next: the words have nothing to do with each other.
+    """
+    drawn = [words[i] for i in np.random.default_rng(seed).permutation(len(words))[:n]]
+    again = n // 2
+    return "".join(f" {word}" for word in [*drawn, *drawn[:again]]), f" {drawn[again]}"
 
 
 def induction_and_control(atlas: Atlas, heads: list[HeadId]) -> tuple[list[HeadId], HeadId]:

@@ -45,8 +45,8 @@ class LabHandlers:
         nothing = [gr.skip()] * (N_SHOWN - 1)
         try:
             what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
-            if not self.engine.ready(model):
-                yield [busy("Loading the model. The first run takes some seconds; later ones do not."), *nothing]
+            for message in self.engine.prepare(model):
+                yield [busy(f"Loading the model; later runs will not wait for this. Now: {message}"), *nothing]
             result = lab_view.experiment(self.engine, what)
             head = self.looked_at(what, head)
             pattern = self._attention(what, head)
@@ -119,12 +119,9 @@ class LabHandlers:
         found: Any = None
         try:
             what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
-            yield [
-                busy("Removing every head in turn …" if self.engine.ready(model) else "Loading the model …"),
-                gr.skip(),
-                gr.skip(),
-                colour,
-            ]
+            for message in self.engine.prepare(model):
+                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
+            yield [busy("Removing every head in turn …"), gr.skip(), gr.skip(), colour]
             for found, done, total in lab_view.sweep_parts(self.engine, what):
                 yield [
                     busy(f"{done} of {total} heads removed in turn", done / total),

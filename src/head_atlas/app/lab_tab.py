@@ -135,6 +135,7 @@ def build(engine: Engine, model: str) -> LabTab:
                 label="Target",
                 info="From the model’s top ten, or type one token (“·” is a space), then Run.",
                 allow_custom_value=True,
+                min_width=280,
                 elem_id="lab-target",
             )
             contrast = gr.Dropdown(
@@ -143,6 +144,7 @@ def build(engine: Engine, model: str) -> LabTab:
                 label="Contrast",
                 info="Measure the target’s lead over this token instead.",
                 allow_custom_value=True,
+                min_width=280,
                 elem_id="lab-contrast",
             )
         chips = drawn("chips", {"empty": CHIPS_EMPTY}, elem_id="lab-chips", boxed=False)

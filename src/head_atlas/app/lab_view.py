@@ -24,10 +24,17 @@ from head_atlas.views.token_text import quoted, visible
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
-    from head_atlas.live import Ablation
+    from head_atlas.live import Ablation, Attribution
     from head_atlas.models import HeadModel
 
 TOP_K = 10
+"""Tokens in the target menu."""
+
+TOP_SHOWN = 6
+"""Likeliest tokens of each run that the bars show."""
+
+SURE = 0.95
+"""Above this probability of the target, gradients of its log-probability are small: the page says so."""
 BY_ID = "token id "
 AUTOMATIC = "the model’s first choice"
 NO_CONTRAST = "none"
@@ -153,7 +160,7 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
             special=special,
             target=target,
             contrast=contrast,
-            lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.",
+            lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.{_certainty(one)}",
         )
         for label, one in (("All heads", clean), (f"Without {heads_text(run.heads)}", without))
         if one is not None
@@ -165,6 +172,13 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
         targets=_targets(run, named),
         warning=warning,
     )
+
+
+def _certainty(one: Attribution) -> str:
+    """A warning where log p(y) is close to its ceiling, and its gradient therefore close to nothing."""
+    if one.contrast is not None or one.f < np.log(SURE):
+        return ""
+    return " The model is almost sure, so its log-probability hardly moves: a contrast shows more."
 
 
 def _explained(target: str, contrast: str | None) -> str:
@@ -180,11 +194,17 @@ def heads_text(heads: tuple[HeadId, ...]) -> str:
     return ", ".join(head.label for head in heads) or "no head"
 
 
-def _token_names(model: HeadModel, run: Ablation) -> dict[int, str]:
-    """Texts of every token that is shown, in the order of the bars."""
+def _shown_ids(run: Ablation) -> list[int]:
+    """Tokens of the bars: the likeliest of either run, the target and the contrast."""
     also = [run.target] + ([] if run.contrast is None else [run.contrast])
-    ids = top_ids(run.clean_log_probs, run.ablated_log_probs if run.heads else None, TOP_K, also)
-    return dict(zip(ids, model.strings(ids), strict=True))
+    return top_ids(run.clean_log_probs, run.ablated_log_probs if run.heads else None, TOP_SHOWN, also)
+
+
+def _token_names(model: HeadModel, run: Ablation) -> dict[int, str]:
+    """Texts of every token that is shown or offered, in the order of the bars."""
+    shown = _shown_ids(run)
+    offered = [i for i in top_ids(run.clean_log_probs, None, TOP_K) if i not in shown]
+    return dict(zip([*shown, *offered], model.strings([*shown, *offered]), strict=True))
 
 
 def _bars(run: Ablation, named: dict[int, str]) -> dict:
@@ -194,12 +214,13 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
     }
     before, after = float(np.exp(run.clean_log_probs[run.target])), float(np.exp(run.ablated_log_probs[run.target]))
     top = [int(np.argmax(p)) for p in (run.clean_log_probs, run.ablated_log_probs)]
+    rows = {i: named[i] for i in _shown_ids(run)}
     if not run.heads:
         sure = percent(float(np.exp(run.clean_log_probs[top[0]])))
         return distribution_props(
             run.clean_log_probs,
             None,
-            named,
+            rows,
             target=run.target,
             contrast=run.contrast,
             headline=f"With all its heads, the model says {quoted(named[top[0]])}, at {sure}.",
@@ -208,7 +229,7 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
     return distribution_props(
         run.clean_log_probs,
         run.ablated_log_probs,
-        named,
+        rows,
         target=run.target,
         contrast=run.contrast,
         headline=verdict(named[top[0]], named[top[1]], named[run.target], before, after, heads_text(run.heads)),

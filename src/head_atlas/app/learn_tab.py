@@ -11,7 +11,7 @@ import numpy as np
 
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
-from head_atlas.app.experiments import induction, induction_and_control, repeated_words
+from head_atlas.app.experiments import WORDS, induction, induction_and_control, repeated_words, vocabulary
 from head_atlas.app.lab_view import heads_text
 from head_atlas.app.words import busy, failed
 from head_atlas.errors import HeadAtlasError
@@ -60,14 +60,23 @@ class LearnHandlers:
         atlas = self.engine.library.atlas(model)
         return induction_and_control(atlas, induction_heads(atlas))
 
+    def words(self, model: str, seed: int) -> tuple[str, str]:
+        """The prompt and the word expected next, of words that this model reads as one token each."""
+        atlas = self.engine.library.atlas_or_none(model)
+        return repeated_words(int(seed), vocabulary(atlas) if atlas else WORDS)
+
     def setup(self, model: str, seed: int) -> dict:
         """The prompt, and what will be removed."""
         try:
             heads, control = self.chosen(model)
         except HeadAtlasError as error:
             return {"empty": f"{error} The experiment picks its heads by the atlas’ induction scores."}
-        words, target = repeated_words(int(seed))
-        several = "the heads" if len(heads) > 1 else "the head"
+        words, target = self.words(model, seed)
+        few = "the heads" if len(heads) > 1 else "the head"
+        named = ", ".join(h.label for h in heads)
+        rule = f"{few} with an {RULE}"
+        if not induction_heads(self.engine.library.atlas(model)):
+            rule = f"the highest induction excess of this model; no head has an {RULE}"
         return {
             "title": "The experiment",
             "sections": [
@@ -76,7 +85,7 @@ class LearnHandlers:
                     "rows": [
                         {"label": "Prompt", "text": f"{words.strip()} …"},
                         {"label": "Expected next", "text": target.strip()},
-                        {"label": "Removed", "text": f"{', '.join(h.label for h in heads)}: {several} with an {RULE}"},
+                        {"label": "Removed", "text": f"{named}: {rule}"},
                         {
                             "label": "Control",
                             "text": f"{control.label}: of the same layer, the induction excess closest to 0",
@@ -104,13 +113,10 @@ class LearnHandlers:
             return
         try:
             heads, control = self.chosen(model)
-            yield [
-                busy(
-                    "Running …" if self.engine.ready(model) else "Loading the model. The first run takes some seconds."
-                ),
-                gr.skip(),
-            ]
-            words, target = repeated_words(int(seed))
+            for message in self.engine.prepare(model):
+                yield [busy(f"Loading the model. Now: {message}"), gr.skip()]
+            yield [busy("Running …"), gr.skip()]
+            words, target = self.words(model, seed)
             with self.engine.use(model) as loaded:
                 found = induction(loaded, words, target, heads, control)
                 runs = [found.removed.clean_log_probs, found.removed.ablated_log_probs, found.control.ablated_log_probs]
@@ -149,12 +155,12 @@ class LearnHandlers:
             shown = effect_values(atlas, "logprob", atlas.modes[0], "rand_repeat")
         except (HeadAtlasError, KeyError, IndexError):
             return {"empty": "The atlas holds no effects on repeated random tokens."}
-        rows = [{"label": h.label, "text": f"{shown.text(h.layer, h.head)} nats"} for h in heads[:8]]
-        rows.append({"label": f"{control.label} (control)", "text": f"{shown.text(control.layer, control.head)} nats"})
+        rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in heads[:8]]
+        rows.append({"label": f"{control.label} (control)", "text": shown.text(control.layer, control.head)})
         return {
             "title": "Over the whole atlas",
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over "
-            f"random repeated tokens ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
+            f"random repeated tokens, in nats ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
             "sections": [{"kind": "facts", "rows": rows}],
         }
 
@@ -162,25 +168,24 @@ class LearnHandlers:
 def build(handlers: LearnHandlers, model: str) -> LearnTab:
     """Lay the tab out."""
     seed = gr.State(0)
-    with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
-        with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
+    with gr.Column(elem_classes=["ha-chapter"]):
+        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
             fixed(asset("induction-story.html"), elem_id="learn-story")
-        with gr.Column(scale=11, min_width=320):
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                setup = drawn("card", handlers.setup(model, 0), elem_id="learn-setup", boxed=False)
-                another = gr.Button("Other words", size="sm", elem_id="learn-another")
-                prediction = gr.Radio(
-                    [(text, name) for name, text in OUTCOMES.items()],
-                    label="Predict: without these heads, what happens to the expected word?",
-                    elem_id="learn-prediction",
-                )
-                run = gr.Button("Run it", variant="primary", elem_id="learn-run")
-                status = drawn("note", None, elem_id="learn-status", boxed=False)
-                result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
-                to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
-                fixed(asset("induction-after.html"))
+        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+            setup = drawn("card", handlers.setup(model, 0), elem_id="learn-setup", boxed=False)
+            another = gr.Button("Other words", size="sm", elem_id="learn-another")
+            prediction = gr.Radio(
+                [(text, name) for name, text in OUTCOMES.items()],
+                label="Predict: without these heads, what happens to the expected word?",
+                elem_id="learn-prediction",
+            )
+            run = gr.Button("Run it", variant="primary", elem_id="learn-run")
+            status = drawn("note", None, elem_id="learn-status", boxed=False)
+            result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
+            to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
+        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+            atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
+            fixed(asset("induction-after.html"))
     return LearnTab(setup, another, prediction, run, status, result, atlas, to_lab, seed)
 
 

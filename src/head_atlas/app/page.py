@@ -12,13 +12,13 @@ from head_atlas.app.atlas_view import AtlasView, atlas_view
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
 from head_atlas.app.events import PURE, picked_head
-from head_atlas.app.experiments import FORGETTING_PROMPT, repeated_words
+from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page_state import KEYS, PageState, keep_heads, read_heads, read_query
 from head_atlas.errors import HeadAtlasError, HeadError
 
-N_RESTORED = 17
+N_RESTORED = 18
 """How many components an address fills."""
 
 LABELS = {"start": "Start", "atlas": "Atlas", "lab": "Lab", "learn": "Learn", "about": "About"}
@@ -108,12 +108,12 @@ class PageHandlers:
 
     def take_chapter(self, model: str, seed: int, colour: str) -> list[Any]:
         """Take the chapter's experiment to the Lab."""
-        words, _ = repeated_words(int(seed))
+        words, _ = self.learn.words(model, seed)
         try:
             heads, _ = self.learn.chosen(model)
         except HeadAtlasError:
             heads = []
-        return self.to_lab(model, words.strip(), ", ".join(str(h) for h in heads), colour)
+        return self.to_lab(model, words, ", ".join(str(h) for h in heads), colour)
 
     def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
         """Open the Lab with an experiment."""
@@ -189,7 +189,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         page.load(
             handlers.start.experiment,
             [model],
-            [start.experiment],
+            [start.experiment, start.grid],
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=16,
@@ -215,7 +215,11 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             **PURE,
         )
         switched.then(
-            handlers.start.experiment, [model], [start.experiment], show_progress="hidden", api_visibility="private"
+            handlers.start.experiment,
+            [model],
+            [start.experiment, start.grid],
+            show_progress="hidden",
+            api_visibility="private",
         )
         for event in [*changed, switched]:
             event.then(**writes)

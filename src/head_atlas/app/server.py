@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
             or a hub id; several with commas between them), and the names in `Limits` what a visitor may ask.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("head_atlas").setLevel(logging.INFO)
     from head_atlas.app.engine import Engine
     from head_atlas.app.library import Library
     from head_atlas.app.limits import Limits

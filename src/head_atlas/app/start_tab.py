@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import RLock, Thread
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
@@ -23,6 +23,9 @@ from head_atlas.views.token_text import quoted
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.app.library import Library
+    from head_atlas.heads import HeadId
+
+log = logging.getLogger(__name__)
 
 WAITING = (
     "The model is starting; its first experiment will show here in some seconds. The atlas can be browsed meanwhile."
@@ -42,12 +45,25 @@ class StartTab:
     to_learn: gr.Button
 
 
+@dataclass(frozen=True)
+class Forgotten:
+    """The landing experiment, run.
+
+    Attributes:
+        panel: what is shown.
+        heads: that were removed, the costliest first.
+    """
+
+    panel: dict
+    heads: tuple[HeadId, ...]
+
+
 class Shown:
     """The landing experiment of each model: run once per process, then shown to everyone."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._done: dict[str, tuple[dict, str]] = {}
+        self._done: dict[str, Forgotten] = {}
         self._failed: dict[str, str] = {}
         self._begun: set[str] = set()
         self._lock = RLock()
@@ -63,8 +79,8 @@ class Shown:
         try:
             with self.engine.use(name) as model:
                 found = forgetting(model)
-                words = _words(found)
-            self._done[name] = (words, ", ".join(str(h) for h in found.removed.heads))
+                panel = _panel(found)
+            self._done[name] = Forgotten(panel, found.removed.heads)
             self._failed.pop(name, None)
         except HeadAtlasError as error:
             self._failed[name] = str(error)
@@ -79,11 +95,13 @@ class Shown:
         Thread(target=self._quietly, args=(name,), name=f"first experiment of {name}", daemon=True).start()
 
     def _quietly(self, name: str) -> None:
-        with suppress(HeadAtlasError):  # kept for whoever asks: `failure`
+        try:
             self.run(name)
+        except HeadAtlasError as error:
+            log.warning("%s cannot be run live: %s", name, error)
 
-    def get(self, name: str) -> tuple[dict, str] | None:
-        """What is shown and which heads it removed, or None where it has not been run."""
+    def get(self, name: str) -> Forgotten | None:
+        """The experiment, or None where it has not been run."""
         return self._done.get(name)
 
     def failure(self, name: str) -> str:
@@ -91,7 +109,7 @@ class Shown:
         return self._failed.get(name, "")
 
 
-def _words(found: Comparison) -> dict:
+def _panel(found: Comparison) -> dict:
     run, control = found.removed, found.control
     strings = dict(zip(ids := _needed(found), run.model.strings(ids), strict=True))
     target = strings[run.target]
@@ -133,49 +151,50 @@ class StartHandlers:
         self.library, self.shown = library, shown
 
     def grid(self, model: str) -> dict:
-        """The landing grid: what each head is worth on recurring names, from the atlas."""
+        """The landing grid: what each head is worth on recurring names, from the atlas; a ring on the removed one."""
         try:
             atlas = self.library.atlas(model or self.library.default)
         except AtlasError as error:
             return {"empty": f"{error} The Lab does not need an atlas."}
+        done = self.shown.get(model)
         for measure, mode, family in _PREFERRED:
             if f"{measure}_mean" in atlas.summary and mode in atlas.modes and family in [*atlas.families, "all"]:
                 shown = values_of(atlas, measure, mode, family)
                 return grid_props(
                     shown,
                     title=f"Heads by {shown.label}",
+                    selected=done.heads[0] if done else None,
                     hint="Every square is one attention head. Click one for its card.",
                 )
         return {"empty": "This atlas holds no effects. The Atlas tab shows what it has."}
 
-    def experiment(self, model: str, patience: float = 90.0) -> Iterator[dict]:
-        """The stored experiment; while it is being run, a line that says so."""
+    def experiment(self, model: str, patience: float = 90.0) -> Iterator[list[Any]]:
+        """The experiment and the grid; while the model is starting, a line that says so."""
         model = model if model in self.library.names else self.library.default
         self.shown.begin(model)
         end = monotonic() + patience
         waiting = False
         while True:
             if done := self.shown.get(model):
-                yield done[0]
+                yield [done.panel, self.grid(model)]
                 return
             if why := self.shown.failure(model):
-                yield {
-                    "empty": f"The model cannot be run here, so nothing can be removed live: {why}. "
-                    "The atlas works all the same."
-                }
+                text = f"The model cannot be run here, so nothing can be removed live: {why}."
+                text += " The atlas works all the same."
+                yield [{"empty": text}, gr.skip()]
                 return
             if not waiting:
                 waiting = True
-                yield {"empty": WAITING}
+                yield [{"empty": WAITING}, gr.skip()]
             if monotonic() > end:
-                yield {"empty": "The model is still starting. The Lab will say when it is there."}
+                yield [{"empty": "The model is still starting. The Lab will say when it is there."}, gr.skip()]
                 return
             sleep(0.25)
 
     def experiment_of(self, model: str) -> tuple[str, str]:
         """Prompt and heads of the landing experiment, for the Lab."""
         done = self.shown.get(model)
-        return FORGETTING_PROMPT, "" if done is None else done[1]
+        return FORGETTING_PROMPT, "" if done is None else ", ".join(str(head) for head in done.heads)
 
 
 def build(handlers: StartHandlers, model: str) -> StartTab:

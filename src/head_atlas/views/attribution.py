@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from head_atlas.views.numbers import signed
-from head_atlas.views.scales import scale_for
+from head_atlas.views.scales import digits_for, scale_for
 from head_atlas.views.token_text import quoted, visible
 
 HINT = "point at a token, or use the arrow keys"
@@ -27,6 +27,7 @@ def attribution_props(
         lead: a sentence above.
     """
     scale = scale_for(values, sign=True, unit="logits" if contrast is not None else "nats")
+    digits = digits_for(scale.high) + 1
     towards = f"towards {quoted(target)}" + (f" over {quoted(contrast)}" if contrast is not None else "")
     away = f"away from {quoted(target)}"
     chips = []
@@ -35,7 +36,7 @@ def attribution_props(
             label = f"{quoted(text)}: held fixed, so it has no attribution"
         else:
             way = towards if x > 0 else away if x < 0 else "no push"
-            label = f"{quoted(text)}: {signed(float(x), 3)}, {way}"
+            label = f"{quoted(text)}: {signed(float(x), digits)}, {way}"
         chips.append(
             {
                 "text": visible(text),

@@ -81,7 +81,8 @@ def verdict(clean_top: str, ablated_top: str, target: str, before: float, after:
         after: the target's probability, ablated.
         removed: the heads, as text.
     """
-    moved = f"{quoted(target)} goes from {percent(before)} to {percent(after)}"
+    first, then = (percent(p).replace(" ", "\u00a0") for p in (before, after))  # no line break within a number
+    moved = f"{quoted(target)} goes from {first} to {then}"
     if clean_top != ablated_top:
         return f"Without {removed}, the model says {quoted(ablated_top)} instead of {quoted(clean_top)}: {moved}."
     return f"Without {removed}, the model still says {quoted(clean_top)}: {moved}."

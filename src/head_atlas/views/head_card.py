@@ -1,4 +1,4 @@
-"""A head's card: what it looks like (scores), what removing it does (effects), where it looks (offsets)."""
+"""A head's card: what it looks like (scores), what removing it does (effects); and where it looks (offsets)."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ def card_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
         current: the measure and family that the grid shows; their row is marked.
     """
     sections = [_scores(atlas, head, current), _effects(atlas, head, effect, mode, current)]
-    if atlas.offsets is not None:
-        sections.append(_offsets(atlas.offsets, head))
     sections.append(_explained(atlas, effect))
     return {
         "title": head.label,
@@ -42,6 +40,13 @@ def card_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
         f" · {atlas.model_id}",
         "sections": sections,
     }
+
+
+def profile_props(atlas: Atlas, head: HeadId) -> dict:
+    """Where one head looks: its mean attention by distance."""
+    if atlas.offsets is None:
+        return {"empty": "This atlas holds no attention by distance."}
+    return {"title": "", "sections": [_offsets(atlas.offsets, head)]}
 
 
 def ordinal(p: float) -> str:
@@ -155,7 +160,7 @@ def _offsets(offsets: NamedArray, head: HeadId) -> dict:
         bins.append({"text": f"{where}: {value}", "t": finite(float(x) / top if top > 0 else 0.0)})
     return {
         "kind": "profile",
-        "title": "Where it looks",
+        "title": f"Where {head.label} looks",
         "lead": "Mean attention by distance back from the current token, on natural text.",
         "hint": f"tallest bar {plain(top, 3)}; point at a bar, or use the arrow keys",
         "ticks": [labels[0], "tokens back", labels[-1]],

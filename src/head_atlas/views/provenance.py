@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from head_atlas.views.choices import label_of
 from head_atlas.views.numbers import percent, plain
 
@@ -44,13 +46,16 @@ def about_props(atlas: Atlas) -> dict:
     families = []
     for i, family in enumerate(atlas.families):
         parts = [f"{counts.get(family, 0)} prompts"]
-        if clean is not None:
+        if clean is not None and np.isnan(clean[i]):
+            parts.append("no right answer: scores only")
+        elif clean is not None:
             parts.append(f"top token right {percent(float(clean[i]))}")
-        if lost is not None:
+        if lost is not None and np.isfinite(lost[i]):
             parts.append(f"mean log-probability {plain(float(lost[i]))} nats")
         families.append({"label": label_of(family), "text": " · ".join(parts)})
     left_out = [{"label": label_of(name), "text": str(reason)} for name, reason in atlas.left_out.items()]
     provenance = [{"label": key.replace("_", " "), "text": _text(value)} for key, value in atlas.provenance.items()]
+    provenance = [row for row in provenance if row["text"]]
     sections = [
         {
             "kind": "facts",

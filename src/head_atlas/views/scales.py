@@ -35,13 +35,21 @@ class Scale:
     def props(self) -> dict:
         """The legend."""
         form = signed if self.signed else plain
-        low, high = form(-self.high if self.signed else self.low), form(self.high)
+        digits = digits_for(self.high)
+        low, high = form(-self.high if self.signed else self.low, digits), form(self.high, digits)
         return {
             "signed": self.signed,
             "low_text": f"≤ {low}" if self.below else low,
             "high_text": f"≥ {high}" if self.above else high,
             "unit": self.unit,
         }
+
+
+def digits_for(size: float) -> int:
+    """Decimals that show two significant digits of a number of this size: 2, or more where it is small."""
+    if not np.isfinite(size) or size <= 0:
+        return 2
+    return int(min(9, max(2, 1 - np.floor(np.log10(size)))))
 
 
 def scale_for(values: np.ndarray, *, sign: bool, low: float = 0.0, high: float | None = None, unit: str = "") -> Scale:

@@ -46,7 +46,7 @@ const draw = () => {
   const value = props.value;
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   root.replaceChildren(
-    el('header', { class: 'ha-card-head' }, el('h2', {}, value.title), value.subtitle ? el('p', {}, value.subtitle) : null),
+    value.title ? el('header', { class: 'ha-card-head' }, el('h2', {}, value.title), value.subtitle ? el('p', {}, value.subtitle) : null) : '',
     ...value.sections.filter((s) => KINDS[s.kind]).map((s) => el('section', {},
       s.title ? el('h3', {}, s.title) : null, s.lead ? el('p', { class: 'ha-lead' }, s.lead) : null, KINDS[s.kind](s))));
 };

@@ -53,6 +53,7 @@ const build = (value) => {
     board.append(row);
   }
   board.classList.toggle('ha-grid-wide', m > 8);
+  board.classList.toggle('ha-grid-dense', m > 16);
   board.classList.toggle('ha-grid-small', !!value.small);
   info = el('p', { class: 'ha-grid-info' });
   root.replaceChildren(
