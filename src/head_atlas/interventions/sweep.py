@@ -32,7 +32,6 @@ from head_atlas.interventions.packing import Budget, Pack, budget_for, packs
 from head_atlas.interventions.replacements import FixedValues, Mode, Reference, corrupted_z, fixed_values
 from head_atlas.models import HeadModel
 from head_atlas.models.attention import GivenAttention
-from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import Trace
 from head_atlas.prompts.prompt import Prompt
 
@@ -182,7 +181,7 @@ class _PackRun:
         if values is None:
             corrupted = model.rows([prompt.corrupted for prompt in members])
             self._z = corrupted_z(model, tokens, corrupted, freeze=mode == "pattern_freeze")
-        self.course, self.end = Layerwise(model, tokens.shape[1]), Layerwise(model, self.read.shape[1])
+        self.course, self.end = model.layerwise(tokens.shape[1]), model.layerwise(self.read.shape[1])
         self._at = torch.arange(tokens.shape[1], device=model.device)
 
     def new_rows(

@@ -13,7 +13,6 @@ import torch
 
 from head_atlas.errors import UnsupportedModelError
 from head_atlas.models.attention import GivenAttention, Intervention
-from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import PatternReader, Trace, ValueReader
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _resumed(model: HeadModel, trace: Trace, clean: Tensor, tolerance: float, sp
     """Run every layer alone, for some rows with attention given and for some without, as the sweep does."""
     n_rows, n_pos = trace.inputs[0].shape[:2]
     last = model.n_layers - 1
-    course = Layerwise(model, n_pos)
+    course = model.layerwise(n_pos)
     deviations = []
     for layer in range(last):
         hidden = torch.cat([trace.inputs[layer]] * 2)
@@ -163,7 +162,7 @@ def _resumed(model: HeadModel, trace: Trace, clean: Tensor, tolerance: float, sp
         deviations.append((found - torch.cat([expected] * 2)).abs().max() / expected.std().clamp(min=1e-30))
     read = [n_pos - 1, 0]
     output = model.project(last, course.z(last, trace.inputs[last])[:, read])
-    end = Layerwise(model, len(read))
+    end = model.layerwise(len(read))
     logits = end.logits(end.run(last, trace.inputs[last][:, read], GivenAttention(0, output)))
     deviations.append((logits.double() - clean[:, read].double()).abs().max() / max(spread, 1e-30))
     worst = _worst(deviations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -77,6 +78,7 @@ class HeadModel:
                 bare = self.model(input_ids=probe, use_cache=False).logits
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         install(self.structure, self, self._values_of)
+        self._layerwise = lru_cache(maxsize=8)(partial(Layerwise, self))
         self.n_layers, self.n_heads = self.structure.n_layers, self.structure.n_heads
         self.d_head = self.structure.d_head
         self.d_model, self.d_vocab = self.structure.d_model, self.structure.d_vocab
@@ -170,6 +172,10 @@ class HeadModel:
         with suppress(ReachedZ), self.intervening(StopAtZ(self.n_layers - 1)):
             self.logits(tokens, first)
 
+    def layerwise(self, n_pos: int) -> Layerwise:
+        """The layers, each to be run alone on rows of that length."""
+        return self._layerwise(n_pos)
+
     def padded(
         self, prompts: Sequence[Sequence[int]], side: Literal["left", "right"] = "right"
     ) -> tuple[Int[Tensor, "prompt pos"], Bool[Tensor, "prompt pos"]]:
@@ -192,7 +198,7 @@ class HeadModel:
     ) -> Float[Tensor, "batch pos head d_head"]:
         """Values of a layer's heads: a row of one position attends to itself alone, so its z is its value."""
         with without_interventions():
-            z = Layerwise(self, 1).z(layer, hidden.flatten(0, 1)[:, None])
+            z = self.layerwise(1).z(layer, hidden.flatten(0, 1)[:, None])
         return z.view(*hidden.shape[:2], self.n_heads, self.d_head)
 
     def _count_values(self, tokens: Int[Tensor, "batch pos"]) -> int:

@@ -8,11 +8,12 @@ architecture needs code of its own here, and `models.checks` verifies the outcom
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from head_atlas.models.attention import GivenAttention, Intervention, intervening
+from head_atlas.models.attention import GivenAttention, Intervention, intervening, without_interventions
 from head_atlas.models.readers import ReachedZ, StopAtZ
 
 if TYPE_CHECKING:
@@ -39,6 +40,15 @@ class _Skeleton(Intervention):
 
     def skips(self, layer: int) -> bool:  # noqa: ARG002
         return True
+
+    def on_unembed(self, hidden: Tensor) -> Tensor:
+        if self._hidden is None:
+            raise _Done
+        return hidden
+
+
+class _Done(Exception):
+    """The way out of a forward pass of which only the arguments of its layers are wanted: not an error."""
 
 
 class _Given(Intervention):
@@ -67,8 +77,8 @@ class Layerwise:
     def _arguments(self, n_rows: int) -> dict[int, _Arguments]:
         skeleton = _Skeleton()
         tokens = torch.zeros(n_rows, self._n_pos, dtype=torch.long, device=self._model.device)
-        with intervening(self._model, skeleton):
-            self._model.run(tokens, torch.zeros(n_rows, 1, dtype=torch.long, device=self._model.device))
+        with suppress(_Done), without_interventions(), intervening(self._model, skeleton):
+            self._model.run(tokens)
         return skeleton.arguments
 
     @torch.no_grad()
