@@ -31,7 +31,7 @@ from head_atlas.interventions.ablation import by_layer
 from head_atlas.interventions.packing import Budget, Pack, budget_for, packs
 from head_atlas.interventions.replacements import FixedValues, Mode, Reference, corrupted_z, fixed_values
 from head_atlas.models import HeadModel
-from head_atlas.models.attention import GivenAttention
+from head_atlas.models.intervention import GivenAttention
 from head_atlas.models.readers import Trace
 from head_atlas.prompts.prompt import Prompt
 

@@ -1,13 +1,9 @@
-"""One attention function for every architecture that takes one, and the interventions that runs obey.
+"""One attention function for every architecture that takes one.
 
 transformers looks attention functions up in a registry. Ours is registered once under `NAME`; a model that
 is switched to it hands over q, k, v, the mask and the scaling of every layer. It is there to read patterns
 and values; outputs of heads are read and changed where the output projection takes them in, which is the same
-place in every architecture (`models.wrapping`). Whatever is to be read or changed in a run is an
-`Intervention` held in a ContextVar: nothing global and nothing in the model changes, so two threads that use
-one model never see each other's interventions, and an exception leaves none behind.
-
-Axes: `z` and `values` are [batch, pos, head, d_head]; `pattern` is [batch, head, query, key], after the softmax.
+place in every architecture (`models.wrapping`).
 """
 
 from __future__ import annotations
@@ -26,93 +22,13 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from head_atlas.errors import UnsupportedModelError
+from head_atlas.models.intervention import Intervention, active, tell_pattern
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int
+    from jaxtyping import Bool, Float
     from torch import Tensor
 
 NAME = "head_atlas"
-
-
-class Intervention:
-    """What one run reads or changes. The base class does neither; subclasses override what they need.
-
-    Attributes:
-        wants_pattern: attention patterns are computed (by the architecture's own eager formula, slower).
-        block_queries: with `wants_pattern`, patterns are handed over in blocks of that many queries, and no
-            whole pattern is made where the architecture can be asked for a part; None for whole patterns.
-        wants_values: the values that the patterns mix are handed over.
-    """
-
-    wants_pattern: bool = False
-    block_queries: int | None = None
-    wants_values: bool = False
-
-    def on_pattern(self, layer: int, pattern: Float[Tensor, "batch head query key"]) -> None:
-        """Read a pattern; called only if `wants_pattern`, and `block_queries` is None."""
-
-    def on_pattern_block(
-        self, layer: int, pattern: Float[Tensor, "batch head some_query key"], first_query: int
-    ) -> None:
-        """Read the rows of a pattern from `first_query` on; keys after the last of these queries may be left out."""
-
-    def on_values(self, layer: int, values: Float[Tensor, "batch pos head d_head"]) -> None:
-        """Read the values, shared ones repeated for every head; called before `on_z`, if `wants_values`."""
-
-    def on_z(
-        self,
-        layer: int,  # noqa: ARG002
-        z: Float[Tensor, "batch pos head d_head"],
-        first_position: int | Int[Tensor, " batch"],  # noqa: ARG002
-    ) -> Float[Tensor, "batch pos head d_head"]:
-        """Return the z to go on with: the same tensor, or a changed copy.
-
-        Args:
-            layer: zero-based.
-            z: never to be written to.
-            first_position: of the first row of z in the prompt: above 0 when a cache holds earlier tokens. In
-                a padded batch one for each row, below 0 where padding comes first.
-        """
-        return z
-
-    def on_layer_input(
-        self,
-        layer: int,  # noqa: ARG002
-        hidden: Float[Tensor, "batch pos d_model"],
-    ) -> Float[Tensor, "batch pos d_model"]:
-        """Return the residual stream that the layer reads."""
-        return hidden
-
-    def on_layer_arguments(self, layer: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Read what else the layer is called with."""
-
-    def skips(self, layer: int) -> bool:  # noqa: ARG002
-        """Whether the layer hands its input on without running."""
-        return False
-
-    def given_attention(self, layer: int) -> GivenAttention | None:  # noqa: ARG002
-        """Return what replaces the layer's attention, which is then not computed; None to compute it."""
-        return None
-
-    def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
-        """Read a computed attention output, z W_O + b_O."""
-
-    def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
-        """Return the rows of the final, normalised residual stream that are unembedded."""
-        return hidden
-
-
-@dataclass(frozen=True)
-class GivenAttention:
-    """Attention output of the last rows of a batch; that of the rows before them is computed.
-
-    Attributes:
-        first_row: the first row whose output is given.
-        output: z W_O + b_O.
-    """
-
-    first_row: int
-    output: Float[Tensor, "row pos d_model"]
 
 
 @dataclass(frozen=True)
@@ -130,11 +46,6 @@ class Site:
     eager: bool
 
 
-_ACTIVE: ContextVar[tuple[tuple[object, Intervention], ...]] = ContextVar("head_atlas_active", default=())
-_CALLS: ContextVar[list[AttentionCall] | None] = ContextVar("head_atlas_calls", default=None)
-_OFFSETS: ContextVar[Any] = ContextVar("head_atlas_offsets", default=0)
-
-
 @dataclass(frozen=True)
 class AttentionCall:
     """One call of the attention function, seen while a model's structure is found out."""
@@ -144,44 +55,7 @@ class AttentionCall:
     n_kv_heads: int
 
 
-@contextmanager
-def intervening(owner: object, *interventions: Intervention) -> Iterator[None]:
-    """Apply interventions to the model with that token, in this thread, on top of those already active."""
-    token = _ACTIVE.set(_ACTIVE.get() + tuple((owner, intervention) for intervention in interventions))
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
-
-
-@contextmanager
-def without_interventions() -> Iterator[None]:
-    """Suspend every active intervention in this thread."""
-    token = _ACTIVE.set(())
-    try:
-        yield
-    finally:
-        _ACTIVE.reset(token)
-
-
-def active(owner: object) -> list[Intervention]:
-    """Return the interventions on a model in this thread, the outermost first."""
-    return [intervention for of, intervention in _ACTIVE.get() if of is owner]
-
-
-@contextmanager
-def rows_start_at(first_positions: Int[Tensor, " batch"]) -> Iterator[None]:
-    """Tell interventions where each row of a padded batch starts: minus the number of pads before it."""
-    token = _OFFSETS.set(first_positions)
-    try:
-        yield
-    finally:
-        _OFFSETS.reset(token)
-
-
-def first_position(n_cached: int) -> int | Int[Tensor, " batch"]:
-    """Position in the prompt of the first row of what runs now."""
-    return _OFFSETS.get() + n_cached
+_CALLS: ContextVar[list[AttentionCall] | None] = ContextVar("head_atlas_calls", default=None)
 
 
 @contextmanager
@@ -261,16 +135,6 @@ def _read_patterns(
         for reader in readers:
             tell_pattern(reader, layer, pattern, first)
     return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
-
-
-def tell_pattern(reader: Intervention, layer: int, pattern: Tensor, first_query: int = 0) -> None:
-    """Hand over a whole pattern, or some of its rows, in the form that the reader asks for."""
-    if reader.block_queries is None:
-        reader.on_pattern(layer, pattern)
-    else:
-        for first in range(0, pattern.shape[2], reader.block_queries):
-            rows = pattern[:, :, first : first + reader.block_queries]
-            reader.on_pattern_block(layer, rows, first_query + first)
 
 
 def causal_mask(query: Tensor, key: Tensor, first: int = 0, last: int | None = None) -> Bool[Tensor, "query key"]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from head_atlas.errors import UnsupportedModelError
-from head_atlas.models.attention import GivenAttention, Intervention
+from head_atlas.models.intervention import GivenAttention, Intervention
 from head_atlas.models.readers import PatternReader, Trace, ValueReader
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import torch
 
 from head_atlas.errors import ModelError, PromptError
 from head_atlas.heads import HeadId
-from head_atlas.models.attention import Intervention, intervening, rows_start_at, without_interventions
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
+from head_atlas.models.intervention import Intervention, intervening, rows_start_at, without_interventions
 from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens

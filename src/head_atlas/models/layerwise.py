@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from head_atlas.models.attention import GivenAttention, Intervention, intervening, without_interventions
+from head_atlas.models.intervention import GivenAttention, Intervention, intervening, without_interventions
 from head_atlas.models.readers import ReachedZ, StopAtZ
 
 if TYPE_CHECKING:

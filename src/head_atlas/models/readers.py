@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from head_atlas.models.attention import Intervention
+from head_atlas.models.intervention import Intervention
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from head_atlas.models.activations import run_in_pieces
-from head_atlas.models.attention import GivenAttention, Site, active, first_position, tell_pattern
+from head_atlas.models.attention import Site
+from head_atlas.models.intervention import GivenAttention, active, first_position, tell_pattern
 from head_atlas.models.structure import Structure
 
 if TYPE_CHECKING:
