@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -246,20 +248,21 @@ def _blocks(
         for batch in pack.heads:
             for draw in range(n_draws):
                 rows = _ablate(run, batch, draw).unflatten(0, (-1, run.n_prompts))
-                for layer, start, stop in _spans(batch, pack.heads_per_logits):
-                    logits = run.end.logits(rows[start:stop].flatten(0, 1)).unflatten(0, (-1, run.n_prompts))
-                    done += len(pack.prompts) * (stop - start)
-                    heads = tuple(head for _, head in batch[start:stop])
-                    yield SweepBlock(pack.prompts, layer, heads, run.clean, logits, done, total, draw, n_draws)
+                for start in range(0, len(batch), pack.heads_per_logits):
+                    some = batch[start : start + pack.heads_per_logits]
+                    logits = run.end.logits(rows[start : start + len(some)].flatten(0, 1))
+                    logits = logits.unflatten(0, (-1, run.n_prompts))
+                    for layer, heads, place in _by_layer(some):
+                        done += len(pack.prompts) * len(heads)
+                        yield SweepBlock(
+                            pack.prompts, layer, heads, run.clean, logits[place], done, total, draw, n_draws
+                        )
 
 
-def _spans(batch: Sequence[tuple[int, int]], most: int) -> Iterator[tuple[int, int, int]]:
-    """(layer, start, stop) of runs of heads of one layer, none longer than allowed."""
+def _by_layer(batch: Sequence[tuple[int, int]]) -> Iterator[tuple[int, tuple[int, ...], slice]]:
+    """(layer, heads, their place) of each layer in a batch."""
     start = 0
-    while start < len(batch):
-        layer = batch[start][0]
-        stop = start + 1
-        while stop < len(batch) and batch[stop][0] == layer and stop - start < most:
-            stop += 1
-        yield layer, start, stop
-        start = stop
+    for layer, pairs in groupby(batch, key=itemgetter(0)):
+        heads = tuple(head for _, head in pairs)
+        yield layer, heads, slice(start, start + len(heads))
+        start += len(heads)
