@@ -180,9 +180,9 @@ def test_packing_depends_on_the_work_and_the_budget_and_runs_are_bit_identical()
     budget = Budget(80, 2**24)  # 8 rows of 9 tokens: two prompts x four heads
     heads = {layer: [0, 1, 2, 3] for layer in range(3)}
     found = packs(prompts, heads, 320, budget)
-    assert [pack.prompts for pack in found] == [(0, 1), (2, 3), (4, 5), (6,), (7, 8, 9), (10,)]
+    assert [pack.prompts for pack in found] == [(0,), (1, 2), (3, 4), (5, 6), (7, 8, 9), (10,)]
     # twelve heads in batches of four for two prompts, of six for one
-    assert [[len(batch) for batch in pack.heads] for pack in found] == [[4] * 3] * 3 + [[6] * 2] + [[4] * 3, [6] * 2]
+    assert [[len(batch) for batch in pack.heads] for pack in found] == [[6] * 2, *[[4] * 3] * 4, [6] * 2]
     first = list(sweep_rows(model, prompts, budget=budget))
     model.logits(torch.zeros(3, 7, dtype=torch.long))
     for one, two in zip(first, sweep_rows(model, prompts, budget=budget), strict=True):
@@ -202,7 +202,7 @@ def test_the_budget_is_the_same_each_time_and_a_power_of_two():
     budget = budget_for(model)
     assert budget == budget_for(model)
     assert budget.tokens & (budget.tokens - 1) == budget.logits & (budget.logits - 1) == 0
-    assert 2**8 <= budget.tokens <= 2**12
+    assert 2**8 <= budget.tokens <= 2**11
 
 
 @pytest.mark.parametrize("family", ["gpt_neox", "bloom"])

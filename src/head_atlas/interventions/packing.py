@@ -15,14 +15,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 import torch
 
 from head_atlas.models import HeadModel
 from head_atlas.prompts.prompt import Prompt
 
-MOST_TOKENS = {"cpu": 2**12, "cuda": 2**17}
-"""Beyond these, larger products are no faster."""
+_Item = TypeVar("_Item")
+
+MOST_TOKENS = {"cpu": 2**11, "cuda": 2**17}
+"""Beyond these, larger products are no faster; on a CPU, 4096 tokens took 6 % longer than 2048 with GPT-2 small."""
 LEAST_TOKENS = 2**8
 MOST_LOGITS = {"cpu": 2**24, "cuda": 2**29}
 SHARE = {"cpu": 1 / 16, "cuda": 1 / 4}
@@ -91,18 +94,17 @@ def packs(prompts: Sequence[Prompt], heads: dict[int, list[int]], d_vocab: int, 
         rows = max(1, budget.tokens // n_pos)
         prompts_of_logits = max(1, budget.logits // (n_read * d_vocab))
         size = max(1, min(rows // in_layer, prompts_of_logits))
-        for start in range(0, len(members), size):
-            some = tuple(members[start : start + size])
+        for some in _even_parts(members, size):
             batches = _even_parts(pairs, max(1, rows // len(some)))
             result.append(Pack(some, batches, max(1, prompts_of_logits // len(some))))
     return result
 
 
-def _even_parts(pairs: list[tuple[int, int]], most: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+def _even_parts(items: Sequence[_Item], most: int) -> tuple[tuple[_Item, ...], ...]:
     """Cut a list into as few parts as possible, of nearly one size."""
-    n_parts = -(-len(pairs) // most)
-    bounds = [len(pairs) * part // n_parts for part in range(n_parts + 1)]
-    return tuple(tuple(pairs[start:stop]) for start, stop in pairwise(bounds))
+    n_parts = -(-len(items) // most)
+    bounds = [len(items) * part // n_parts for part in range(n_parts + 1)]
+    return tuple(tuple(items[start:stop]) for start, stop in pairwise(bounds))
 
 
 def _power_of_two(number: float) -> int:
