@@ -154,6 +154,7 @@ def test_trap_2_without_patterns_to_go_by_it_is_refused():
         block.attn.forward = lambda *args, exact=exact, **kwargs: (exact(*args, **kwargs)[0], None)
     with pytest.raises(UnsupportedModelError, match="GPTJForCausalLM never calls the attention function it is given"):
         HeadModel(plain, TOKENIZER)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in plain.modules())
 
 
 def test_trap_2_patterns_that_are_not_the_heads_own_are_refused():
