@@ -153,10 +153,15 @@ class Corpus:
         return torch.tensor(ids), torch.tensor(positions), torch.tensor(numbers)
 
 
+def document_mask(numbers: Tensor) -> Tensor:
+    """Which keys each query sees, [rows, 1, ROW, ROW]: earlier ones of its own document, and itself."""
+    same = numbers[:, :, None] == numbers[:, None, :]
+    return (same & torch.ones_like(same[0]).tril())[:, None]
+
+
 def batch_loss(model: LlamaForCausalLM, ids: Tensor, positions: Tensor, numbers: Tensor) -> Tensor:
     """Mean next-token loss in nats; a document attends to itself only and does not predict the next one's BOS."""
-    same = numbers[:, :, None] == numbers[:, None, :]
-    mask = (same & torch.ones(ROW, ROW, dtype=torch.bool, device=ids.device).tril())[:, None]
+    mask = document_mask(numbers)
     logits = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
     labels = ids[:, 1:].masked_fill(numbers[:, 1:] != numbers[:, :-1], IGNORE)
     return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE)
@@ -262,6 +267,7 @@ def train(args: argparse.Namespace) -> None:
                 "optimizer": optimizer.state_dict(),
                 "step": done,
                 "log": log,
+                "recipe": _recipe(args),
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
@@ -271,8 +277,8 @@ def train(args: argparse.Namespace) -> None:
     write_card(args.out, report(shipped, tokenizer, seed=args.seed, n=300), log, _recipe(args))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse the command line and train."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("atlas/demo/model"), help="folder of the finished model")
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of the checkpoint; resumes from it")
@@ -293,7 +299,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--save-every", type=int, default=250)
-    train(parser.parse_args(argv))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and train."""
+    train(parser().parse_args(argv))
 
 
 if __name__ == "__main__":
