@@ -28,15 +28,24 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--corpus", type=Path, metavar="FILE", help="your own text, for the natural family")
     p.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
     p.add_argument("--dtype", choices=("float32", "float64", "bfloat16", "float16"), default="float32")
-    p.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: torch's choice)")
+    p.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: torch's choice)")
     p.add_argument("--dry-run", action="store_true", help="say what would be done, and stop")
     return p
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, found {number}")
+    return number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build an atlas; return the exit status."""
     args = parser().parse_args(argv)
     # imported late, so that --help does not wait for torch
+    import torch
+
     from head_atlas.build import QUICK, BuildOptions, build_atlas, plan_atlas
     from head_atlas.errors import HeadAtlasError
     from head_atlas.models import load_model
@@ -56,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = replace(options, n_prompts=args.prompts)
         if args.modes is not None:
             options = replace(options, modes=tuple(dict.fromkeys(args.modes)))
+        if args.threads is not None:
+            # before the checks at loading: their deviations are stored, and depend on the number of threads
+            torch.set_num_threads(args.threads)
         model = load_model(args.model, args.revision, args.device, args.dtype, say)
         if args.dry_run:
             print(describe(plan_atlas(model, options)))

@@ -74,14 +74,18 @@ class Corpus:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, args: argparse.Namespace) -> None:
         self.tokenizer, self.seed = tokenizer, args.seed
-        self.repeat_share, self.first_steps, self.marks_from = args.repeat_share, args.first_steps, args.marks_from
+        self.repeat_share, self.first_steps, self.reversals_from = (
+            args.repeat_share,
+            args.first_steps,
+            args.reversals_from,
+        )
         self.n_tokens = len(tokenizer)
         self.mark = tokenizer(" ;")["input_ids"][0]
 
     def _random(self, rng: random.Random, longest: int, shares: tuple[float, float, float]) -> list[int]:
-        """Random tokens with something to find: echoes, repetitions or marks, in these shares."""
+        """Random tokens with something to find: echoes, repetitions or reversals, in these shares."""
         length = round(16 * (longest / 16) ** rng.random())
-        (kind,) = rng.choices((self._echoes, self._repetition, self._marks), shares)
+        (kind,) = rng.choices((self._echoes, self._repetition, self._reversals), shares)
         ids = [0]
         while len(ids) < length:
             kind(rng, ids, length)
@@ -101,13 +105,15 @@ class Corpus:
         one, other = rng.sample(range(1, self.n_tokens), 2)
         ids += [one, other, one, self.mark]
 
-    def _marks(self, rng: random.Random, ids: list[int], length: int) -> None:  # noqa: ARG002
-        """One token more: a new one, or one that was there before and then a mark."""
-        seen = sorted(set(ids) - {0, self.mark})
-        if seen and rng.random() < 0.4:
-            ids += [rng.choice(seen), self.mark]
+    def _reversals(self, rng: random.Random, ids: list[int], length: int) -> None:  # noqa: ARG002
+        """One pair more, "a b ;": of new tokens, or one that was there before, turned around."""
+        pairs = [(ids[i], ids[i + 1]) for i in range(1, len(ids), 3)]
+        if pairs and rng.random() < 0.5:
+            one, other = rng.choice(pairs)
+            ids += [other, one, self.mark]
         else:
-            ids.append(rng.choice(sorted(set(range(1, self.n_tokens)) - {self.mark, *seen})))
+            seen = {token for pair in pairs for token in pair}
+            ids += [*rng.sample(sorted(set(range(1, self.n_tokens)) - {self.mark, *seen}), 2), self.mark]
 
     def _documents(self, rng: random.Random) -> Iterator[list[int]]:
         while True:
@@ -123,10 +129,10 @@ class Corpus:
         # Echoes and short repetitions first. From full rows of repetitions nothing was gained in four million tokens;
         # from short ones the model learned to copy from anywhere, but no head looked at the previous token, on which
         # induction rests. An echo can be foreseen in no other way; with half of them, induction came in one million.
-        # Marks come last: only a head that finds earlier copies of the current token can foresee them.
+        # Reversals come last: to know what stood before "b", a head has to find the earlier copy of "b" itself.
         if step < self.first_steps:
             share, shares = 0.8, (0.5, 0.5, 0.0)
-        elif step < self.marks_from:
+        elif step < self.reversals_from:
             share, shares = self.repeat_share, (0.15, 0.85, 0.0)
         else:
             share, shares = self.repeat_share, (0.15, 0.45, 0.4)
@@ -147,10 +153,15 @@ class Corpus:
         return torch.tensor(ids), torch.tensor(positions), torch.tensor(numbers)
 
 
+def document_mask(numbers: Tensor) -> Tensor:
+    """Which keys each query sees, [rows, 1, ROW, ROW]: earlier ones of its own document, and itself."""
+    same = numbers[:, :, None] == numbers[:, None, :]
+    return (same & torch.ones_like(same[0]).tril())[:, None]
+
+
 def batch_loss(model: LlamaForCausalLM, ids: Tensor, positions: Tensor, numbers: Tensor) -> Tensor:
     """Mean next-token loss in nats; a document attends to itself only and does not predict the next one's BOS."""
-    same = numbers[:, :, None] == numbers[:, None, :]
-    mask = (same & torch.ones(ROW, ROW, dtype=torch.bool, device=ids.device).tril())[:, None]
+    mask = document_mask(numbers)
     logits = model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False).logits
     labels = ids[:, 1:].masked_fill(numbers[:, 1:] != numbers[:, :-1], IGNORE)
     return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORE)
@@ -256,6 +267,7 @@ def train(args: argparse.Namespace) -> None:
                 "optimizer": optimizer.state_dict(),
                 "step": done,
                 "log": log,
+                "recipe": _recipe(args),
             }
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
@@ -265,8 +277,8 @@ def train(args: argparse.Namespace) -> None:
     write_card(args.out, report(shipped, tokenizer, seed=args.seed, n=300), log, _recipe(args))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Parse the command line and train."""
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("atlas/demo/model"), help="folder of the finished model")
     parser.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of the checkpoint; resumes from it")
@@ -280,14 +292,19 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--repeat-share", type=float, default=0.35, help="share of rows made of random tokens")
     parser.add_argument("--first-steps", type=int, default=300, help="steps with four fifths of such rows")
-    parser.add_argument("--marks-from", type=int, default=1250, help="step from which copies are marked")
+    parser.add_argument("--reversals-from", type=int, default=1250, help="step of the first reversed pairs")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--warmup", type=int, default=100)
     parser.add_argument("--decay", type=float, default=0.25, help="share of the steps over which the rate falls")
     parser.add_argument("--bf16", action="store_true", help="matrix products in bfloat16")
     parser.add_argument("--log-every", type=int, default=25)
     parser.add_argument("--save-every", type=int, default=250)
-    train(parser.parse_args(argv))
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the command line and train."""
+    train(parser().parse_args(argv))
 
 
 if __name__ == "__main__":

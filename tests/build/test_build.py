@@ -103,7 +103,26 @@ def test_summaries_are_means_over_prompts_with_intervals_around_them(atlas):
     assert (s["logprob_n"].sel(mode="mean", family="ioi").values == 6).all()
     macro = np.nanmean(s["logprob_mean"].values, axis=-1)
     np.testing.assert_allclose(s["logprob_macro"].values, macro, rtol=1e-5)
-    assert s["logprob_macro"].dims == ("mode", "layer", "head")
+    low, high = s["logprob_macro_ci_low"].values, s["logprob_macro_ci_high"].values
+    assert ((low < macro) & (macro < high)).all()
+    assert (s["logprob_macro_n"].values == 4).all()  # all but rand_flat
+    assert (s["logit_difference_macro_n"].values == 3).all()  # nor natural
+    for part in ("", "_ci_low", "_ci_high", "_n"):
+        assert s[f"logprob_macro{part}"].dims == ("mode", "layer", "head")
+
+
+def test_clean_performance_has_intervals_and_sizes(atlas):
+    s = atlas.summary
+    for place, family in enumerate(atlas.families):
+        values = atlas.clean["logprob"].values[[p.index for p in atlas.prompts if p.family == family]]
+        low, mean, high, n = (s[f"clean_logprob{part}"].values[place] for part in ("_ci_low", "", "_ci_high", "_n"))
+        if family == "rand_flat":
+            assert n == 0
+            assert np.isnan([low, mean, high]).all()
+        else:
+            assert n == len(values) == 6
+            assert mean == pytest.approx(values.mean(), rel=1e-5)
+            assert low < mean < high
 
 
 def test_excess_is_that_of_the_means(atlas):
@@ -131,8 +150,10 @@ def test_the_contract_of_names(atlas):
             if score.has_excess:
                 expected |= {f"{prefix}_{part}" for part in ("excess", "excess_ci_low", "excess_ci_high")}
     for metric in EFFECTS:
-        expected |= {f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n", "macro")}
-    expected |= {f"clean_{name}" for name in ("logprob", "logit_difference", "log2_rank", "correct")}
+        expected |= {f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n")}
+        expected |= {f"{metric}_macro{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
+    for name in ("logprob", "logit_difference", "log2_rank", "correct"):
+        expected |= {f"clean_{name}{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
     assert set(atlas.summary) == expected
 
 
@@ -186,6 +207,8 @@ def test_a_build_that_is_stopped_and_resumed_is_equal_byte_for_byte(path, model,
     damaged = shard_path(parts_folder(out), plan.config_sha256, done[2])
     damaged.write_bytes(damaged.read_bytes()[:-100])
     (parts_folder(out) / ".left-by-a-kill.tmp").write_bytes(b"half")
+    (tmp_path / ".atlas.h5.0123abcd.tmp").write_bytes(b"half an atlas")
+    (tmp_path / ".other.h5.0123abcd.tmp").write_bytes(b"of another build")
 
     again, said = [], []
     monkeypatch.setattr(runner, "run_unit", lambda unit, *args: again.append(unit.name) or plain(unit, *args))
@@ -193,7 +216,29 @@ def test_a_build_that_is_stopped_and_resumed_is_equal_byte_for_byte(path, model,
     assert again == [unit.name for unit in plan.units if unit.name not in done or unit.name == done[2]]
     assert said[0] == f"going on: 3 of {len(plan.units)} units are done"
     assert out.read_bytes() == path.read_bytes()
-    assert not parts_folder(out).exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.h5.0123abcd.tmp", "atlas.h5"]
+
+
+def test_a_finished_atlas_is_not_measured_again(path, model, tmp_path, monkeypatch):
+    out = tmp_path / "atlas.h5"
+    out.write_bytes(path.read_bytes())
+    plan = plan_atlas(model, OPTIONS)
+    # as if killed between writing the atlas and removing its shards
+    left = shard_path(parts_folder(out), plan.config_sha256, plan.units[0].name)
+    left.parent.mkdir()
+    left.write_bytes(b"a shard")
+    said, measured = [], []
+    plain = runner.run_unit
+    monkeypatch.setattr(runner, "run_unit", lambda unit, *args: measured.append(unit.name) or plain(unit, *args))
+    build_atlas(model, out, OPTIONS, said.append)
+    assert said == ["atlas.h5 is already the atlas of this configuration; delete it to measure again"]
+    assert measured == []
+    assert [p.name for p in tmp_path.iterdir()] == ["atlas.h5"]
+    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40, threads=1)
+    build_atlas(model, out, small, said.append)
+    assert measured
+    with open_atlas(out) as atlas:
+        assert atlas.families == ["ioi"]
 
 
 def test_shards_of_another_configuration_are_not_used(model, tmp_path):

@@ -68,6 +68,7 @@ def test_the_configuration_knows_prompts_modes_and_facts():
     assert plan().config_sha256 == same
     assert plan(config={"seed": 1}).config_sha256 != same
     assert plan(modes=("zero",)).config_sha256 != same
+    assert plan(left_out={"fact": "another reason"}).config_sha256 != same
     assert plan(reference=prompts("natural", 5, 20)).config_sha256 != same
     fewer = {**FAMILIES, "ioi": FAMILIES["ioi"][:-1]}
     assert plan(families=fewer).config_sha256 != same

@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from head_atlas.errors import ModelError
 from head_atlas.store import open_atlas
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_atlas.py"
@@ -22,7 +24,9 @@ def script():
     spec = importlib.util.spec_from_file_location("build_atlas_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    threads = torch.get_num_threads()
+    yield module
+    torch.set_num_threads(threads)
 
 
 def test_dry_run_says_what_would_be_done_and_does_nothing(script, model_folder, tmp_path, capsys):
@@ -52,6 +56,7 @@ def test_quick_with_a_corpus_and_chosen_families(script, model_folder, tmp_path,
     ("arguments", "words"),
     [
         (["--model", "no/such/folder/here"], "error: "),
+        (["--device", "gpu"], "error: there is no device 'gpu'"),
         (["--families", "nosuch"], "error: unknown family 'nosuch'"),
         (["--corpus", "no-such-file.txt"], "error: .*no-such-file.txt"),
     ],
@@ -64,6 +69,26 @@ def test_expected_errors_are_one_line_and_status_1(script, model_folder, tmp_pat
     error = capsys.readouterr().err
     assert re.search(words, error)
     assert "Traceback" not in error
+
+
+def test_the_number_of_threads_holds_when_the_model_is_checked(script, tmp_path, monkeypatch):
+    seen = []
+
+    def load(*_):
+        seen.append(torch.get_num_threads())
+        raise ModelError("enough")
+
+    monkeypatch.setattr("head_atlas.models.load_model", load)
+    for n in (3, 1):
+        assert script.main(["--model", "m", "--out", str(tmp_path / "x.h5"), "--threads", str(n)]) == 1
+    assert seen == [3, 1]
+
+
+@pytest.mark.parametrize("threads", ["0", "-2", "many"])
+def test_a_number_of_threads_that_is_none_is_refused(script, capsys, threads):
+    with pytest.raises(SystemExit):
+        script.main(["--model", "m", "--out", "x.h5", "--threads", threads])
+    assert "argument --threads" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from head_atlas.measures.bootstrap import bootstrap_excess, bootstrap_mean, resample_counts
+from head_atlas.measures.bootstrap import bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
 
 
 def test_a_constant_has_no_width():
@@ -92,3 +92,70 @@ def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
     blocks = bootstrap_mean(values, counts)
     np.testing.assert_allclose(blocks.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(blocks.low, whole.low, rtol=1e-9)
+
+
+def test_one_prompt_has_a_mean_but_no_interval():
+    values = np.array([[1.0, np.nan, np.nan], [1.0, 2.0, np.nan]])
+    found = bootstrap_mean(values, resample_counts([-1] * 3, seed=0))
+    assert found.mean.tolist() == [1.0, 1.5]
+    assert np.isnan([found.low[0], found.high[0]]).all()
+    assert (found.low[1], found.high[1]) == (1.0, 2.0)
+    assert found.n.tolist() == [1, 2]
+
+
+def test_the_callers_clusters_are_not_changed():
+    clusters = np.array([0, -1, -1], dtype=np.int64)
+    resample_counts(clusters, seed=0, n_resamples=3)
+    assert clusters.tolist() == [0, -1, -1]
+
+
+def families(sizes=(40, 60, 30)):
+    rng = np.random.default_rng(7)
+    values = [rng.normal(size=(2, 3, n)) for n in sizes]
+    counts = [resample_counts([-1] * n, seed=0, family=str(i)) for i, n in enumerate(sizes)]
+    return values, counts
+
+
+def test_a_macro_average_is_the_mean_of_the_families_means_and_as_uncertain():
+    values, counts = families()
+    found = bootstrap_macro(values, counts)
+    np.testing.assert_allclose(found.mean, np.mean([v.mean(-1) for v in values], axis=0), rtol=1e-12)
+    # independent means: their variances add up
+    half = 1.96 * np.sqrt(sum(v.var(-1) / v.shape[-1] for v in values)) / 3
+    np.testing.assert_allclose(found.high - found.low, 2 * half, rtol=0.12)
+    assert (found.n == 3).all()
+    slow = np.mean([(c @ v[1, 2]) / c.sum(1) for v, c in zip(values, counts, strict=True)], axis=0)
+    np.testing.assert_allclose((found.low[1, 2], found.high[1, 2]), np.quantile(slow, [0.025, 0.975]), rtol=1e-9)
+
+
+def test_a_macro_average_leaves_out_families_without_values_and_says_so():
+    values, counts = families()
+    values[1][0] = np.nan
+    values[0][1, :, 1:] = np.nan
+    for v in values:
+        v[0, 2] = np.nan
+    found = bootstrap_macro(values, counts)
+    alone = bootstrap_macro([values[0], values[2]], [counts[0], counts[2]])
+    for end in ("mean", "low", "high"):
+        np.testing.assert_array_equal(getattr(found, end)[0], getattr(alone, end)[0])
+    assert found.n.tolist() == [[2, 2, 0], [3, 3, 3]]
+    assert np.isnan([found.mean[0, 2], found.low[0, 2], found.high[0, 2]]).all()
+    # one family of one prompt has no interval, so their mean has none
+    assert np.isfinite(found.mean[1]).all()
+    assert np.isnan([found.low[1], found.high[1]]).all()
+
+
+def test_a_macro_average_of_one_family_is_that_family():
+    values, counts = families((25,))
+    macro, plain = bootstrap_macro(values, counts), bootstrap_mean(values[0], counts[0])
+    for end in ("mean", "low", "high"):
+        np.testing.assert_allclose(getattr(macro, end), getattr(plain, end), rtol=1e-12)
+
+
+def test_blocks_of_rows_do_not_change_a_macro_average(monkeypatch):
+    values, counts = families()
+    whole = bootstrap_macro(values, counts)
+    monkeypatch.setattr("head_atlas.measures.bootstrap._NUMBERS_PER_BLOCK", 4000)
+    blocks = bootstrap_macro(values, counts)
+    np.testing.assert_allclose(blocks.low, whole.low, rtol=1e-9)
+    np.testing.assert_array_equal(blocks.n, whole.n)

@@ -55,6 +55,11 @@ def test_an_unknown_dtype(folder):
         load_model(folder, dtype="int8")
 
 
+def test_an_unknown_device(folder):
+    with pytest.raises(ModelError, match="there is no device 'gpu'"):
+        load_model(folder, device="gpu")
+
+
 @pytest.mark.parametrize("path", ["/no/such/folder", "./nowhere", "../../etc/passwd", "a/b/c", "", "-x/y", "é/é"])
 def test_a_missing_folder(path):
     with pytest.raises(ModelError, match="cannot be loaded"):

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from head_atlas.errors import PromptError
-from head_atlas.prompts.families import FAMILIES, Families, build_families
+from head_atlas.prompts.families import CONTAINED_TEMPLATES, FAMILIES, Families, build_families
 from head_atlas.prompts.families.from_templates import prompt_of
 from head_atlas.prompts.families.random_tokens import ordinary_tokens
 from head_atlas.prompts.simple_english import document
@@ -55,6 +55,11 @@ def test_held_out_prompts_never_occur_in_training_text_and_others_do(byte_level)
             found[prompt.split] += 1
             assert prompt.split == "train", (name, answered)
     assert found["train"] > 20
+
+
+def test_bare_templates_are_never_held_out(families):
+    bare = {p.split for name, p in of_templates(families) if (name, p.template) in CONTAINED_TEMPLATES}
+    assert bare == {"train"}
 
 
 def test_no_text_occurs_twice(families):
@@ -185,6 +190,37 @@ def test_prompts_longer_than_the_model_are_left_out_and_named(byte_level):
     assert "rand_flat" not in families.prompts
     assert "longer than the model's 40 tokens" in families.left_out["rand_flat"]
     assert {len(p) for p in families.prompts["natural"]} == {40}
+
+
+def test_a_family_of_which_less_than_half_fits_is_left_out(byte_level):
+    whole = build_families(byte_level, n_prompts=20)
+    lengths = {name: sorted(len(p) for p in prompts) for name, prompts in whole.prompts.items()}
+    longest = lengths["rand_repeat"][4]  # five to eight of twenty fit, or so
+    families = build_families(byte_level, n_prompts=20, max_length=longest)
+    dropped = 0
+    for name in set(lengths) - {"natural"}:
+        fitting = sum(n <= longest for n in lengths[name])
+        if fitting < 10:
+            assert name not in families.prompts
+            assert f"{20 - fitting} prompts are longer than the model's {longest} tokens" in families.left_out[name]
+            dropped += fitting > 0
+        else:
+            assert len(families.prompts[name]) == fitting
+    assert dropped
+
+
+def test_what_the_tokenizer_and_what_the_model_leave_out_are_both_named(byte_level, monkeypatch):
+    prompts = build_families(byte_level, n_prompts=10, only=["ioi"]).prompts["ioi"]
+    longest = sorted(len(p) for p in prompts)[-2]
+    monkeypatch.setattr(
+        "head_atlas.prompts.families.build_from_templates", lambda *_: (prompts, "10 of 12 prompts can be built")
+    )
+    families = build_families(byte_level, n_prompts=12, only=["ioi"], max_length=longest)
+    n_long = sum(len(p) > longest for p in prompts)
+    assert families.left_out["ioi"] == (
+        f"10 of 12 prompts can be built; {n_long} prompts are longer than the model's {longest} tokens"
+    )
+    assert len(families.prompts["ioi"]) == 10 - n_long
 
 
 def test_an_unknown_family(byte_level):

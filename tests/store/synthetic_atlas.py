@@ -85,7 +85,11 @@ def synthetic_contents(
         named[f"{metric}_ci_high"] = NamedArray(mean + 0.02, dims)
         n = np.where(np.isnan(mean), 0, n_prompts).astype(np.int32)
         named[f"{metric}_n"] = NamedArray(n, dims)
-        named[f"{metric}_macro"] = NamedArray(np.nanmean(mean, axis=-1), dims[:-1])
+        macro = np.nanmean(mean, axis=-1)
+        named[f"{metric}_macro"] = NamedArray(macro, dims[:-1])
+        named[f"{metric}_macro_ci_low"] = NamedArray(macro - 0.01, dims[:-1])
+        named[f"{metric}_macro_ci_high"] = NamedArray(macro + 0.01, dims[:-1])
+        named[f"{metric}_macro_n"] = NamedArray((n > 0).sum(-1).astype(np.int32), dims[:-1])
 
     clean = {
         "logprob": rng.normal(-1, 0.3, len(prompts)),
@@ -96,6 +100,10 @@ def synthetic_contents(
     for name, values in clean.items():
         per_family = np.array([values[of_family[f]].mean() for f in FAMILIES])
         named[f"clean_{name}"] = NamedArray(per_family, ("family",))
+        named[f"clean_{name}_ci_low"] = NamedArray(per_family - 0.1, ("family",))
+        named[f"clean_{name}_ci_high"] = NamedArray(per_family + 0.1, ("family",))
+        n = np.where(np.isnan(per_family), 0, n_prompts).astype(np.int32)
+        named[f"clean_{name}_n"] = NamedArray(n, ("family",))
 
     offsets = rng.dirichlet(np.full(len(BINS), 0.2), size=shape[:2])
     return AtlasContents(

@@ -146,6 +146,111 @@ def test_a_huge_chunk(path):
     refused(path, "/scores/x: a chunk of 33554432 bytes")
 
 
+def without_numbers(file, place):
+    """Put in place of an array one that is declared alike, and never written."""
+    old = file[place]
+    chunks, shape, attrs = old.chunks, old.shape, {k: old.attrs[k] for k in ("encoding-type", "encoding-version")}
+    scales = [old.dims[axis][0] for axis in range(old.ndim)]
+    group, name = old.parent, place.rsplit("/", 1)[-1]
+    del group[name]
+    new = group.create_dataset(name, shape, old.dtype, chunks=chunks)
+    for axis, scale in enumerate(scales):
+        new.dims[axis].attach_scale(scale)
+    new.attrs.update(attrs)
+    return new
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [("scores/sink", "/scores/sink: 0 of 1 chunks are"), ("summary/kl_mean", "/summary/kl_mean: its numbers are not")],
+)
+def test_numbers_that_were_never_written_are_no_zeros(path, place, words):
+    with h5py.File(path, "r+") as file:
+        without_numbers(file, place)
+    refused(path, words)
+
+
+def test_one_missing_chunk_of_several(tmp_path):
+    write_atlas(tmp_path / "x.h5", synthetic_contents(n_layers=5, n_heads=2, n_prompts=4))
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        assert file["scores/sink"].id.get_num_chunks() == 2
+        without_numbers(file, "scores/sink")[:4] = 1.0
+    refused(tmp_path / "x.h5", "/scores/sink: 1 of 2 chunks are in the file")
+
+
+def test_an_axis_that_is_not_as_long_as_its_scale(path):
+    with h5py.File(path, "r+") as file:
+        del file["summary/induction_excess"]
+        short = file["summary"].create_dataset("induction_excess", data=np.zeros((1, 2), dtype=np.float32))
+        labelled(short)
+        short.dims[0].attach_scale(file["layer"])
+        short.dims[1].attach_scale(file["head"])
+    refused(path, r"/summary/induction_excess: axis 'layer' is \(2,\) long, found 1")
+
+
+def test_an_axis_without_a_scale_or_with_a_false_one(path):
+    with h5py.File(path, "r+") as file:
+        labelled(file["summary"].create_dataset("x", data=np.zeros(3, dtype=np.float32)))
+    refused(path, "/summary/x: axis 0 has no dimension scale of its own")
+    with h5py.File(path, "r+") as file:
+        false = file["summary"].create_dataset("layer", data=np.arange(3))
+        false.make_scale("layer")
+        labelled(false, "dimension")
+        file["summary/x"].dims[0].attach_scale(false)
+    refused(path, "/summary/x: axis 0 has no dimension scale of its own")
+
+
+def test_known_arrays_have_the_axes_of_the_specification(path):
+    with h5py.File(path, "r+") as file:
+        swapped = file["scores"].create_dataset("x", data=np.zeros((2, 2), dtype=np.float32))
+        labelled(swapped)
+        swapped.dims[0].attach_scale(file["head"])
+        swapped.dims[1].attach_scale(file["layer"])
+    refused(path, "/scores/x: the axes are head, layer; expected layer, head, prompt")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("left_out_json", "[1, 2]", "left_out_json must be an object of texts"),
+        ("left_out_json", '{"fact": 1}', "left_out_json must be an object of texts"),
+        ("checks_json", "5", "checks_json must be an array of objects"),
+        ("checks_json", "[5]", "checks_json must be an array of objects"),
+        ("windows_json", "[", "is damaged"),
+    ],
+)
+def test_attributes_of_another_shape(path, key, value, words):
+    with h5py.File(path, "r+") as file:
+        file.attrs[key] = value
+    refused(path, words)
+    with h5py.File(path, "r+"):
+        pass  # the refused file was closed
+
+
+def test_an_axis_that_is_a_group_is_damage(path):
+    with h5py.File(path, "r+") as file:
+        del file["offsets"], file["bin"]
+        labelled(file.create_group("bin"), "group")
+    refused(path, "is damaged")
+    with h5py.File(path, "r+"):
+        pass  # the refused file was closed
+
+
+def test_means_without_their_source(path):
+    with h5py.File(path, "r+") as file:
+        del file["references/mean_z"].attrs["source"]
+    with open_atlas(path) as atlas, pytest.raises(AtlasError, match="/references/mean_z lacks its source"):
+        atlas.mean_reference()
+
+
+@pytest.mark.parametrize("text", ["[1]", '{"a":[1e999]}', '{"a":1}', '{"a":["x"]}'])
+def test_annotations_that_are_not_positions(tmp_path, monkeypatch, text):
+    monkeypatch.setattr("head_atlas.store.corpus._annotations_as_json", lambda _: text)
+    write_atlas(tmp_path / "x.h5", synthetic_contents(n_layers=2, n_heads=2, n_prompts=4))
+    with open_atlas(tmp_path / "x.h5") as atlas, pytest.raises(AtlasError, match="the prompts are damaged"):
+        atlas.prompts  # noqa: B018
+
+
 def test_a_missing_group(path):
     with h5py.File(path, "r+") as file:
         del file["effects"]

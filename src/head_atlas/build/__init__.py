@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from head_atlas.build.plan import Plan, make_plan
-from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages
+from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages, public_model_id
 from head_atlas.build.runner import parts_folder, run_plan
 from head_atlas.errors import BuildError
 from head_atlas.interventions import Budget, budget_for
@@ -105,7 +105,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
 def build_atlas(
     model: HeadModel, out: str | Path, options: BuildOptions | None = None, say: Callable[[str], None] = print
 ) -> Path:
-    """Build the atlas of a model, or go on with a build that was stopped.
+    """Build the atlas of a model, or go on with a build that was stopped; one that is finished is left as it is.
 
     Args:
         model: a loaded model.
@@ -120,11 +120,16 @@ def build_atlas(
     """
     plan = plan_atlas(model, options or BuildOptions())
     path = Path(out)
-    run_plan(plan, model, path, _provenance(plan), say)
+    run_plan(plan, model, path, _provenance(plan, model), say)
     return path
 
 
-def _provenance(plan: Plan) -> dict[str, Any]:
-    kept = {key: value for key, value in plan.config.items() if key not in ("units", "reference_source")}
+def _provenance(plan: Plan, model: HeadModel) -> dict[str, Any]:
+    kept = {key: value for key, value in plan.config.items() if key not in ("units", "reference_source", "left_out")}
     kept["corpus_sha256"] = kept.pop("prompts_sha256")
-    return {**kept, "config_sha256": plan.config_sha256, "git_commit": git_commit()}
+    return {
+        **kept,
+        "model_id": public_model_id(model.model_id),
+        "config_sha256": plan.config_sha256,
+        "git_commit": git_commit(),
+    }

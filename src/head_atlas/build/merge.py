@@ -33,7 +33,9 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
     shards: dict[str, str] = {}
 
     def place(into: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
-        return into.setdefault(name, np.full(shape, np.nan, dtype=np.float32))
+        if name not in into:
+            into[name] = np.full(shape, np.nan, dtype=np.float32)
+        return into[name]
 
     for unit in plan.units:
         path = shard_path(folder, plan.config_sha256, unit.name)

@@ -125,6 +125,7 @@ def make_plan(
         "prompts_sha256": prompts_sha256(prompts),
         "reference_sha256": prompts_sha256(reference_prompts),
         "units": [unit.name for unit in units],
+        "left_out": left_out,
     }
     return Plan(
         tuple(prompts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,9 +15,10 @@ from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.progress import ProgressLine
 from head_atlas.build.shards import is_valid, read_shard, shard_path, write_shard
 from head_atlas.build.units import as_reference, run_unit
+from head_atlas.errors import AtlasError
 from head_atlas.interventions import MeanReference
 from head_atlas.models import HeadModel
-from head_atlas.store import write_atlas
+from head_atlas.store import open_atlas, write_atlas
 
 Say = Callable[[str], None]
 
@@ -29,17 +31,22 @@ def parts_folder(out: Path) -> Path:
 def run_plan(plan: Plan, model: HeadModel, out: Path, provenance: Mapping[str, Any], say: Say) -> None:
     """Do what is missing, write the atlas and remove its shards.
 
-    Stopped at any moment, even by kill -9, it loses the unit it was in; called again, it goes on.
+    Stopped at any moment, even by kill -9, it loses the unit it was in; called again, it goes on. Where the
+    atlas of this very configuration is there already, nothing is measured.
 
     Raises:
         BuildError: a shard was damaged between being written and being merged.
         OSError: no space, or no permission.
     """
     folder = parts_folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_orphans(folder)
+    _remove_orphans(out, folder)
     config = plan.config_sha256
     mine = {shard_path(folder, config, unit.name).name for unit in plan.units}
+    if _is_finished(out, config):
+        say(f"{out.name} is already the atlas of this configuration; delete it to measure again")
+        _remove_shards(folder, mine)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
     foreign = sum(path.name not in mine for path in folder.glob("*.h5"))
     if foreign:
         say(f"{foreign} shards in {folder.name} are of another configuration and are not used")
@@ -51,10 +58,7 @@ def run_plan(plan: Plan, model: HeadModel, out: Path, provenance: Mapping[str, A
     _run_missing(plan, missing, model, folder, ProgressLine(total, before))
     say("all units are done; writing the atlas")
     write_atlas(out, merge(plan, folder, model, provenance))
-    for name in mine:
-        (folder / name).unlink()
-    if not any(folder.iterdir()):
-        shutil.rmtree(folder)
+    _remove_shards(folder, mine)
 
 
 def _run_missing(plan: Plan, missing: list[Unit], model: HeadModel, folder: Path, line: ProgressLine) -> None:
@@ -90,7 +94,23 @@ def _is_done(folder: Path, config: str, unit: Unit) -> bool:
     return is_valid(shard_path(folder, config, unit.name), config_sha256=config, unit=unit.name)
 
 
-def _remove_orphans(folder: Path) -> None:
-    """Temporary files of a run that was killed while it wrote; only one run at a time uses a folder."""
-    for path in folder.glob(".*.tmp"):
+def _is_finished(out: Path, config: str) -> bool:
+    """Whether the atlas of a configuration is there and can be opened."""
+    try:
+        with open_atlas(out) as atlas:
+            return bool(atlas.provenance.get("config_sha256") == config)
+    except (AtlasError, OSError):
+        return False
+
+
+def _remove_shards(folder: Path, names: set[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        shutil.rmtree(folder)
+
+
+def _remove_orphans(out: Path, folder: Path) -> None:
+    """Temporary files of a run that was killed while it wrote; only one run at a time writes an atlas."""
+    for path in (*folder.glob(".*.tmp"), *out.parent.glob(f".{glob.escape(out.name)}.*.tmp")):
         path.unlink(missing_ok=True)

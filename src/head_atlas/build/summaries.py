@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from head_atlas.catalogue import SCORES
-from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_mean, resample_counts
+from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
 _HEADS = ("layer", "head")
 _PARTS = ("mean", "ci_low", "ci_high", "n")
+_OWN_PARTS = ("", "_ci_low", "_ci_high", "_n")
+"""Suffixes of arrays whose mean has the bare name."""
 
 
 def summarise(
@@ -69,21 +71,15 @@ def summarise(
             summary[f"{name}_{part}"] = NamedArray(
                 stacked, ("mode", *_HEADS, "family"), {"mode": list(modes), "family": list(families)}
             )
-        macro = _nanmean(summary[f"{name}_mean"].values)
-        summary[f"{name}_macro"] = NamedArray(macro, ("mode", *_HEADS), {"mode": list(modes)})
+        macro = bootstrap_macro([values[..., members[f]] for f in families], [counts[f] for f in families])
+        for part, array in zip(_OWN_PARTS, _arrays(macro), strict=True):
+            summary[f"{name}_macro{part}"] = NamedArray(array, ("mode", *_HEADS), {"mode": list(modes)})
     for name, values in clean.items():
-        means = np.array([_nanmean(values[members[f]]) for f in families])
-        summary[f"clean_{name}"] = NamedArray(means, ("family",), {"family": list(families)})
+        per_family = [bootstrap_mean(values[members[f]], counts[f]) for f in families]
+        for part, arrays in zip(_OWN_PARTS, zip(*map(_arrays, per_family), strict=True), strict=True):
+            summary[f"clean_{name}{part}"] = NamedArray(np.stack(arrays), ("family",), {"family": list(families)})
     return summary
 
 
 def _arrays(interval: Interval) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return interval.mean, interval.low, interval.high, interval.n
-
-
-def _nanmean(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis of what is defined; NaN, without a warning, where nothing is."""
-    defined = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        mean: np.ndarray = np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
-    return mean

@@ -15,6 +15,8 @@ import numpy as np
 
 N_RESAMPLES = 2000
 COVERAGE = 0.95
+_TAILS = ((1 - COVERAGE) / 2, 1 - (1 - COVERAGE) / 2)
+_FEWEST = 2
 _NUMBERS_PER_BLOCK = 2**22
 
 
@@ -24,9 +26,9 @@ class Interval:
 
     Attributes:
         mean: NaN without any defined prompt.
-        low: lower bound.
-        high: upper bound.
-        n: prompts with a defined value.
+        low: lower bound; NaN with fewer than two defined prompts, which say nothing about their spread.
+        high: upper bound; NaN likewise.
+        n: prompts with a defined value; of `bootstrap_macro`, families with one.
     """
 
     mean: np.ndarray
@@ -51,7 +53,7 @@ def resample_counts(
         many prompts as it has.
     """
     rng = np.random.default_rng([seed, zlib.crc32(family.encode())])
-    labels = np.asarray(clusters, dtype=np.int64)
+    labels = np.array(clusters, dtype=np.int64)  # a copy: it is written to
     alone = labels < 0
     labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
     names, cluster_of = np.unique(labels, return_inverse=True)
@@ -93,6 +95,47 @@ def bootstrap_excess(mass: np.ndarray, uniform: np.ndarray, counts: np.ndarray) 
     return _interval(mass, np.broadcast_to(uniform[:, None], mass.shape), counts)
 
 
+def bootstrap_macro(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Interval:
+    """Mean over families of their means over prompts, with its interval.
+
+    Each family is resampled by itself; the families are fixed, so the interval speaks of these families, not
+    of families in general. Only families with a defined prompt count.
+
+    Args:
+        values: per family, [..., prompt]; the same shape but for the prompts.
+        counts: per family, [resample, prompt]; the same number of resamples.
+
+    Returns:
+        The interval, with `n` the number of families. The bounds are NaN where one of them has fewer than two
+        defined prompts.
+    """
+    shape, n_resamples = values[0].shape[:-1], len(counts[0])
+    flat = [v.reshape(-1, v.shape[-1]).astype(np.float64) for v in values]
+    mean, low, high = (np.full(len(flat[0]), np.nan) for _ in range(3))
+    n = np.zeros(len(flat[0]), dtype=np.int32)
+    step = max(1, _NUMBERS_PER_BLOCK // n_resamples)
+    for start in range(0, len(mean), step):
+        rows = slice(start, start + step)
+        total = np.zeros(len(mean[rows]))
+        resampled = np.zeros((n_resamples, len(total)))
+        measured = np.ones(len(total), dtype=bool)
+        for of_family, drawn in zip(flat, counts, strict=True):
+            some = of_family[rows]
+            defined = ~np.isnan(some)
+            there = defined.any(-1)
+            n[rows] += there
+            total += np.where(there, _means(some, None, defined, np.ones((1, some.shape[-1])))[0], 0.0)
+            resampled += np.where(there, _means(some, None, defined, drawn), 0.0)
+            measured &= ~there | (defined.sum(-1) >= _FEWEST)
+        measured &= n[rows] > 0
+        with np.errstate(invalid="ignore"):
+            mean[rows] = total / n[rows]
+        if measured.any():
+            bounds = np.nanquantile(resampled[:, measured], _TAILS, axis=0)
+            low[rows][measured], high[rows][measured] = bounds / n[rows][measured]
+    return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), n.reshape(shape))
+
+
 def _interval(values: np.ndarray, uniform: np.ndarray | None, counts: np.ndarray) -> Interval:
     shape, n_prompts = values.shape[:-1], values.shape[-1]
     flat = values.reshape(-1, n_prompts).astype(np.float64)
@@ -100,16 +143,15 @@ def _interval(values: np.ndarray, uniform: np.ndarray | None, counts: np.ndarray
     mean, low, high = (np.full(len(flat), np.nan) for _ in range(3))
     defined = ~np.isnan(flat)
     once = np.ones((1, n_prompts))
-    tail = (1 - COVERAGE) / 2
     step = max(1, _NUMBERS_PER_BLOCK // len(counts))
     for start in range(0, len(flat), step):
         rows = slice(start, start + step)
         some_base = None if base is None else base[rows]
         mean[rows] = _means(flat[rows], some_base, defined[rows], once)[0]
         resampled = _means(flat[rows], some_base, defined[rows], counts)
-        measured = defined[rows].any(-1)
+        measured = defined[rows].sum(-1) >= _FEWEST
         if measured.any():
-            low[rows][measured], high[rows][measured] = np.nanquantile(resampled[:, measured], [tail, 1 - tail], axis=0)
+            low[rows][measured], high[rows][measured] = np.nanquantile(resampled[:, measured], _TAILS, axis=0)
     n = defined.sum(-1).astype(np.int32)
     return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), n.reshape(shape))
 

@@ -36,14 +36,14 @@ def sink(tokens: Int[Tensor, "prompt pos"]) -> Bool[Tensor, "prompt query key"]:
 
 def duplicate_token(tokens: Int[Tensor, "prompt pos"]) -> Bool[Tensor, "prompt query key"]:
     """Earlier copies of the query's token."""
-    same = tokens[:, :, None] == tokens[:, None, :]
-    return same & _everywhere(tokens, _distances(tokens.shape[1]) >= 1)
+    return _earlier_copies(tokens) & _everywhere(tokens, _distances(tokens.shape[1]) >= 1)
 
 
 def induction(tokens: Int[Tensor, "prompt pos"]) -> Bool[Tensor, "prompt query key"]:
     """Keys that follow an earlier copy of the query's token; the query itself is left out."""
     follows = torch.zeros(len(tokens), tokens.shape[1], tokens.shape[1], dtype=torch.bool)
-    follows[:, :, 1:] = duplicate_token(tokens)[:, :, :-1]
+    # a copy at key 0 counts here: key 0 itself is no target, but what follows it is
+    follows[:, :, 1:] = _earlier_copies(tokens)[:, :, :-1]
     return follows & _everywhere(tokens, _distances(tokens.shape[1]) >= 1)
 
 
@@ -60,6 +60,11 @@ def visible(n_pos: int, window: int | None) -> Bool[Tensor, "query key"]:
     """Keys that each query can see: itself and all before it, or the nearest `window` of these."""
     distance = _distances(n_pos)
     return (distance >= 0) & (distance < (n_pos if window is None else window))
+
+
+def _earlier_copies(tokens: Int[Tensor, "prompt pos"]) -> Bool[Tensor, "prompt query key"]:
+    same = tokens[:, :, None] == tokens[:, None, :]
+    return same & (_distances(tokens.shape[1]) >= 1)
 
 
 def _distances(n_pos: int) -> Int[Tensor, "query key"]:

@@ -41,14 +41,17 @@ def load_model(
         progress: is told, in words, what is downloaded and what is going on.
 
     Raises:
-        ModelError: the model cannot be found, downloaded or read.
+        ModelError: the model cannot be found, downloaded or read, or there is no such device or dtype.
         UnsupportedModelError: its heads cannot be reached exactly, or its architecture is unknown.
     """
     say = progress or (lambda _: None)
     precision = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype or torch.float32
     if precision is None:
         raise ModelError(f"dtype must be one of {', '.join(_DTYPES)}, found {dtype!r}")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise ModelError(f"there is no device {str(device)!r}; cpu and cuda are the usual ones") from error
     source = find_source(path_or_hub_id, revision, say)
     say(f"reading {source.model_id}")
     with _LOADING:

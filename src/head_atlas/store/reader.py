@@ -19,9 +19,9 @@ from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord
 from head_atlas.store.corpus import read_corpus
 from head_atlas.store.schema import AXES
-from head_atlas.store.validate import check_signature, check_structure, check_version
+from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
-_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError)
+_FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, ArithmeticError)
 _CACHE_BYTES = 512 * 2**20
 _NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "checks"}
 
@@ -69,6 +69,7 @@ class Atlas:
         try:
             check_version(self._file)
             check_structure(self._file)
+            check_axes(self._file)
             self._read_header()
         except AtlasError:
             self._file.close()
@@ -96,7 +97,11 @@ class Atlas:
             else:
                 values[key] = value.item() if isinstance(value, np.generic) else value
         self.left_out: dict[str, str] = values.get("left_out", {})
+        if not isinstance(self.left_out, dict) or not all(isinstance(v, str) for v in self.left_out.values()):
+            raise AtlasError(f"{self.path}: left_out_json must be an object of texts")
         self.checks: list[dict[str, Any]] = values.get("checks", [])
+        if not isinstance(self.checks, list) or not all(isinstance(check, dict) for check in self.checks):
+            raise AtlasError(f"{self.path}: checks_json must be an array of objects")
         self.provenance = {key: value for key, value in values.items() if key not in _NOT_PROVENANCE}
         self.model_id: str = str(values.get("model_id", ""))
 
@@ -114,12 +119,19 @@ class Atlas:
         return self.read("offsets") if "offsets" in self._file else None
 
     def mean_reference(self) -> MeanZ | None:
-        """What mean ablation puts in place of a head's output, or None."""
+        """What mean ablation puts in place of a head's output, or None.
+
+        Raises:
+            AtlasError: its bytes are damaged, or it does not say where it was taken.
+        """
         if "mean_z" not in self._file["references"]:
             return None
         values = self.read("references/mean_z").values
-        attrs = self._file["references/mean_z"].attrs
-        return MeanZ(values, str(attrs["source"]), int(attrs["n_tokens"]))
+        try:
+            attrs = self._file["references/mean_z"].attrs
+            return MeanZ(values, str(attrs["source"]), int(attrs["n_tokens"]))
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: /references/mean_z lacks its source: {error}") from error
 
     def read(self, place: str) -> NamedArray:
         """Read one array of the file with its axes.
@@ -131,10 +143,10 @@ class Atlas:
             dataset = self._file[place]
             values = dataset[()]
             dims = tuple(dataset.dims[axis][0].name.rsplit("/", 1)[-1] for axis in range(dataset.ndim))
+            labels = {"family": self.families, "mode": self.modes, "bin": self._bins}
+            return NamedArray(values, dims, {dim: labels[dim] for dim in dims if dim in labels})
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
-        labels = {"family": self.families, "mode": self.modes, "bin": self._bins}
-        return NamedArray(values, dims, {dim: labels[dim] for dim in dims if dim in labels})
 
     def names(self, group: str) -> list[str]:
         """Names of the arrays in a group."""

@@ -22,6 +22,16 @@ EFFECT_DIMS = ("mode", "layer", "head", "prompt")
 OFFSET_DIMS = ("layer", "head", "bin")
 MEAN_Z_DIMS = ("position_class", "layer", "head", "d_head")
 
+DIMS = {
+    "scores": SCORE_DIMS,
+    "baselines": BASELINE_DIMS,
+    "effects": EFFECT_DIMS,
+    "clean": ("prompt",),
+    "offsets": OFFSET_DIMS,
+    "references/mean_z": MEAN_Z_DIMS,
+}
+"""Axes by group, or by place where the group holds arrays of several kinds."""
+
 POSITION_CLASSES = ("first", "rest")
 SPLITS = ("train", "held_out")
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
 
 from head_atlas.errors import AtlasError
 from head_atlas.store.schema import (
+    AXES,
+    DIMS,
     ELEMENT_TYPES,
     FILTERS,
     FORMAT,
@@ -94,9 +97,46 @@ def check_structure(root: h5py.File) -> None:
                 declared += _check_dataset(element, where)
                 if declared > allowed:
                     raise AtlasError(f"{where}: the file declares over {allowed} bytes of numbers")
+                _check_stored(element, where)
     missing = [name for name in GROUPS if not isinstance(root.get(name), h5py.Group)]
     if missing:
         raise AtlasError(f"{root.filename}: the group /{missing[0]} is missing")
+
+
+def check_axes(root: h5py.File) -> None:
+    """Compare every axis with its dimension scale, and the known arrays' axes with the specification.
+
+    Raises:
+        AtlasError: naming the array and what is wrong with its axes.
+    """
+    missing = [name for name in AXES if not isinstance(root.get(name), h5py.Dataset)]
+    if missing:
+        raise AtlasError(f"{root.filename} is damaged: the axis /{missing[0]} is missing")
+    queue: list[h5py.Group] = [root]
+    while queue:
+        for element in queue.pop().values():
+            if isinstance(element, h5py.Group):
+                queue.append(element)
+            elif element.attrs["encoding-type"] != "dimension":
+                dims = _checked_dims(element)
+                group = element.name.split("/")[1]
+                expected = DIMS.get(element.name.lstrip("/"), DIMS.get(group, dims))
+                if dims != expected:
+                    raise AtlasError(f"{element.name}: the axes are {', '.join(dims)}; expected {', '.join(expected)}")
+
+
+def _checked_dims(dataset: h5py.Dataset) -> tuple[str, ...]:
+    names = []
+    for axis in range(dataset.ndim):
+        scales = dataset.dims[axis]
+        scale = scales[0] if len(scales) == 1 else None
+        place, _, name = str("" if scale is None else scale.name).rpartition("/")  # without a name: in no group
+        if scale is None or not scale.name or place not in ("", dataset.parent.name) or (place and name in AXES):
+            raise AtlasError(f"{dataset.name}: axis {axis} has no dimension scale of its own")
+        if scale.shape != (dataset.shape[axis],):
+            raise AtlasError(f"{dataset.name}: axis {name!r} is {scale.shape} long, found {dataset.shape[axis]}")
+        names.append(name)
+    return tuple(names)
 
 
 def _check_encoding(element: h5py.Group | h5py.Dataset, where: str) -> None:
@@ -126,6 +166,19 @@ def _check_dataset(element: object, where: str) -> int:
         if chunk > MAX_CHUNK_BYTES:
             raise AtlasError(f"{where}: a chunk of {chunk} bytes is over {MAX_CHUNK_BYTES}")
     return int(element.size or 0) * element.dtype.itemsize
+
+
+def _check_stored(dataset: h5py.Dataset, where: str) -> None:
+    """Refuse numbers that are declared but not in the file: HDF5 would read them as zeros, without a word."""
+    if not dataset.size:
+        return
+    if dataset.chunks:
+        expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
+        found = dataset.id.get_num_chunks()
+        if found != expected:
+            raise AtlasError(f"{where}: {found} of {expected} chunks are in the file")
+    elif dataset.id.get_storage_size() == 0:
+        raise AtlasError(f"{where}: its numbers are not in the file")
 
 
 def _major(version: object) -> int | None:

@@ -11,12 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from head_atlas.errors import PromptError
-from head_atlas.prompts.families.from_templates import build_from_templates
+from head_atlas.prompts.families.from_templates import CONTAINED_TEMPLATES, SMALLEST_SHARE, build_from_templates
 from head_atlas.prompts.families.natural import NATURAL_LENGTH, build_natural
 from head_atlas.prompts.families.random_tokens import build_rand_flat, build_rand_repeat
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
 from head_atlas.prompts.tokens import TokenPolicy
+
+__all__ = ["CONTAINED_TEMPLATES", "FAMILIES", "Families", "build_families"]
 
 FAMILIES: tuple[str, ...] = ("rand_repeat", "rand_flat", "natural", *SAMPLERS)
 
@@ -83,7 +85,10 @@ def build_families(
             continue
         fitting = [p for p in prompts if max_length is None or len(p) <= max_length]
         if len(fitting) < len(prompts):
-            note = f"{len(prompts) - len(fitting)} prompts are longer than the model's {max_length} tokens"
+            too_long = f"{len(prompts) - len(fitting)} prompts are longer than the model's {max_length} tokens"
+            note = f"{note}; {too_long}" if note else too_long
+            if len(fitting) < SMALLEST_SHARE * n_prompts:
+                fitting = []
         if fitting:
             built.prompts[name] = fitting
         if note:

@@ -12,10 +12,10 @@ from head_atlas.prompts.tokens import TokenPolicy
 
 _DRAWS_PER_PROMPT = 12
 _FEWEST_DRAWS = 300
-_SMALLEST_SHARE = 0.5
+SMALLEST_SHARE = 0.5
 """A family of which less than this share can be built says little and is left out."""
 
-_CONTAINED = {("successor", 0), ("list_format", 0), ("kv_retrieve", 0)}
+CONTAINED_TEMPLATES = frozenset({("successor", 0), ("list_format", 0), ("kv_retrieve", 0)})
 """Bare templates, without a lead: their texts are parts of other templates' texts, so one of the held-out
 split can stand inside a sentence of the training split. They are measured in the train split only."""
 
@@ -47,7 +47,7 @@ def build_from_templates(
                 found += 1
     why = f"; the most frequent reason: {refused.most_common(1)[0][0]}" if refused else ""
     note = f"{len(prompts)} of {n_prompts} prompts can be built for this tokenizer{why}"
-    if len(prompts) < _SMALLEST_SHARE * n_prompts:
+    if len(prompts) < SMALLEST_SHARE * n_prompts:
         raise PromptError(note)
     return prompts, note if len(prompts) < n_prompts else ""
 
@@ -104,7 +104,7 @@ def _evenly(family: str, rng: random.Random, split: Split, quota: int) -> list[C
     seen: set[str] = set()
     for _ in range(max(_FEWEST_DRAWS, quota * _DRAWS_PER_PROMPT)):
         case = draw(family, rng, split)
-        contained = split == "held_out" and (family, case.template) in _CONTAINED
+        contained = split == "held_out" and (family, case.template) in CONTAINED_TEMPLATES
         if case.text not in seen and not contained:
             seen.add(case.text)
             by_template[case.template].append(case)

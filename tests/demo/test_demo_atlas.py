@@ -1,0 +1,76 @@
+"""The shipped atlas: of the shipped model, worth looking into, and what the builder makes of it today."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from head_atlas.build import BuildOptions, build_atlas
+from head_atlas.models import load_model
+from head_atlas.store import open_atlas
+
+DEMO = Path(__file__).parents[2] / "atlas" / "demo"
+
+
+@pytest.fixture(scope="module")
+def atlas():
+    with open_atlas(DEMO / "atlas.h5") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_model(str(DEMO / "model"))
+
+
+def test_it_is_the_atlas_of_the_shipped_model(atlas, model):
+    assert atlas.provenance["model_fingerprint"] == model.fingerprint
+    assert (atlas.n_layers, atlas.n_heads) == (model.n_layers, model.n_heads)
+    assert all(check["passed"] for check in atlas.checks)
+    assert not atlas.provenance["git_commit"].endswith("-dirty")
+
+
+def test_it_fits_a_repository():
+    assert sum(path.stat().st_size for path in (DEMO / "model").iterdir()) < 9e6
+    assert (DEMO / "atlas.h5").stat().st_size < 9e6
+
+
+def test_its_heads_are_worth_looking_into(atlas):
+    best = {
+        name: float(np.nanmax(atlas.summary[f"{name}_excess"].values))
+        for name in ("induction", "previous_token", "duplicate_token")
+    }
+    assert best["induction"] >= 0.5
+    assert best["previous_token"] >= 0.5
+    assert best["duplicate_token"] >= 0.3
+
+
+def test_one_head_alone_breaks_induction(atlas):
+    effect = atlas.summary["logprob_mean"].sel(mode="zero", family="rand_repeat").values
+    assert effect.min() <= -1.0
+
+
+def test_every_effect_has_its_sample_size(atlas):
+    for metric in ("logprob", "kl", "flip", "log2_rank"):
+        n = atlas.summary[f"{metric}_n"]
+        for family in atlas.families:
+            measured = n.sel(family=family).values
+            assert (measured == 0).all() if family == "rand_flat" else (measured >= 100).all()
+
+
+@pytest.mark.slow
+def test_a_part_built_again_is_the_same(atlas, model, tmp_path):
+    build_atlas(model, tmp_path / "part.h5", BuildOptions(families=["subject_verb", "rand_repeat"]), say=str)
+    with open_atlas(tmp_path / "part.h5") as part:
+        where = {prompt.tokens: prompt.index for prompt in atlas.prompts}
+        rows = [where[prompt.tokens] for prompt in part.prompts]
+        assert len(rows) == 200
+        for name in part.scores:
+            np.testing.assert_allclose(part.scores[name].values, atlas.scores[name].values[..., rows], atol=1e-3)
+        for name in part.effects:
+            # stored with ten bits of mantissa: two roundings apart at most, beside the tolerance
+            np.testing.assert_allclose(
+                part.effects[name].values, atlas.effects[name].values[..., rows], atol=1e-3, rtol=2e-3
+            )
