@@ -83,9 +83,19 @@ def test_an_unknown_typed_head_is_a_note_and_the_rest_stays(library):
 
 @pytest.mark.parametrize("index", [["1", 2], [1], None, {"a": 1}, [True, 1], [1.5, 2], [-1, 0], "12"])
 def test_a_forged_cell_is_an_error_for_the_visitor(library, index):
-    event = gr.SelectData(None, {"index": index, "value": None})
-    with pytest.raises(gr.Error):
-        AtlasHandlers(library).picked("small", "induction", "rand_repeat", "zero", event)
+    for grid in ({"selected": index}, index):
+        with pytest.raises(gr.Error):
+            AtlasHandlers(library).picked("small", "induction", "rand_repeat", "zero", grid)
+
+
+def test_a_chosen_cell_opens_its_card_and_leaves_the_ring_to_the_page(library):
+    head, note, grid, _, card, _ = AtlasHandlers(library).picked(
+        "small", "induction", "rand_repeat", "zero", {"selected": [2, 5], "clicks": []}
+    )
+    assert (head, note, card["title"]) == ("2.5", None, "L2H5")
+    # A ring in the answer would undo a later click.
+    assert grid == gr.skip()
+    assert "selected" not in AtlasHandlers(library).refresh("small", "kl", "ioi", "zero", "2.5")[5]
 
 
 def test_forged_inputs_do_not_break_a_view(library):

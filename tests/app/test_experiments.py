@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+from contextlib import contextmanager
+from time import monotonic, sleep
+
 import numpy as np
 import pytest
 
 from head_atlas.app import experiments
+from head_atlas.app.engine import Engine
+from head_atlas.app.lab_view import heads_text
 from head_atlas.app.learn_tab import LearnHandlers
 from head_atlas.app.library import Library
+from head_atlas.app.limits import Limits
 from head_atlas.app.start_tab import Shown, StartHandlers
+from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
 
 
 def test_the_landing_experiment_removes_the_costliest_heads_and_a_quiet_control(engine):
+    found = experiments.forgetting(engine, "small")
     with engine.use("small") as model:
-        found = experiments.forgetting(model)
         effects = np.array(
             [
                 [ablate(model, experiments.FORGETTING_PROMPT, [(layer, head)]).effects["logprob"] for head in range(6)]
@@ -23,7 +30,9 @@ def test_the_landing_experiment_removes_the_costliest_heads_and_a_quiet_control(
     first = np.unravel_index(np.argmin(effects), effects.shape)
     assert found.removed.heads[0] == HeadId(int(first[0]), int(first[1]))
     assert len(found.removed.heads) <= experiments.MOST_REMOVED
-    (control,) = found.control.heads
+    assert len(found.control.heads) == len(found.removed.heads)
+    assert not set(found.control.heads) & set(found.removed.heads)
+    control = found.control.heads[0]
     assert control.layer == found.removed.heads[0].layer
     row = [abs(effects[control.layer, h]) for h in range(6) if HeadId(control.layer, h) not in found.removed.heads]
     assert abs(effects[control.layer, control.head]) == pytest.approx(min(row), abs=1e-4)
@@ -33,10 +42,10 @@ def test_the_landing_experiment_removes_the_costliest_heads_and_a_quiet_control(
 def test_the_landing_waits_for_the_experiment_and_then_shows_it(engine, library):
     shown = Shown(engine)
     handlers = StartHandlers(library, shown)
-    waiting = handlers.experiment("small", patience=0)
-    assert "starting" in next(waiting)[0]["empty"]
+    assert "starting" in handlers.experiment("small")[0]["empty"]
     shown.run("small")
-    ((done, grid),) = list(handlers.experiment("small"))
+    done, grid, timer = handlers.experiment("small")
+    assert not timer.active
     first = shown.get("small").heads[0]
     assert grid["selected"] == [first.layer, first.head]
     assert [row["kind"] for row in done["rows"]] == ["clean", "ablated", "control"]
@@ -46,20 +55,86 @@ def test_the_landing_waits_for_the_experiment_and_then_shows_it(engine, library)
 
 
 def test_the_landing_says_why_a_model_does_not_run(tmp_path, place):
-    from head_atlas.app.engine import Engine
-    from head_atlas.app.limits import Limits
-    from head_atlas.errors import ModelError
-
     folder = tmp_path / "half"
     (folder / "model").mkdir(parents=True)
     (folder / "atlas.h5").write_bytes((place / "atlas.h5").read_bytes())
     library = Library.of(str(folder))
     shown = Shown(Engine(library, Limits()))
-    with pytest.raises(ModelError):
-        shown.run("half")
+    shown.run("half")
     handlers = StartHandlers(library, shown)
-    assert "cannot be run here" in list(handlers.experiment("half"))[-1][0]["empty"]
+    text, _, timer = handlers.experiment("half")
+    assert "cannot be run here" in text["empty"]
+    assert "config.json" in text["empty"]
+    assert not timer.active
     assert handlers.grid("half")["n_layers"] == 4
+
+
+def test_a_landing_experiment_that_breaks_ends_the_waiting_and_is_tried_again(library):
+    class Broken(Engine):
+        ready_now = False
+
+        @contextmanager
+        def use(self, name):
+            if not self.ready_now:
+                raise MemoryError("too little")
+            with super().use(name) as model:
+                yield model
+
+    engine = Broken(library, Limits())
+    shown = Shown(engine)
+    shown.run("small")
+    assert "unexpected" in StartHandlers(library, shown).experiment("small")[0]["empty"]
+    engine.ready_now = True
+    shown.begin("small")
+    end = monotonic() + 60
+    while shown.get("small") is None and monotonic() < end:
+        sleep(0.05)
+    assert shown.get("small")
+
+
+def test_a_long_landing_sweep_holds_the_model_a_step_at_a_time(library):
+    class Counting(Engine):
+        turns = 0
+
+        @contextmanager
+        def use(self, name):
+            self.turns += 1
+            with super().use(name) as model:
+                yield model
+
+    engine = Counting(library, Limits())
+    experiments.forgetting(engine, "small")
+    assert engine.turns > 4
+    slow = Shown(Engine(library, Limits(run_seconds=0)))
+    slow.run("small")
+    assert "Stopped after 0 s" in slow.failure("small")
+
+
+def test_controls_are_as_many_as_the_heads_and_of_their_layers():
+    values = np.array([[0.9, 0.1, -0.05, 0.3], [0.8, 0.7, 0.2, np.nan]])
+    heads = [HeadId(0, 0), HeadId(1, 0)]
+    assert experiments.controls(values, heads) == [HeadId(0, 2), HeadId(1, 2)]
+    assert experiments.whence(heads, [HeadId(0, 2), HeadId(1, 2)]) == "of the same layers"
+    # Layer 1 has one head left: the second control comes from elsewhere, and the words say so.
+    heads = [HeadId(1, 0), HeadId(1, 1)]
+    found = experiments.controls(values, heads)
+    assert found == [HeadId(1, 2), HeadId(0, 2)]
+    assert "as far as" in experiments.whence(heads, found)
+
+
+def test_a_control_is_never_a_removed_head():
+    assert experiments.controls(np.array([[0.5]]), [HeadId(0, 0)]) == []
+    assert experiments.controls(np.array([[0.5, 0.1, 0.2]]), [HeadId(0, 0), HeadId(0, 1)]) == []
+
+
+@pytest.mark.parametrize("values", [[[np.nan, np.nan]], [[0.4]]])
+def test_an_atlas_without_a_head_to_compare_is_an_error_in_words(values):
+    from types import SimpleNamespace
+
+    excess = SimpleNamespace(values=np.array(values))
+    atlas = SimpleNamespace(summary={"induction_excess": excess}, n_heads=len(values[0]))
+    with pytest.raises(AtlasError, match=r"no induction scores|too few are left"):
+        experiments.induction_and_control(atlas, [])
 
 
 def test_repeated_words_repeat_and_the_target_is_what_came_next():
@@ -97,8 +172,9 @@ def test_the_chapter_removes_induction_heads_and_a_control_of_their_layer(engine
     heads, control = handlers.chosen("small")
     excess = library.atlas("small").summary["induction_excess"].values
     assert [excess[h.layer, h.head] for h in heads] == sorted((excess[h.layer, h.head] for h in heads), reverse=True)
-    assert control not in heads
-    assert control.layer == heads[0].layer
+    assert len(control) == len(heads)
+    assert not set(control) & set(heads)
+    assert control[0].layer == heads[0].layer
 
 
 def test_the_chapter_asks_for_a_prediction_first_and_then_judges_it(engine):
@@ -120,4 +196,4 @@ def test_the_chapters_numbers_are_the_ablations(engine):
     with engine.use("small") as model:
         without = ablate(model, words, heads, target=model.policy.pieces_of(target)[0])
     assert result["rows"][1]["w"] == pytest.approx(float(np.exp(without.ablated_log_probs[without.target])), abs=1e-5)
-    assert control.label in result["rows"][2]["label"]
+    assert heads_text(tuple(control)) in result["rows"][2]["label"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from head_atlas.app.limits import Limits
 from head_atlas.errors import PromptError
 from head_atlas.live import ablate
 from head_atlas.views.induction import THRESHOLD
+from head_atlas.views.token_text import quoted
 
 PROMPT = "The cat sat on the mat. The cat sat on the"
 HOSTILE = "<img src=x onerror=alert(1)> ${alert(1)} {{value}}"
@@ -92,6 +94,8 @@ def test_menus_offer_the_clean_runs_top_ten(handlers, engine):
     [
         ({"prompt": ""}, "The prompt is empty"),
         ({"prompt": " \n "}, "The prompt is empty"),
+        ({"prompt": "a \ud800 b"}, "half of a character"),
+        ({"target": "\ud800"}, "half of a character"),
         ({"prompt": "x" * 2001}, "2001 characters long"),
         ({"prompt": "a " * 200}, "at most 128 are possible here"),
         ({"removed": "9.9"}, "There is no head 9.9"),
@@ -176,6 +180,14 @@ def test_a_sweep_belongs_to_its_prompt(handlers):
     assert "All heads" in last[8]["reason"]
 
 
+def test_a_swept_grid_says_what_it_measured(handlers, engine):
+    steps = list(handlers.sweep("small", PROMPT, "", "mean", "", " cat", "logprob"))
+    with engine.use("small") as model:
+        top = model.strings([ablate(model, PROMPT, []).target])[0]
+    assert f"{quoted(top)} over “·cat”, mean ablation" in steps[-2][1]["label"]
+    assert "The cat" in steps[-2][1]["label"]
+
+
 def test_an_abandoned_sweep_leaves_the_model_free(handlers, engine):
     sweep = handlers.sweep("small", PROMPT, "", "zero", "", "", "kl")
     next(sweep)
@@ -194,13 +206,43 @@ def test_a_sweep_that_takes_too_long_stops_and_says_so(library):
 
 
 def test_a_click_removes_and_a_second_click_puts_back(handlers):
-    import gradio as gr
-
-    event = gr.SelectData(None, {"index": [2, 5], "value": None})
-    text, grid = handlers.toggle("small", "1.2", "atlas", None, event)
+    clicks = {"clicks": ["2.5"], "clicked": 0, "removed": ["1.2"]}
+    text, grid = handlers.toggle("small", "1.2", "atlas", None, clicks)
     assert text == "1.2, 2.5"
-    assert grid["removed"] == ["1.2", "2.5"]
-    assert handlers.toggle("small", text, "atlas", None, event)[0] == "1.2"
+    assert (grid["removed"], grid["clicked"]) == (["1.2", "2.5"], 1)
+    again = {"clicks": ["2.5", "2.5"], "clicked": 1, "removed": ["1.2", "2.5"]}
+    assert handlers.toggle("small", text, "atlas", None, again)[0] == "1.2"
+
+
+def test_clicks_that_came_at_once_all_count(handlers):
+    clicks = {"clicks": ["0.0", "2.5", "1.1", "2.5"], "clicked": 0, "removed": []}
+    assert handlers.toggle("small", "", "atlas", None, clicks)[0] == "0.0, 1.1"
+    assert handlers.toggle("small", "0.0", "atlas", None, clicks | {"clicked": 1})[0] == "0.0, 1.1"
+
+
+def test_a_click_leaves_a_text_that_cannot_be_read_alone(handlers):
+    clicks = {"clicks": ["0.3", "2.5"], "clicked": 1, "removed": ["0.3"]}
+    text, grid = handlers.toggle("small", "0.3, 1.x", "atlas", None, clicks)
+    assert text == gr.skip()
+    assert (grid["removed"], grid["clicked"]) == (["0.3"], 2)
+    assert handlers.typed("small", "0.3, 1.x", "atlas", None, clicks) == gr.skip()
+    assert handlers.typed("small", "0.3, 1.1", "atlas", None, clicks)["removed"] == ["0.3", "1.1"]
+
+
+def test_runs_and_colours_leave_the_marks_to_the_page(handlers):
+    assert "removed" not in run(handlers)[8]
+    assert "removed" not in handlers.recolour("small", "1.1", "kl", None)
+    assert "removed" not in next(
+        s[1] for s in handlers.sweep("small", PROMPT, "1.1", "zero", "", "", "kl") if "t" in s[1]
+    )
+
+
+@pytest.mark.parametrize("clicks", [None, "1.1", [1.1], [["1.1"]], ["1.x"], ["1.1"] * 100_001])
+def test_forged_clicks_are_an_error_for_the_visitor(handlers, clicks):
+    with pytest.raises(gr.Error):
+        handlers.toggle("small", "", "atlas", None, {"clicks": clicks, "removed": []})
+    with pytest.raises(gr.Error):
+        handlers.toggle("small", "1.x", "atlas", None, {"clicks": [], "removed": clicks})
 
 
 def test_all_induction_heads_are_those_of_the_stated_rule(handlers, library):
@@ -218,6 +260,8 @@ def test_without_an_atlas_the_lab_still_runs(place):
     assert "empty" in handlers.grid("model", "", "atlas", None)
     *_, last = handlers.run("model", PROMPT, "1.1", "zero", "", "", "", "atlas", None)
     assert last[0]["kind"] == "done"
+    assert last[8]["n_heads"] == last[10]["n_heads"] == 6
+    assert handlers.grid("model", "1.1", "atlas", None)["removed"] == ["1.1"]
     *_, failed = handlers.run("model", PROMPT, "1.1", "mean", "", "", "", "atlas", None)
     assert failed[0]["kind"] == "error"
     assert "reference" in failed[0]["text"]

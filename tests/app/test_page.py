@@ -6,8 +6,10 @@ import gradio as gr
 import pytest
 
 from head_atlas.app.about_tab import AboutHandlers
+from head_atlas.app.engine import Engine
 from head_atlas.app.library import Library
-from head_atlas.app.page import N_RESTORED, PageHandlers
+from head_atlas.app.limits import Limits
+from head_atlas.app.page import N_OF_MODEL, N_RESTORED, PageHandlers
 from head_atlas.app.page_state import PageState, read_query
 
 
@@ -22,7 +24,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
     assert problems == []
     assert address["query"].startswith("tab=lab")
     tab, _, model, note, measure, family, mode, head, _, _, _, card, _, prompt, removed, grid, lab_head, wanted = (
-        handlers.restore(address["query"])
+        handlers.restore(address["query"], "small")[:N_RESTORED]
     )
     assert (tab, model, note) == ("lab", "small", None)
     assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "mean", "2.5")
@@ -33,13 +35,13 @@ def test_the_address_restores_what_it_was_written_from(handlers):
 
 
 def test_the_address_of_the_new_page_is_empty(handlers):
-    prompt = handlers.restore("")[13]
+    prompt = handlers.restore("", "small")[13]
     assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "") == {"query": ""}
 
 
 @pytest.mark.parametrize("query", ["removed=9.9&tab=lab", "head=77.1", "model=<b>", "measure=__class__", "removed=a"])
 def test_an_address_that_cannot_be_honoured_says_so_and_still_opens(handlers, query):
-    outputs = handlers.restore(query)
+    outputs = handlers.restore(query, "small")
     assert outputs[3]["kind"] == "error"
     assert outputs[9]["n_layers"] == 4
 
@@ -52,14 +54,14 @@ def test_a_page_without_an_address_is_left_as_it_was_painted(handlers):
     Request.query_params = {"head": "1.1"}
     opened = handlers.load(Request())
     assert opened[7] == "1.1"
-    assert len(opened) == N_RESTORED
+    assert len(opened) == N_RESTORED + N_OF_MODEL
 
 
 def test_going_back_reads_only_text(handlers):
     for data in ({"query": "head=1.1"}, {"query": "?head=1.1"}):
-        assert handlers.navigate(gr.EventData(None, data))[7] == "1.1"
-    for data in ({"query": 7}, {}, None, {"query": "head=1.1&x=" + "y" * 5000}):
-        assert handlers.navigate(gr.EventData(None, data))[7] == ""
+        assert handlers.navigate("small", "atlas", None, gr.EventData(None, data))[7] == "1.1"
+    for data in ({"query": 7}, {}, None, {"query": "head=1.1&x=" + "y" * 5000}, {"query": "head=1.1&x=\ud800"}):
+        assert handlers.navigate("small", "atlas", None, gr.EventData(None, data))[7] == ""
 
 
 def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):
@@ -68,6 +70,49 @@ def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):
     assert (tab, wanted) == ("lab", True)
     assert prompt.startswith("Harry Potter")
     assert removed
+
+
+@pytest.fixture
+def two(tmp_path, place):
+    """Two entries of one page: the usual one, and an atlas of another shape without a model."""
+    from synthetic_atlas import synthetic_contents
+
+    from head_atlas.store import write_atlas
+
+    (tmp_path / "other" / "model").mkdir(parents=True)
+    write_atlas(tmp_path / "other" / "atlas.h5", synthetic_contents(2, 3, n_prompts=4))
+    library = Library.of(f"{place},{tmp_path / 'other'}")
+    return PageHandlers(library, Engine(library, Limits()))
+
+
+def test_an_address_of_another_model_leaves_nothing_of_the_first(two):
+    outputs = two.restore("model=other&tab=atlas", "small")
+    of_model = outputs[N_RESTORED:]
+    assert len(of_model) == N_OF_MODEL
+    assert all(update == gr.skip() for update in two.restore("model=other", "other")[N_RESTORED:])
+    bars, swept, start_grid, experiment, timer, setup, about = (of_model[i] for i in (2, 10, 11, 12, 13, 14, 19))
+    assert "empty" in bars
+    assert swept is None
+    assert start_grid["n_heads"] == 3
+    assert "starting" in experiment["empty"]
+    assert timer.active
+    assert "L0H" in str(setup) or "L1H" in str(setup)
+    assert about == two.about.card("other")
+
+
+def test_another_model_takes_the_results_of_the_first_away(two):
+    from head_atlas.app.lab_view import Asked, Swept
+
+    outputs = two.other_model("other", "induction", "rand_repeat", "zero")
+    assert (outputs[10], outputs[11]["n_heads"], outputs[12]) == ("", 3, "")
+    assert len(outputs[13:]) == N_OF_MODEL
+    old = Swept(Asked("small", "x", (), "zero", None, None), " y", None, {"kl": [[0.5] * 6] * 4})
+    grid = two.lab.grid("other", "", "kl", old)
+    assert grid["t"] == [[None] * 3] * 2
+
+
+def test_half_a_character_is_not_written_to_the_address(handlers):
+    assert "prompt" not in handlers.address("lab", "small", "", "", "", "", "a \ud800 b", "")["query"]
 
 
 def test_about_names_families_left_out_checks_and_provenance(library):

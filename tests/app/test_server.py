@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import gradio as gr
+import h5py
+import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
+from synthetic_atlas import synthetic_contents
 
 from head_atlas.app.engine import Engine
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.look import launch_options
 from head_atlas.app.page import build_page
+from head_atlas.app.public_api import ablate_call
 from head_atlas.live import ablate
+from head_atlas.named_array import NamedArray
+from head_atlas.store import write_atlas
 
 PROMPT = "The cat sat on the"
 
@@ -81,7 +90,7 @@ from head_atlas.app.look import launch_options
 from head_atlas.app.page import build_page
 page, handlers = build_page(Library.of({str(place)!r}), Limits())
 launch_options()
-handlers.restore("tab=atlas&measure=logprob&family=ioi&head=2.5")
+handlers.restore("tab=atlas&measure=logprob&family=ioi&head=2.5", "small")
 handlers.atlas.typed("small", "kl", "ioi", "zero", "1.1")
 handlers.about.card("small")
 print([m for m in ("torch", "transformers", "matplotlib") if m in sys.modules])
@@ -93,8 +102,92 @@ print([m for m in ("torch", "transformers", "matplotlib") if m in sys.modules])
 def test_a_server_without_any_atlas_still_builds_its_page(tmp_path):
     library = Library.of(str(tmp_path / "gone"))
     page, handlers = build_page(library, Limits())
-    assert handlers.restore("")[3]["kind"] == "error"
+    assert handlers.restore("", "gone")[3]["kind"] == "error"
     assert page.config["components"]
+
+
+def damaged(folder, change):
+    """A folder with an atlas from which `change` takes something away."""
+    folder.mkdir()
+    contents = synthetic_contents(4, 6, n_prompts=4)
+    summary = dict(contents.summary)
+    change(summary)
+    write_atlas(folder / "atlas.h5", dataclasses.replace(contents, summary=summary))
+    return Library.of(str(folder))
+
+
+def without(*words):
+    def change(summary):
+        for name in [name for name in summary if any(word in name for word in words)]:
+            del summary[name]
+
+    return change
+
+
+def all_nan(summary):
+    for name in [name for name in summary if name.startswith("induction")]:
+        old = summary[name]
+        if np.issubdtype(old.values.dtype, np.floating):
+            summary[name] = NamedArray(np.full(old.shape, np.nan), old.dims)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        all_nan,
+        without("_excess"),
+        without("_ci_low"),
+        without("_n"),
+        without("_macro"),
+        without("kl_", "logprob_", "logit_difference_", "flip_", "log2_rank_"),
+        without("induction", "duplicate", "previous", "current", "sink", "diffuse"),
+        without("_"),
+    ],
+)
+def test_a_partial_atlas_serves_what_it_holds(tmp_path, change):
+    library = damaged(tmp_path / "partial", change)
+    _, handlers = build_page(library, Limits())
+    json.dumps(handlers.atlas.outputs(handlers.atlas.view("partial", "", "", "", "")), default=str)
+    head, note, _, _, card, _ = handlers.atlas.picked("partial", "", "", "", {"selected": [1, 2]})
+    assert (head, note) == ("1.2", None)
+    assert "title" in card or "empty" in card
+    handlers.learn.setup("partial", 0)
+    handlers.learn.atlas("partial")
+    handlers.start.grid("partial")
+    handlers.lab.induction("partial", "atlas", None)
+    handlers.about.card("partial")
+
+
+def test_an_atlas_without_effects_shows_a_card_of_scores(tmp_path):
+    library = damaged(tmp_path / "scores", without("kl_", "logprob_", "logit_difference_", "flip_", "log2_rank_"))
+    _, handlers = build_page(library, Limits())
+    card = handlers.atlas.picked("scores", "induction", "", "", {"selected": [1, 2]})[4]
+    assert [section["kind"] for section in card["sections"]] == ["bars", "notes"]
+
+
+def test_an_atlas_with_damaged_prompts_still_builds_its_page(tmp_path, place):
+    path = tmp_path / "flipped" / "atlas.h5"
+    path.parent.mkdir()
+    content = bytearray((place / "atlas.h5").read_bytes())
+    with h5py.File(place / "atlas.h5") as file:
+        chunk = file["corpus/token_id"].id.get_chunk_info(0)
+    content[chunk.byte_offset + chunk.size // 2] ^= 0xFF
+    path.write_bytes(content)
+    library = Library.of(str(path.parent))
+    _, handlers = build_page(library, Limits())
+    assert "the prompts are damaged" in handlers.about.card("flipped")["empty"]
+    assert handlers.atlas.view("flipped", "", "", "", "").grid["n_heads"] == 6
+    assert handlers.learn.words("flipped", 1)
+    assert handlers.take_chapter("flipped", 1, "atlas")[0] == "lab"
+    handlers.lab.induction("flipped", "atlas", None)
+    handlers.lab.grid("flipped", "", "atlas", None)
+
+
+def test_the_public_call_refuses_what_is_no_text(engine):
+    call = ablate_call(engine)
+    for arguments in ({"heads": ["2.5"]}, {"target": 17}, {"contrast": 3}, {"mode": None}):
+        with pytest.raises(gr.Error, match=f"{next(iter(arguments))} must be a text"):
+            call(PROMPT, **arguments)
 
 
 def test_components_are_constant_html_and_data_stays_in_values(library, engine):

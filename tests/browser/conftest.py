@@ -83,6 +83,21 @@ def server(place):
 
 
 @pytest.fixture(scope="session")
+def two_server(place, tmp_path_factory):
+    """Serves the usual entry, and an atlas of another shape whose model is not there."""
+    from synthetic_atlas import synthetic_contents
+
+    from head_atlas.store import write_atlas
+
+    folder = tmp_path_factory.mktemp("two") / "other"
+    (folder / "model").mkdir(parents=True)
+    write_atlas(folder / "atlas.h5", synthetic_contents(2, 3, n_prompts=4))
+    process, url = start(f"{place},{folder}")
+    yield url
+    stop(process)
+
+
+@pytest.fixture(scope="session")
 def troubled_server(tmp_path_factory):
     """Serves a damaged atlas, an atlas whose every text is hostile (and whose model is not there), and nothing."""
     from small_place import make_atlas

@@ -162,6 +162,60 @@ def test_all_heads_paints_the_grid(open_page, server):
     expect(cell(page, "#lab-grid", 0, 0)).to_have_attribute("title", re.compile("All heads"))
 
 
+QUICKLY = """async ([where, heads]) => {
+  for (const [l, h] of heads) {
+    document.querySelector(`${where} [data-l='${l}'][data-h='${h}']`).click();
+    await new Promise((done) => setTimeout(done, 15));
+  }
+}"""
+
+
+def click_quickly(page, where: str, *heads: tuple[int, int]) -> None:
+    """Clicks that follow each other faster than answers come."""
+    page.evaluate(QUICKLY, [where, heads])
+
+
+def test_quick_clicks_in_the_lab_all_count(open_page, server):
+    page = open_page(server + "?tab=lab&prompt=The+cat+sat+on+the&removed=0.5")
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L0H5", timeout=PATIENT)
+    click_quickly(page, "#lab-grid", (1, 2), (2, 5), (3, 1), (2, 5))
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text(
+        "Without L0H5, L1H2, L3H1, the model", timeout=PATIENT
+    )
+    click_quickly(page, "#lab-grid", (0, 5))
+    # The next one comes while a run is under way.
+    page.wait_for_timeout(60)
+    click_quickly(page, "#lab-grid", (0, 1))
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text(
+        "Without L1H2, L3H1, L0H1, the model", timeout=PATIENT
+    )
+    expect(page.locator("#lab-removed input, #lab-removed textarea")).to_have_value("1.2, 3.1, 0.1")
+    expect(page.locator("#lab-grid .is-removed")).to_have_count(3)
+    page.wait_for_url(re.compile("removed=1.2,3.1,0.1"))
+    box = page.locator("#lab-removed input, #lab-removed textarea")
+    box.fill("2.2, 1.1")
+    cell(page, "#lab-grid", 0, 0).click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text(
+        "Without L2H2, L1H1, L0H0, the model", timeout=PATIENT
+    )
+    expect(page.locator("#lab-grid .is-removed")).to_have_count(3)
+    box.fill("2.2, 1.x")
+    cell(page, "#lab-grid", 0, 3).click()
+    expect(page.locator("#lab-status")).to_contain_text("1.x")
+    expect(box).to_have_value("2.2, 1.x")
+    expect(cell(page, "#lab-grid", 0, 3)).not_to_have_class(re.compile("is-removed"))
+
+
+def test_quick_clicks_in_the_atlas_end_on_the_last(open_page, server):
+    page = open_page(server + "?tab=atlas")
+    expect(page.locator("#atlas-grid .ha-cell")).to_have_count(24)
+    click_quickly(page, "#atlas-grid", (1, 2), (2, 5), (3, 1))
+    expect(page.locator("#atlas-card h2")).to_have_text("L3H1")
+    expect(cell(page, "#atlas-grid", 3, 1)).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#atlas-grid [aria-selected='true']")).to_have_count(1)
+    page.wait_for_url(re.compile("head=3.1"))
+
+
 def test_all_induction_heads_are_removed_with_one_click(open_page, server):
     page = open_page(server + "?tab=lab")
     expect(page.locator("#lab-status")).to_contain_text("Ran with", timeout=PATIENT)
@@ -247,6 +301,33 @@ def test_text_has_enough_contrast_on_every_colour(open_page, server, dark):
     page.wait_for_selector("#start-grid .ha-cell")
     worst = page.evaluate(CONTRASTS)
     assert {name: round(x, 2) for name, x in worst.items() if x < 4.5} == {}
+
+
+def test_an_address_of_another_model_shows_that_model_on_every_tab(open_page, two_server):
+    page = open_page(two_server + "?model=other&tab=about")
+    expect(page.locator("#about-card")).to_contain_text("2 layers × 3 heads")
+    expect(page.locator("#start-grid .ha-cell")).to_have_count(6)
+    expect(page.locator("#start-experiment")).to_contain_text("cannot be run here", timeout=PATIENT)
+    page.get_by_role("tab", name="Learn").click()
+    expect(page.locator("#learn-setup dd").first).to_be_visible()
+    chapter = page.locator("#learn-setup").text_content()
+    page.locator("#model input").click()
+    page.get_by_role("option", name="small").click()
+    expect(page.locator("#learn-setup dd").first).to_be_visible()
+    expect(page.locator("#learn-setup")).not_to_have_text(chapter)
+    page.get_by_role("tab", name="Start").click()
+    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
+    expect(page.locator("#start-experiment .ha-condition")).to_have_count(3, timeout=PATIENT)
+    page.get_by_role("tab", name="Lab").click()
+    page.locator("#lab-run").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_be_visible(timeout=PATIENT)
+    page.locator("#model input").click()
+    page.get_by_role("option", name="other").click()
+    expect(page.locator("#lab-grid .ha-cell")).to_have_count(6)
+    expect(page.locator("#lab-bars")).to_contain_text("Press “Run”")
+    page.go_back()
+    expect(page.locator("#lab-grid .ha-cell")).to_have_count(24)
+    expect(page.locator("#lab-bars .ha-headline")).to_be_visible(timeout=PATIENT)
 
 
 def test_a_damaged_atlas_a_hostile_one_and_none_at_all(open_page, troubled_server):

@@ -55,6 +55,28 @@ def test_a_missing_value_is_hatched_with_its_reason():
     assert props["reason"] == "no contrast here"
 
 
+def test_an_interval_that_leaves_zero_out_never_reads_as_if_it_touched_it():
+    def text(x, low, high):
+        one = HeadValues(*(np.array([[v]]) for v in (x, low, high, 40)), "x", "nats", True)
+        return one.text(0, 0)
+
+    assert text(-0.0012, -0.0016, -0.0008) == "−0.0012 [−0.0016, −0.0008], n = 40"
+    assert text(1.2, 0.004, 2.4) == "+1.200 [+0.004, +2.400], n = 40"
+    assert text(0.5, 0.4, 0.6) == "+0.50 [+0.40, +0.60], n = 40"
+    assert text(0.0, -0.003, 0.003) == "0.0000 [−0.0030, +0.0030], n = 40"
+
+
+def test_a_mean_over_families_says_how_many_and_where_the_intervals_are(atlas):
+    measured = np.isfinite(atlas.summary["logit_difference_mean"].values).any(axis=(0, 1, 2)).sum()
+    label = values_of(atlas, "logit_difference", "zero", "all").label
+    assert f"mean over {measured} families (intervals per family on the card)" in label
+
+
+def test_small_effects_of_a_run_keep_two_digits():
+    labels = {"logprob": ("log-probability", "nats", "", True)}
+    assert effect_facts({"logprob": -0.00042}, {}, labels)[0]["text"] == "−0.00042 nats"
+
+
 def test_wide_grids_leave_numbers_to_hover():
     shown = HeadValues(np.zeros((2, 32)), None, None, None, "x", "", False)
     assert grid_props(shown, title="t")["short"] is None
@@ -73,8 +95,9 @@ def test_a_card_shows_every_score_and_every_family_with_interval_and_n(atlas):
         for part in ("mean", "ci_low", "ci_high")
     )
     assert by_label["ioi"]["cells"][:3] == [
-        f"{mean:+.2f}".replace("-", "−"),
-        f"[{low:+.2f}, {high:+.2f}]".replace("-", "−").replace("+0.00", "0.00").replace("−0.00", "0.00"),
+        # The largest of the three is 0.04, of which two digits count.
+        f"{mean:+.3f}".replace("-", "−"),
+        f"[{low:+.3f}, {high:+.3f}]".replace("-", "−"),
         "6",
     ]
     assert [row["label"] for row in effects["rows"] if row["current"]] == ["ioi"]
@@ -189,7 +212,7 @@ def test_every_prediction_can_come_true():
 def test_a_prediction_is_judged_against_the_control():
     text, held = judged("gone", " w", [0.9, 0.1, 0.88], [True, False, True])
     assert held
-    assert "it is these heads" in text
+    assert "it is these heads, taken together" in text
     text, held = judged("gone", " w", [0.9, 0.1, 0.2], [True, False, True])
     assert held
     assert "control matters as well" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -11,6 +11,7 @@ from head_atlas.app.atlas_view import AtlasView, atlas_view
 from head_atlas.app.components import drawn
 from head_atlas.app.events import PURE, picked_head
 from head_atlas.app.page_state import PageState
+from head_atlas.views.grid import without_marks
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -57,11 +58,15 @@ class AtlasHandlers:
     def __init__(self, library: Library) -> None:
         self.library = library
 
-    def view(self, model: Any, measure: Any, family: Any, mode: Any, head: Any) -> AtlasView:
-        """The view for what the components hold; anything but text counts as empty."""
+    @staticmethod
+    def state(model: Any, measure: Any, family: Any, mode: Any, head: Any) -> PageState:
+        """What the components hold; anything but text counts as empty."""
         texts = [x if isinstance(x, str) else "" for x in (model, measure, family, mode, head)]
-        state = PageState(model=texts[0], measure=texts[1], family=texts[2], mode=texts[3], head=texts[4].strip())
-        return atlas_view(self.library, state)
+        return PageState(model=texts[0], measure=texts[1], family=texts[2], mode=texts[3], head=texts[4].strip())
+
+    def view(self, model: Any, measure: Any, family: Any, mode: Any, head: Any) -> AtlasView:
+        """The view for what the components hold."""
+        return atlas_view(self.library, self.state(model, measure, family, mode, head))
 
     @staticmethod
     def outputs(view: AtlasView) -> list[Any]:
@@ -80,8 +85,9 @@ class AtlasHandlers:
         ]
 
     def refresh(self, model: str, measure: str, family: str, mode: str, head: str) -> list[Any]:
-        """A menu was changed."""
-        return self.outputs(self.view(model, measure, family, mode, head))
+        """A menu was changed: the ring stays where the visitor last put it."""
+        view = self.view(model, measure, family, mode, head)
+        return self.outputs(replace(view, grid=without_marks(view.grid)))
 
     def typed(self, model: str, measure: str, family: str, mode: str, head: str) -> list[Any]:
         """A head was typed; one that is not there is a note, and the page stays as it was."""
@@ -91,10 +97,10 @@ class AtlasHandlers:
             return [gr.skip(), note, *[gr.skip()] * 4]
         return self.outputs(view)[3:]
 
-    def picked(self, model: str, measure: str, family: str, mode: str, event: gr.SelectData) -> list[Any]:
-        """A cell was chosen."""
-        head = picked_head(event)
-        return self.typed(model, measure, family, mode, str(head))
+    def picked(self, model: str, measure: str, family: str, mode: str, grid: Any) -> list[Any]:
+        """A cell was chosen; the grid has drawn its ring already, and may have moved on since."""
+        head, note, _, *others = self.typed(model, measure, family, mode, str(picked_head(grid)))
+        return [head, note, gr.skip(), *others]
 
 
 def build(first: AtlasView) -> AtlasTab:
@@ -155,5 +161,5 @@ def wire(tab: AtlasTab, handlers: AtlasHandlers, model: gr.Dropdown) -> list[Any
     ]
     typed = gr.on([tab.head.submit, tab.head.blur], handlers.typed, [model, *tab.inputs], tab.all[3:], **PURE)
     menus = [tab.measure, tab.family, tab.mode]
-    picked = tab.grid.select(handlers.picked, [model, *menus], tab.all[3:], **PURE)
+    picked = tab.grid.select(handlers.picked, [model, *menus, tab.grid], tab.all[3:], **PURE)
     return [*events, typed, picked]

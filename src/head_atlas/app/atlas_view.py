@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from head_atlas.app.page_state import PageState
-from head_atlas.catalogue import EFFECTS, SCORES
+from head_atlas.app.words import sentence
+from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
-from head_atlas.views.choices import families_of, measures_of
+from head_atlas.views.choices import effects_of, families_of, measures_of
 from head_atlas.views.grid import grid_props, measure_props, values_of
 from head_atlas.views.head_card import card_props, profile_props
 
@@ -54,23 +55,42 @@ class AtlasView:
     problems: list[str]
 
 
-def atlas_view(library: Library, state: PageState) -> AtlasView:
-    """Read what the tab shows; whatever cannot be shown becomes a sentence, never an exception."""
+def honoured(library: Library, state: PageState) -> tuple[PageState, list[str]]:
+    """What can be shown of a state, and a sentence for everything that cannot.
+
+    Raises:
+        AtlasError: the model's atlas cannot be read, or holds nothing that the app knows.
+    """
+    state, problems = _served(library, state)
+    state, more = settled(library.atlas(state.model), state)
+    return state, problems + more
+
+
+def _served(library: Library, state: PageState) -> tuple[PageState, list[str]]:
     problems: list[str] = []
     if state.model and state.model not in library.names:
         problems.append(f"No model “{state.model}” is served here; this is {library.default}.")
-        state = replace(state, model=library.default)
-    state = replace(state, model=state.model or library.default)
+    return replace(state, model=state.model if state.model in library.names else library.default), problems
+
+
+def atlas_view(library: Library, state: PageState) -> AtlasView:
+    """Read what the tab shows; whatever cannot be shown becomes a sentence, never an exception."""
     try:
-        atlas = library.atlas(state.model)
-        state, more = settled(atlas, state)
-        problems += more
-        return _filled(atlas, state, problems)
+        settled_state, problems = honoured(library, state)
+        return _filled(library.atlas(settled_state.model), settled_state, problems)
     except AtlasError as error:
-        empty = {"empty": f"{error} The Lab does not need an atlas."}
-        problems.append(str(error))
+        state, problems = _served(library, state)
+        words = sentence(error)
         return AtlasView(
-            state, [], [], [], empty, {"empty": ""}, {"empty": CARD_EMPTY}, {"empty": PROFILE_EMPTY}, problems
+            state=state,
+            measures=[],
+            families=[],
+            modes=[],
+            grid={"empty": f"{words} The Lab does not need an atlas."},
+            measure={"empty": ""},
+            card={"empty": CARD_EMPTY},
+            profile={"empty": PROFILE_EMPTY},
+            problems=[*problems, words],
         )
 
 
@@ -97,18 +117,13 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
         try:
             head = str(HeadId.parse(state.head).within(atlas.n_layers, atlas.n_heads))
         except HeadError as error:
-            problems.append(_sentence(error))
+            problems.append(sentence(error))
     return replace(state, measure=measure, family=family, mode=mode, head=head), problems
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
     head = HeadId.parse(state.head) if state.head else None
-    effects = [name for name in EFFECTS if f"{name}_mean" in atlas.summary]
+    effects = effects_of(atlas)
     card: dict = {"empty": CARD_EMPTY}
     if head is not None:
         chosen = state.measure if state.measure in EFFECTS else MAIN_EFFECT
@@ -132,8 +147,3 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         profile={"empty": PROFILE_EMPTY} if head is None else profile_props(atlas, head),
         problems=problems,
     )
-
-
-def is_score(measure: str) -> bool:
-    """Whether a measure is read from attention patterns."""
-    return measure in SCORES

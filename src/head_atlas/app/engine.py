@@ -31,6 +31,7 @@ class Engine:
         self._cache: ModelCache | None = None
         self._guard = RLock()
         self._said: dict[str, str] = {}
+        self._shapes: dict[str, tuple[int, int]] = {}
 
     def _models(self) -> ModelCache:
         with self._guard:
@@ -50,7 +51,14 @@ class Engine:
                 progress(message)
 
         place, revision = self.library.model_source(name)
-        return load_model(place, revision, progress=say)
+        model = load_model(place, revision, progress=say)
+        self._shapes[name] = (model.n_layers, model.n_heads)
+        return model
+
+    def shape(self, name: str) -> tuple[int, int] | None:
+        """Layers and heads of an entry: of its atlas, or of its model once that has been loaded."""
+        atlas = self.library.atlas_or_none(name)
+        return self._shapes.get(name) if atlas is None else (atlas.n_layers, atlas.n_heads)
 
     def prepare(self, name: str) -> Iterator[str]:
         """Load a model in the background, and yield what is going on until it is there.

@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from head_atlas.app.lab_view import asked, sweep_parts
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 
 if TYPE_CHECKING:
+    from head_atlas.app.engine import Engine
     from head_atlas.live import Ablation
     from head_atlas.models import HeadModel
     from head_atlas.store import Atlas
@@ -31,43 +34,50 @@ _WHOLE_WORD = re.compile(" [a-z]{4,9}", re.ASCII)
 
 @dataclass(frozen=True)
 class Comparison:
-    """A prompt with some heads removed, and with a control head removed instead.
+    """A prompt with some heads removed, and with as many control heads removed instead.
 
     Attributes:
         removed: the experiment.
-        control: the same prompt and target without the control head.
-        effects: [layer, head], the effect of each head alone on the log-probability of the target; or None.
+        control: the same prompt and target without the control heads; None where too few heads are left for one.
     """
 
     removed: Ablation
-    control: Ablation
-    effects: np.ndarray | None = None
+    control: Ablation | None
 
 
-def forgetting(model: HeadModel, prompt: str = FORGETTING_PROMPT) -> Comparison:
+def forgetting(engine: Engine, name: str, prompt: str = FORGETTING_PROMPT) -> Comparison:
     """Remove the heads that the prediction rests on, the strongest first, until the top token changes.
 
-    Every head is removed alone first. Then the one that costs the target most goes, with the next one if
-    the top token is still the same, up to `MOST_REMOVED`. The control is the head of the same layer whose
-    removal changes the target least.
+    Every head is removed alone first, step by step, so that no visitor waits for all of it. Then the one that costs
+    the target most goes, with the next one if the top token is still the same, up to `MOST_REMOVED`. The controls
+    are the heads whose removal changes the target least on this prompt.
+
+    Raises:
+        HeadAtlasError: the model cannot be loaded or is busy, or the sweep takes too long.
     """
     from head_atlas.live import ablate
-    from head_atlas.measures.effects import sweep
 
-    alone = sweep(model, [prompt], metrics=["logprob"])["logprob"].values[0]
-    order = [HeadId(int(i) // model.n_heads, int(i) % model.n_heads) for i in np.argsort(alone, axis=None)]
-    for n in range(1, MOST_REMOVED + 1):
-        removed = ablate(model, prompt, order[:n])
-        if int(np.argmax(removed.ablated_log_probs)) != removed.target:
-            break
-    control = _quietest(alone, order[0].layer, set(removed.heads))
-    return Comparison(removed, ablate(model, prompt, [control], target=removed.target), alone)
+    what = asked(engine, name, prompt, "", "zero", None, None)
+    *_, (swept, _, _) = sweep_parts(engine, what)
+    alone = np.asarray(swept.effects["logprob"])
+    order = [HeadId(int(i) // alone.shape[1], int(i) % alone.shape[1]) for i in np.argsort(alone, axis=None)]
+    with engine.use(name) as model:
+        for n in range(1, MOST_REMOVED + 1):
+            removed = ablate(model, prompt, order[:n])
+            if int(np.argmax(removed.ablated_log_probs)) != removed.target:
+                break
+        control = controls(alone, removed.heads)
+        return Comparison(removed, ablate(model, prompt, control, target=removed.target) if control else None)
 
 
+@lru_cache(maxsize=8)
 def vocabulary(atlas: Atlas) -> tuple[str, ...]:
     """Words that are one token each for the atlas' tokenizer, in alphabetical order; `WORDS` if there are few.
 
     A token counts where the next one starts something new, so that no piece of a longer word gets in.
+
+    Raises:
+        AtlasError: the atlas' prompts are damaged.
     """
     found: set[str] = set()
     for record in atlas.prompts:
@@ -90,26 +100,30 @@ def repeated_words(seed: int, words: Sequence[str] = WORDS, n: int = 8) -> tuple
     return "".join(f" {word}" for word in [*drawn, *drawn[:again]]), f" {drawn[again]}"
 
 
-def induction_and_control(atlas: Atlas, heads: list[HeadId]) -> tuple[list[HeadId], HeadId]:
-    """The heads to remove in the induction experiment, and a control head of the strongest one's layer.
+def induction_and_control(atlas: Atlas, heads: Sequence[HeadId]) -> tuple[list[HeadId], list[HeadId]]:
+    """The heads to remove in the induction experiment, and as many control heads.
 
     Args:
         atlas: whose induction scores choose.
         heads: induction heads of this atlas, the strongest first; where there is none, the strongest head.
 
     Raises:
-        AtlasError: the atlas has no induction scores.
+        AtlasError: the atlas has no induction scores, or too few heads are left for a control.
     """
-    if "induction_excess" not in atlas.summary:
+    if "induction_excess" not in atlas.summary or np.isnan(excess := atlas.summary["induction_excess"].values).all():
         raise AtlasError("This atlas has no induction scores, so no head can be picked by them.")
-    excess = atlas.summary["induction_excess"].values
     flat = int(np.nanargmax(excess))
-    chosen = heads or [HeadId(flat // atlas.n_heads, flat % atlas.n_heads)]
-    return chosen, _quietest(excess, chosen[0].layer, set(chosen))
+    chosen = list(heads) or [HeadId(flat // atlas.n_heads, flat % atlas.n_heads)]
+    control = controls(excess, chosen)
+    if not control:
+        raise AtlasError(f"With {len(chosen)} of {excess.size} heads removed, too few are left for a control.")
+    return chosen, control
 
 
-def induction(model: HeadModel, words: str, target: str, heads: list[HeadId], control: HeadId) -> Comparison:
-    """Remove induction heads while a sequence of words repeats, and the control head instead.
+def induction(
+    model: HeadModel, words: str, target: str, heads: Sequence[HeadId], control: Sequence[HeadId]
+) -> tuple[Ablation, Ablation]:
+    """Remove induction heads while a sequence of words repeats, and control heads instead.
 
     Args:
         model: to run.
@@ -121,16 +135,36 @@ def induction(model: HeadModel, words: str, target: str, heads: list[HeadId], co
     from head_atlas.live import ablate
 
     token = model.policy.pieces_of(target)[0]
-    return Comparison(ablate(model, words, heads, target=token), ablate(model, words, [control], target=token))
+    return ablate(model, words, heads, target=token), ablate(model, words, control, target=token)
 
 
-def _quietest(values: np.ndarray, layer: int, taken: set[HeadId]) -> HeadId:
-    """The head of a layer with the smallest magnitude, those taken left out; of another layer if all are."""
+def controls(values: np.ndarray, heads: Sequence[HeadId]) -> list[HeadId]:
+    """As many other heads, of the smallest magnitude in the layer of each; of any layer where it has none left.
+
+    Args:
+        values: [layer, head]; heads with NaN are not taken.
+        heads: that are removed in the experiment.
+
+    Returns:
+        One per head, in the same order; empty where too few heads are left.
+    """
     sizes = np.abs(np.where(np.isfinite(values), values, np.inf))
-    for head in taken:
+    for head in heads:
         sizes[head.layer, head.head] = np.inf
-    row = sizes[layer]
-    if np.isfinite(row).any():
-        return HeadId(layer, int(np.argmin(row)))
-    flat = int(np.argmin(sizes))
-    return HeadId(flat // sizes.shape[1], flat % sizes.shape[1])
+    found: list[HeadId] = []
+    for head in heads:
+        rows = [head.layer] if np.isfinite(sizes[head.layer]).any() else range(len(sizes))
+        layer = min(rows, key=lambda row: float(sizes[row].min()))
+        best = HeadId(layer, int(np.argmin(sizes[layer])))
+        if not np.isfinite(sizes[best.layer, best.head]):
+            return []
+        sizes[best.layer, best.head] = np.inf
+        found.append(best)
+    return found
+
+
+def whence(heads: Sequence[HeadId], control: Sequence[HeadId]) -> str:
+    """Where the controls come from, in words."""
+    if any(head.layer != other.layer for head, other in zip(heads, control, strict=True)):
+        return "of the same layers as far as they have any left"
+    return "of the same layer" if len(heads) == 1 else "of the same layers"

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_view
-from head_atlas.app.events import picked_head
-from head_atlas.app.page_state import read_heads
+from head_atlas.app import lab_grids, lab_view
+from head_atlas.app.events import clicked, heads_in, picked_head
+from head_atlas.app.page_state import read_heads, toggled
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
-from head_atlas.errors import HeadAtlasError, HeadError
+from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
+from head_atlas.heads import HeadId
+from head_atlas.views.grid import without_marks
 from head_atlas.views.induction import RULE, induction_heads
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
 
 ATTENTION_EMPTY = "After a run, this shows where a head looks: with all heads, with heads removed, and the difference."
+BARS_EMPTY = (
+    "Press “Run”, or click a head to remove it. The model’s next token then shows here, with the head and without it."
+)
+CHIPS_EMPTY = "After a run, every token of the prompt shows how far it pushes the model towards the target."
 N_SHOWN = 12
 """How many components a run fills: `LabTab.shown`."""
 
@@ -65,10 +72,25 @@ class LabHandlers:
             gr.update(choices=[(lab_view.NO_CONTRAST, lab_view.NO_CONTRAST), *result.targets]),
             pattern,
             what,
-            self.grid(model, removed, colour, kept),
+            without_marks(self.grid(model, removed, colour, kept)),
             head,
-            lab_view.picker_grid(self.engine, model, head),
+            lab_grids.picker_grid(self.engine, model, head),
             kept,
+        ]
+
+    def without_results(self, model: str) -> list[Any]:
+        """Nothing run yet on this model: `LabTab.results`."""
+        return [
+            None,
+            {"empty": BARS_EMPTY},
+            {"empty": CHIPS_EMPTY},
+            {"empty": ""},
+            gr.update(choices=[lab_view.AUTOMATIC], value=lab_view.AUTOMATIC),
+            gr.update(choices=[lab_view.NO_CONTRAST], value=lab_view.NO_CONTRAST),
+            {"empty": ATTENTION_EMPTY},
+            None,
+            lab_grids.picker_grid(self.engine, model, ""),
+            None,
         ]
 
     def looked_at(self, what: lab_view.Asked, head: str) -> str:
@@ -77,9 +99,9 @@ class LabHandlers:
             return head
         if what.heads:
             return str(what.heads[0])
-        atlas = self.engine.library.atlas_or_none(what.model)
-        found = [] if atlas is None else induction_heads(atlas)
-        return str(found[0]) if found else "0.0"
+        with suppress(AtlasError, IndexError):
+            return str(induction_heads(self.engine.library.atlas(what.model))[0])
+        return "0.0"
 
     def run_if(self, wanted: Any, *inputs: Any) -> Iterator[list[Any]]:
         """Run, where the step before asked for it."""
@@ -98,7 +120,7 @@ class LabHandlers:
 
     def look(self, model: str, head: str, ran: Any) -> list[Any]:
         """Another head's attention in the run that is on screen."""
-        picker = lab_view.picker_grid(self.engine, model, head)
+        picker = lab_grids.picker_grid(self.engine, model, head)
         if not isinstance(ran, lab_view.Asked):
             return [{"empty": ATTENTION_EMPTY}, picker]
         try:
@@ -106,10 +128,10 @@ class LabHandlers:
         except HeadAtlasError as error:
             return [{"empty": sentence(error)}, picker]
 
-    def pick(self, model: str, ran: Any, event: gr.SelectData) -> list[Any]:
-        """A head was picked in the small grid."""
-        head = str(picked_head(event))
-        return [head, *self.look(model, head, ran)]
+    def pick(self, model: str, ran: Any, grid: Any) -> list[Any]:
+        """A head was picked in the small grid, which has drawn its ring already."""
+        head = str(picked_head(grid))
+        return [head, *self.look(model, head, ran)[:1]]
 
     def sweep(
         self, model: str, prompt: str, removed: str, mode: str, target: str, contrast: str, colour: str
@@ -125,7 +147,7 @@ class LabHandlers:
             for found, done, total in lab_view.sweep_parts(self.engine, what):
                 yield [
                     busy(f"{done} of {total} heads removed in turn", done / total),
-                    self.grid(model, removed, colour, found),
+                    without_marks(self.grid(model, removed, colour, found)),
                     found,
                     gr.skip(),
                 ]
@@ -141,27 +163,57 @@ class LabHandlers:
 
     def grid(self, model: str, removed: str, colour: str, swept: Any) -> dict:
         """The grid for what is removed now."""
-        return lab_view.lab_grid(
+        return lab_grids.lab_grid(
             self.engine, model, removed, colour, swept if isinstance(swept, lab_view.Swept) else None
         )
 
-    def toggle(self, model: str, removed: str, colour: str, swept: Any, event: gr.SelectData) -> list[Any]:
-        """A head was clicked: remove it, or put it back."""
-        head = picked_head(event)
+    def toggle(self, model: str, removed: str, colour: str, swept: Any, grid: Any) -> list[Any]:
+        """Heads were clicked: remove them, or put them back.
+
+        Args:
+            model: name of the served model.
+            removed: the text of the removed heads.
+            colour: what the grid shows.
+            swept: the sweep on screen, if any.
+            grid: the grid's value in the page, which holds all clicks, and how many of them that text includes.
+
+        Returns:
+            The text and the grid. Where the text cannot be read it stays, and the clicks are undone: the run that
+            follows says what is wrong with it.
+        """
+        clicks = heads_in(grid, "clicks")
+        text: Any
         try:
-            heads = read_heads(removed, most=10_000)
+            heads = toggled(read_heads(removed, most=10_000), clicks[clicked(grid) :])
+            text = _listed(heads)
         except HeadError:
-            heads = ()
-        kept = tuple(h for h in heads if h != head) if head in heads else (*heads, head)
-        text = ", ".join(str(h) for h in kept)
-        return [text, self.grid(model, text, colour, swept)]
+            heads, text = heads_in(grid, "removed"), gr.skip()
+        return [text, self.grid(model, _listed(heads), colour, swept) | {"clicked": len(clicks)}]
+
+    def typed(self, model: str, removed: str, colour: str, swept: Any, grid: Any) -> Any:
+        """Heads were typed: mark them, and leave the marks alone where the text cannot be read."""
+        try:
+            read_heads(removed, most=10_000)
+        except HeadError:
+            return gr.skip()
+        return self.grid(model, removed, colour, swept) | {"clicked": clicked(grid)}
+
+    def recolour(self, model: str, removed: str, colour: str, swept: Any) -> dict:
+        """Another measure was chosen for the grid."""
+        return without_marks(self.grid(model, removed, colour, swept))
 
     def induction(self, model: str, colour: str, swept: Any) -> list[Any]:
         """Remove every induction head of the atlas."""
-        atlas = self.engine.library.atlas_or_none(model)
-        heads = [] if atlas is None else induction_heads(atlas)
+        heads, why = [], "no head reaches it"
+        try:
+            heads = induction_heads(self.engine.library.atlas(model))
+        except AtlasError as error:
+            why = f"there is no atlas to read it from: {error}"
         if not heads:
-            why = "there is no atlas to read it from" if atlas is None else "no head reaches it"
             return [gr.skip(), gr.skip(), {"kind": "error", "text": f"The rule is an {RULE}; {why}."}, False]
-        text = ", ".join(str(h) for h in heads)
+        text = _listed(tuple(heads))
         return [text, self.grid(model, text, colour, swept), gr.skip(), True]
+
+
+def _listed(heads: tuple[HeadId, ...]) -> str:
+    return ", ".join(str(head) for head in heads)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_view
+from head_atlas.app import lab_grids, lab_view
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.experiments import FORGETTING_PROMPT
-from head_atlas.app.lab_handlers import ATTENTION_EMPTY, LabHandlers
+from head_atlas.app.lab_handlers import ATTENTION_EMPTY, BARS_EMPTY, CHIPS_EMPTY, LabHandlers
 from head_atlas.catalogue import EFFECTS
 from head_atlas.views.choices import titled
 from head_atlas.views.induction import RULE
@@ -27,10 +27,6 @@ EXAMPLES = (
     ("Agreement", "The dogs near the park"),
 )
 MODES = [("zero: output 0", "zero"), ("mean: output its average", "mean")]
-BARS_EMPTY = (
-    "Press “Run”, or click a head to remove it. The model’s next token then shows here, with the head and without it."
-)
-CHIPS_EMPTY = "After a run, every token of the prompt shows how far it pushes the model towards the target."
 
 
 @dataclass(frozen=True)
@@ -84,11 +80,27 @@ class LabTab:
             self.swept,
         ]
 
+    @property
+    def results(self) -> list[Any]:
+        """What `LabHandlers.without_results` empties."""
+        return [
+            self.status,
+            self.bars,
+            self.chips,
+            self.chips_without,
+            self.target,
+            self.contrast,
+            self.attention,
+            self.ran,
+            self.picker,
+            self.swept,
+        ]
+
 
 def build(engine: Engine, model: str) -> LabTab:
     """Lay the tab out."""
-    first = LabHandlers(engine).grid(model, "", lab_view.BY_ATLAS, None)
-    colours = [("Atlas: induction", lab_view.BY_ATLAS)] + [
+    first = LabHandlers(engine).grid(model, "", lab_grids.BY_ATLAS, None)
+    colours = [("Atlas: induction", lab_grids.BY_ATLAS)] + [
         (f"Here: {titled(m.label)}", name) for name, m in EFFECTS.items()
     ]
     with gr.Column(elem_classes=["ha-box", "ha-flat"]):
@@ -113,7 +125,7 @@ def build(engine: Engine, model: str) -> LabTab:
             fixed(f"<p class='ha-lead'>“All induction heads” takes those with an {RULE}, in the atlas.</p>")
             with gr.Row():
                 colour = gr.Dropdown(
-                    colours, value=lab_view.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
+                    colours, value=lab_grids.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
                 )
                 mode = gr.Dropdown(
                     MODES, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
@@ -156,7 +168,7 @@ def build(engine: Engine, model: str) -> LabTab:
                 head = gr.Textbox(
                     "", label="Head", info="2.5 or L2H5; or pick one below.", max_lines=1, elem_id="lab-head"
                 )
-                picker = drawn("grid", lab_view.picker_grid(engine, model, ""), elem_id="lab-picker", boxed=False)
+                picker = drawn("grid", lab_grids.picker_grid(engine, model, ""), elem_id="lab-picker", boxed=False)
             with gr.Column(scale=1, min_width=300):
                 attention = drawn("attention", {"empty": ATTENTION_EMPTY}, elem_id="lab-attention", boxed=False)
     return LabTab(
@@ -192,15 +204,15 @@ def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, 
     return {"fn": handlers.run_if, "inputs": inputs, "outputs": tab.shown, **ON_MODEL}
 
 
-def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
-    """Connect the tab's own events; returns those after which the address changes."""
+def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[Any], list[Any]]:
+    """Connect the tab's own events; returns those after which the address changes, and those that run the model."""
     everything = [model, *tab.asked, tab.head, tab.colour, tab.swept]
     on_grid = [model, tab.removed, tab.colour, tab.swept]
     run = {"fn": handlers.run, "inputs": everything, "outputs": tab.shown, **ON_MODEL}
     finished = []
     for event in (tab.run.click, tab.prompt.submit, tab.target.input, tab.contrast.input, tab.mode.input):
         finished.append(event(**run))
-    toggled = tab.grid.select(handlers.toggle, on_grid, [tab.removed, tab.grid], **PURE)
+    toggled = tab.grid.select(handlers.toggle, [*on_grid, tab.grid], [tab.removed, tab.grid], **PURE)
     picked = tab.induction.click(
         handlers.induction,
         [model, tab.colour, tab.swept],
@@ -208,9 +220,15 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
         **PURE,
     )
     finished.append(picked.success(**run_if(tab, handlers, model)))
-    cleared = tab.clear.click(lambda: "", None, [tab.removed], **PURE)
+    cleared = tab.clear.click(
+        lambda model, colour, swept: ["", handlers.grid(model, "", colour, swept)],
+        [model, tab.colour, tab.swept],
+        [tab.removed, tab.grid],
+        **PURE,
+    )
     for event in (toggled, cleared):
         finished.append(event.success(**run))
+    gr.on([tab.removed.submit, tab.removed.blur], handlers.typed, [*on_grid, tab.grid], [tab.grid], **PURE)
     finished.append(tab.removed.submit(**run))
     for (_, text), button in zip(EXAMPLES, tab.examples, strict=True):
         chosen = button.click(
@@ -220,17 +238,20 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
             **PURE,
         )
         finished.append(chosen.success(**run))
-    tab.colour.input(handlers.grid, on_grid, [tab.grid], **PURE)
-    gr.on(
+    tab.colour.input(handlers.recolour, on_grid, [tab.grid], **PURE)
+    looked = gr.on(
         [tab.head.submit, tab.head.blur],
         handlers.look,
         [model, tab.head, tab.ran],
         [tab.attention, tab.picker],
         **ON_MODEL,
     )
-    tab.picker.select(handlers.pick, [model, tab.ran], [tab.head, tab.attention, tab.picker], **ON_MODEL)
+    picked_look = tab.picker.select(handlers.pick, [model, tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
     sweeping = tab.sweep.click(
-        handlers.sweep, [model, *tab.asked, tab.colour], [tab.status, tab.grid, tab.swept, tab.colour], **ON_MODEL
+        handlers.sweep,
+        [model, *tab.asked, tab.colour],
+        [tab.status, tab.grid, tab.swept, tab.colour],
+        **(ON_MODEL | {"trigger_mode": "once"}),
     )
     tab.stop.click(
         lambda: {"kind": "info", "text": "Stopped. What was measured stays on the grid."},
@@ -239,4 +260,4 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> list[Any]:
         cancels=[sweeping],
         **PURE,
     )
-    return finished
+    return finished, [*finished, looked, picked_look, sweeping]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from head_atlas.app.limits import well_formed
 from head_atlas.app.page_state import read_heads
 from head_atlas.catalogue import EFFECTS
-from head_atlas.errors import HeadAtlasError, HeadError, PromptError
+from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
 from head_atlas.views.attention import attention_props
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import titled
 from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
-from head_atlas.views.grid import HeadValues, grid_props, score_values
 from head_atlas.views.numbers import percent
 from head_atlas.views.token_text import quoted, visible
 
@@ -38,8 +37,6 @@ SURE = 0.95
 BY_ID = "token id "
 AUTOMATIC = "the model’s first choice"
 NO_CONTRAST = "none"
-BY_ATLAS = "atlas"
-NOT_SWEPT = "not measured on this prompt yet: press “All heads”"
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,14 @@ class Swept:
 
     Attributes:
         what: as asked for.
+        target: text of the token measured.
+        contrast: text of the token it is held against, or None.
         effects: by metric, [layer][head]; NaN where not measured yet or not defined.
     """
 
     what: Asked
+    target: str
+    contrast: str | None
     effects: dict[str, list[list[float]]]
 
     def still_holds(self, what: Asked) -> bool:
@@ -103,6 +104,8 @@ def token_choice(text: Any) -> str | int | None:
     rest = text.removeprefix(BY_ID)
     if rest != text and rest.isdecimal() and len(rest) < 9:
         return int(rest)
+    if not well_formed(text):
+        raise PromptError("A target is exactly one token; that text holds half of a character.")
     if len(text) > 100:
         raise PromptError("A target is exactly one token; that text is far longer.")
     return text.replace("·", " ")
@@ -151,13 +154,12 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
         )
         named = _token_names(model, run)
         warning = engine.mismatch(what.model, model)
-    special = len(run.tokens) - len(model.policy.pieces_of(what.prompt))
     target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
     chips = [
         attribution_props(
             np.asarray(one.values.values),
             one.strings,
-            special=special,
+            special=len(model.policy.prefix),
             target=target,
             contrast=contrast,
             lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.{_certainty(one)}",
@@ -277,15 +279,15 @@ def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]
     Raises:
         HeadAtlasError: with words for the visitor; also when the sweep takes too long.
     """
-    from head_atlas.measures.effects import iter_sweep
+    from head_atlas.measures.effects import as_prompts, iter_sweep
 
     deadline = monotonic() + engine.limits.run_seconds
     with engine.use(what.model) as model:
         _check_length(engine, model, what.prompt)
         reference = engine.reference(what.model) if what.mode == "mean" else None
-        parts = iter_sweep(
-            model, [what.prompt], what.mode, reference=reference, target=what.target, contrast=what.contrast
-        )
+        (prompt,) = as_prompts(model, what.prompt, what.target, what.contrast)
+        target, *contrast = model.strings([*prompt.targets, *prompt.contrasts])
+        parts = iter_sweep(model, prompt, what.mode, reference=reference)
         shape = (model.n_layers, model.n_heads)
     found = {name: np.full(shape, np.nan) for name in EFFECTS}
     while True:
@@ -295,64 +297,10 @@ def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]
             return
         for name, values in part.effects.items():
             found[name][part.layer, list(part.heads)] = values[0]
-        yield Swept(what, {name: values.tolist() for name, values in found.items()}), part.done, part.total
+        effects = {name: values.tolist() for name, values in found.items()}
+        yield Swept(what, target, contrast[0] if contrast else None, effects), part.done, part.total
         if monotonic() > deadline and part.done < part.total:
             raise HeadAtlasError(
                 f"Stopped after {engine.limits.run_seconds} s with {part.done} of {part.total} heads measured; "
                 "a shorter prompt goes faster."
             )
-
-
-def picker_grid(engine: Engine, model: str, head_text: Any) -> dict:
-    """A small grid to pick the head whose attention is shown; empty without an atlas (the text box remains)."""
-    atlas = engine.library.atlas_or_none(model)
-    if atlas is None or "induction_mean" not in atlas.summary:
-        return {"empty": ""}
-    selected = None
-    with suppress(HeadError):
-        selected = HeadId.parse(head_text if isinstance(head_text, str) else "").within(atlas.n_layers, atlas.n_heads)
-    shown = score_values(atlas, "induction", "rand_repeat")
-    return grid_props(shown, title="Pick the head whose attention is shown", selected=selected, small=True)
-
-
-def lab_grid(engine: Engine, model: str, removed_text: Any, colour: Any, swept: Swept | None) -> dict:
-    """The Lab's grid: click to remove or restore a head; coloured by the atlas or by this prompt's sweep."""
-    try:
-        removed = read_heads(removed_text, most=engine.limits.removed_heads)
-    except HeadError:
-        removed = ()
-    atlas = engine.library.atlas_or_none(model)
-    shape = None if atlas is None else (atlas.n_layers, atlas.n_heads)
-    if swept:
-        values = np.asarray(next(iter(swept.effects.values())), dtype=float)
-        shape = (values.shape[0], values.shape[1])
-    if shape is None:
-        return {"empty": "The grid appears once the model is loaded: press “Run”. Heads can be typed meanwhile."}
-    if isinstance(colour, str) and colour in EFFECTS:
-        measure = EFFECTS[colour]
-        text = swept.what.prompt if swept else ""
-        prompt = f"“{text if len(text) <= 40 else f'…{text[-38:]}'}”" if text else "this prompt"
-        found = np.asarray(swept.effects[colour], dtype=float) if swept else np.full(shape, np.nan)
-        reason = NOT_SWEPT if not swept else "not measured, or not defined without a contrast"
-        shown = HeadValues(
-            found,
-            None,
-            None,
-            None,
-            f"{titled(measure.label)}, {prompt}",
-            measure.unit,
-            measure.signed,
-            most=measure.high,
-            reason=reason,
-        )
-    elif atlas is not None and "induction_mean" in atlas.summary:
-        shown = score_values(atlas, "induction", "rand_repeat")
-    else:
-        shown = HeadValues(np.full(shape, np.nan), None, None, None, "", "", False, reason=NOT_SWEPT)
-    return grid_props(
-        shown,
-        title="Heads: choose one to remove it, or to put it back",
-        removed=removed,
-        toggle=True,
-        hint="Click a head to remove it; click again to put it back.",
-    )

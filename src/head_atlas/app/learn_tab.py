@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,10 @@ import numpy as np
 
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
-from head_atlas.app.experiments import WORDS, induction, induction_and_control, repeated_words, vocabulary
+from head_atlas.app.experiments import WORDS, induction, induction_and_control, repeated_words, vocabulary, whence
 from head_atlas.app.lab_view import heads_text
-from head_atlas.app.words import busy, failed
-from head_atlas.errors import HeadAtlasError
+from head_atlas.app.words import busy, failed, sentence
+from head_atlas.errors import AtlasError, HeadAtlasError
 from head_atlas.heads import HeadId
 from head_atlas.views.comparison import OUTCOMES, Condition, comparison_props, judged
 from head_atlas.views.grid import effect_values
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 EMPTY = (
     "Make your prediction, then press “Run it”: the word’s probability with all heads, without the induction heads, "
-    "and without the control."
+    "and without the controls."
 )
 
 
@@ -51,8 +52,8 @@ class LearnHandlers:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def chosen(self, model: str) -> tuple[list[HeadId], HeadId]:
-        """The heads of the experiment and its control.
+    def chosen(self, model: str) -> tuple[list[HeadId], list[HeadId]]:
+        """The heads of the experiment and their controls.
 
         Raises:
             AtlasError: there is no atlas to choose by.
@@ -61,21 +62,24 @@ class LearnHandlers:
         return induction_and_control(atlas, induction_heads(atlas))
 
     def words(self, model: str, seed: int) -> tuple[str, str]:
-        """The prompt and the word expected next, of words that this model reads as one token each."""
-        atlas = self.engine.library.atlas_or_none(model)
-        return repeated_words(int(seed), vocabulary(atlas) if atlas else WORDS)
+        """The prompt and the word expected next, of words that this model reads as one token each if that is known."""
+        words = WORDS
+        with suppress(AtlasError):
+            words = vocabulary(self.engine.library.atlas(model))
+        return repeated_words(int(seed), words)
 
     def setup(self, model: str, seed: int) -> dict:
         """The prompt, and what will be removed."""
         try:
             heads, control = self.chosen(model)
+            words, target = self.words(model, seed)
+            by_rule = bool(induction_heads(self.engine.library.atlas(model)))
         except HeadAtlasError as error:
-            return {"empty": f"{error} The experiment picks its heads by the atlas’ induction scores."}
-        words, target = self.words(model, seed)
+            return {"empty": f"{sentence(error)} The experiment picks its heads by the atlas’ induction scores."}
         few = "the heads" if len(heads) > 1 else "the head"
         named = ", ".join(h.label for h in heads)
         rule = f"{few} with an {RULE}"
-        if not induction_heads(self.engine.library.atlas(model)):
+        if not by_rule:
             rule = f"the highest induction excess of this model; no head has an {RULE}"
         return {
             "title": "The experiment",
@@ -88,7 +92,8 @@ class LearnHandlers:
                         {"label": "Removed", "text": f"{named}: {rule}"},
                         {
                             "label": "Control",
-                            "text": f"{control.label}: of the same layer, the induction excess closest to 0",
+                            "text": f"{', '.join(h.label for h in control)}: as many heads, {whence(heads, control)}, "
+                            "those with the induction excess closest to 0",
                         },
                     ],
                 }
@@ -118,28 +123,28 @@ class LearnHandlers:
             yield [busy("Running …"), gr.skip()]
             words, target = self.words(model, seed)
             with self.engine.use(model) as loaded:
-                found = induction(loaded, words, target, heads, control)
-                runs = [found.removed.clean_log_probs, found.removed.ablated_log_probs, found.control.ablated_log_probs]
+                removed, instead = induction(loaded, words, target, heads, control)
+                runs = [removed.clean_log_probs, removed.ablated_log_probs, instead.ablated_log_probs]
                 tops = [int(np.argmax(p)) for p in runs]
-                texts = loaded.strings([*tops, found.removed.target])
-                special = len(found.removed.tokens) - len(loaded.policy.pieces_of(words))
+                texts = loaded.strings([*tops, removed.target])
+                special = len(loaded.policy.prefix)
         except HeadAtlasError as error:
             yield [failed(error), gr.skip()]
             return
         target_text = texts[-1]
-        p = [float(np.exp(run[found.removed.target])) for run in runs]
-        first = [top == found.removed.target for top in tops]
+        p = [float(np.exp(run[removed.target])) for run in runs]
+        first = [top == removed.target for top in tops]
         verdict, held = judged(prediction, target_text, p, first)
         name = heads_text(tuple(heads))
         yield [
             None,
             comparison_props(
-                found.removed.strings[special:],
+                removed.strings[special:],
                 target_text,
                 [
                     Condition("all heads", "clean", p[0], texts[0]),
                     Condition(f"without {name}", "ablated", p[1], texts[1]),
-                    Condition(f"without {control.label} (control)", "control", p[2], texts[2]),
+                    Condition(f"without {heads_text(tuple(control))} (control)", "control", p[2], texts[2]),
                 ],
                 title="What happened",
                 verdict=verdict,
@@ -156,7 +161,7 @@ class LearnHandlers:
         except (HeadAtlasError, KeyError, IndexError):
             return {"empty": "The atlas holds no effects on repeated random tokens."}
         rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in heads[:8]]
-        rows.append({"label": f"{control.label} (control)", "text": shown.text(control.layer, control.head)})
+        rows += [{"label": f"{h.label} (control)", "text": shown.text(h.layer, h.head)} for h in control[:8]]
         return {
             "title": "Over the whole atlas",
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over "
@@ -189,7 +194,7 @@ def build(handlers: LearnHandlers, model: str) -> LearnTab:
     return LearnTab(setup, another, prediction, run, status, result, atlas, to_lab, seed)
 
 
-def wire(tab: LearnTab, handlers: LearnHandlers, model: gr.Dropdown) -> None:
-    """Connect the tab's own events."""
+def wire(tab: LearnTab, handlers: LearnHandlers, model: gr.Dropdown) -> Any:
+    """Connect the tab's own events; returns the one that runs the model."""
     tab.another.click(handlers.another, [model, tab.seed], [tab.seed, tab.setup, tab.result, tab.status], **PURE)
-    tab.run.click(handlers.run, [model, tab.seed, tab.prediction], [tab.status, tab.result], **ON_MODEL)
+    return tab.run.click(handlers.run, [model, tab.seed, tab.prediction], [tab.status, tab.result], **ON_MODEL)

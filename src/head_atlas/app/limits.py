@@ -9,6 +9,15 @@ from dataclasses import dataclass
 from head_atlas.errors import PromptError
 
 
+def well_formed(text: str) -> bool:
+    """Whether a text can be encoded: a lone surrogate cannot, and may arrive from anyone."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Limits:
     """Limits of the Lab. Each can be set by an environment variable of the same name in capitals.
@@ -50,8 +59,10 @@ class Limits:
         """Return a prompt that may be tokenised.
 
         Raises:
-            PromptError: it is empty, or has too many characters.
+            PromptError: it is empty, has too many characters, or one that is none.
         """
+        if not well_formed(text):
+            raise PromptError("The prompt holds half of a character (a lone surrogate), which no tokenizer can read.")
         if not text or not text.strip():
             raise PromptError("The prompt is empty: type some text, or pick one of the examples.")
         if len(text) > self.prompt_characters:

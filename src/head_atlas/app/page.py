@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from head_atlas.app import about_tab, atlas_tab, lab_handlers, lab_tab, lab_view, learn_tab, public_api, start_tab
-from head_atlas.app.atlas_view import AtlasView, atlas_view
+from head_atlas.app import (
+    about_tab,
+    atlas_tab,
+    lab_grids,
+    lab_handlers,
+    lab_tab,
+    lab_view,
+    learn_tab,
+    public_api,
+    start_tab,
+)
+from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
 from head_atlas.app.events import PURE, picked_head
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
-from head_atlas.app.limits import Limits
+from head_atlas.app.limits import Limits, well_formed
 from head_atlas.app.page_state import KEYS, PageState, keep_heads, read_heads, read_query
-from head_atlas.errors import HeadAtlasError, HeadError
+from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
+from head_atlas.heads import HeadId
 
 N_RESTORED = 18
-"""How many components an address fills."""
+"""How many components an address fills, beside those that belong to a model."""
+
+N_OF_MODEL = 20
+"""How many components `PageHandlers.of_model` fills."""
 
 LABELS = {"start": "Start", "atlas": "Atlas", "lab": "Lab", "learn": "Learn", "about": "About"}
 
@@ -39,8 +54,10 @@ class PageHandlers:
         self, tab: str, model: str, measure: str, family: str, mode: str, head: str, prompt: str, removed: str
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it."""
-        view = self.atlas.view(model, measure, family, mode, head)
-        state = replace(view.state, tab=tab if tab in LABELS else "start")
+        state = self.atlas.state(model, measure, family, mode, head)
+        with suppress(AtlasError):
+            state, _ = honoured(self.library, state)
+        state = replace(state, tab=tab if tab in LABELS else "start")
         if state.model == self.library.default:
             state = replace(state, model="")
         try:
@@ -50,7 +67,7 @@ class PageHandlers:
         text = prompt if isinstance(prompt, str) else ""
         if state.tab != "lab" and text == FORGETTING_PROMPT and not heads:
             text = ""
-        if len(text) > self.engine.limits.prompt_characters:
+        if len(text) > self.engine.limits.prompt_characters or not well_formed(text):
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
             state = replace(state, measure="", family="", mode="")
@@ -62,8 +79,15 @@ class PageHandlers:
         view = atlas_view(self.library, state)
         return view, [*problems, *view.problems]
 
-    def restore(self, query: Any) -> list[Any]:
-        """Fill the whole page from an address."""
+    def restore(self, query: Any, model: Any = None, colour: Any = lab_grids.BY_ATLAS, swept: Any = None) -> list[Any]:
+        """Fill the whole page from an address.
+
+        Args:
+            query: the address.
+            model: what the page shows now; of another model nothing may remain.
+            colour: what the Lab's grid shows now.
+            swept: the sweep that the Lab holds now, if any.
+        """
         view, problems = self.opened(query)
         state = view.state
         removed = state.removed
@@ -81,24 +105,27 @@ class PageHandlers:
             *self.atlas.outputs(view),
             state.prompt or FORGETTING_PROMPT,
             text,
-            self.lab.grid(state.model, text, lab_view.BY_ATLAS, None),
+            self.lab.grid(state.model, text, colour, swept),
             state.head,
             state.tab == "lab",
+            *(self.of_model(state.model) if state.model != model else [gr.skip()] * N_OF_MODEL),
         ]
 
     def load(self, request: gr.Request) -> list[Any]:
         """The page was opened. Without an address it is painted already, and a visitor may have clicked on."""
         query = {key: value for key, value in request.query_params.items() if key in KEYS}
-        return self.restore(query) if query else [gr.skip()] * N_RESTORED
+        self.start.shown.begin(self.library.default)
+        return self.restore(query, self.library.default) if query else [gr.skip()] * (N_RESTORED + N_OF_MODEL)
 
-    def navigate(self, event: gr.EventData) -> list[Any]:
+    def navigate(self, model: Any, colour: Any, swept: Any, event: gr.EventData) -> list[Any]:
         """Back or forward was pressed."""
         query = event._data.get("query") if isinstance(event._data, dict) else ""
-        return self.restore(query if isinstance(query, str) and len(query) <= 4000 else "")
+        good = isinstance(query, str) and len(query) <= 4000 and well_formed(query)
+        return self.restore(query if good else "", model, colour, swept)
 
-    def open_head(self, model: str, measure: str, family: str, mode: str, event: gr.SelectData) -> list[Any]:
+    def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any) -> list[Any]:
         """A head was clicked on the landing page: open its card."""
-        updates = self.atlas.refresh(model, measure, family, mode, str(picked_head(event)))
+        updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid))))
         return ["atlas", gr.update(selected="atlas"), *updates]
 
     def try_it(self, model: str, colour: str) -> list[Any]:
@@ -109,10 +136,9 @@ class PageHandlers:
     def take_chapter(self, model: str, seed: int, colour: str) -> list[Any]:
         """Take the chapter's experiment to the Lab."""
         words, _ = self.learn.words(model, seed)
-        try:
+        heads: list[HeadId] = []
+        with suppress(HeadAtlasError):
             heads, _ = self.learn.chosen(model)
-        except HeadAtlasError:
-            heads = []
         return self.to_lab(model, words, ", ".join(str(h) for h in heads), colour)
 
     def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
@@ -123,15 +149,24 @@ class PageHandlers:
     def other_model(self, model: str, measure: str, family: str, mode: str) -> list[Any]:
         """Another model was chosen: everything that shows one."""
         view = self.atlas.view(model, measure, family, mode, "")
-        note = _note(view.problems)
+        model = view.state.model
+        grid = self.lab.grid(model, "", lab_grids.BY_ATLAS, None)
+        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *self.of_model(model)]
+
+    def of_model(self, model: str) -> list[Any]:
+        """What belongs to one model and is not in the address: the Lab's results, Start, Learn and About."""
+        self.start.shown.begin(model)
         return [
-            note,
-            *self.atlas.outputs(view),
-            "",
-            self.lab.grid(model, "", lab_view.BY_ATLAS, None),
+            lab_grids.BY_ATLAS,
+            *self.lab.without_results(model),
             self.start.grid(model),
+            {"empty": start_tab.WAITING},
+            gr.Timer(active=True),
             self.learn.setup(model, 0),
             self.learn.atlas(model),
+            {"empty": learn_tab.EMPTY},
+            None,
+            0,
             self.about.card(model),
         ]
 
@@ -176,29 +211,31 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             "outputs": [address],
             **PURE,
         }
-        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *lab_tab.wire(lab, handlers.lab, model)]
-        learn_tab.wire(learn, handlers.learn, model)
+        ran, running = lab_tab.wire(lab, handlers.lab, model)
+        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran]
+        running.append(learn_tab.wire(learn, handlers.learn, model))
 
+        of_model = [
+            *[lab.colour, *lab.results, start.grid, start.experiment, start.timer],
+            *[learn.setup, learn.atlas, learn.result, learn.status, learn.seed, about.card],
+        ]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head, lab.wanted]
         run_if = lab_tab.run_if(lab, handlers.lab, model)
         for opened in (
-            page.load(handlers.load, None, restored, **PURE),
-            address.navigate(handlers.navigate, None, restored, **PURE),
+            page.load(handlers.load, None, [*restored, *of_model], **PURE),
+            address.navigate(
+                handlers.navigate, [model, lab.colour, lab.swept], [*restored, *of_model], **PURE, cancels=running
+            ),
         ):
             opened.then(**run_if)
-        page.load(
-            handlers.start.experiment,
-            [model],
-            [start.experiment, start.grid],
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_limit=16,
-        )
+        start.timer.tick(handlers.start.experiment, [model], [start.experiment, start.grid, start.timer], **PURE)
         for key, tab in tab_list.items():
             changed.append(tab.select(lambda key=key: key, None, [tab_name], **PURE))
         in_atlas = [tab_name, tabs, *atlas.all]
         changed.append(
-            start.grid.select(handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode], in_atlas, **PURE)
+            start.grid.select(
+                handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode, start.grid], in_atlas, **PURE
+            )
         )
         in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, lab.wanted]
         for taken in (
@@ -211,15 +248,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         switched = model.input(
             handlers.other_model,
             [model, atlas.measure, atlas.family, atlas.mode],
-            [notice, *atlas.all, lab.removed, lab.grid, start.grid, learn.setup, learn.atlas, about.card],
+            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *of_model],
             **PURE,
-        )
-        switched.then(
-            handlers.start.experiment,
-            [model],
-            [start.experiment, start.grid],
-            show_progress="hidden",
-            api_visibility="private",
+            cancels=running,
         )
         for event in [*changed, switched]:
             event.then(**writes)

@@ -76,6 +76,17 @@ def _split_spaces(part: str) -> list[str]:
     return joined
 
 
+def toggled(heads: Iterable[HeadId], clicks: Iterable[HeadId]) -> tuple[HeadId, ...]:
+    """The heads after clicks, each of which adds a head or takes it out again; new ones at the end."""
+    kept = dict.fromkeys(heads)
+    for click in clicks:
+        if click in kept:
+            del kept[click]
+        else:
+            kept[click] = None
+    return tuple(kept)
+
+
 def read_query(query: str | Mapping[str, str]) -> tuple[PageState, list[str]]:
     """Read an address from anyone.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from head_atlas.app.engine import Engine
     from head_atlas.app.library import Library
+    from head_atlas.store import Atlas
 
 
 def ablate_call(engine: Engine) -> Callable[..., dict[str, Any]]:
@@ -45,6 +46,10 @@ def ablate_call(engine: Engine) -> Callable[..., dict[str, Any]]:
         from head_atlas.live import ablate as run
 
         name = engine.library.default
+        given = {"prompt": prompt, "heads": heads, "mode": mode, "target": target, "contrast": contrast}
+        for key, value in given.items():
+            if not isinstance(value, str):
+                raise refused("Not possible", f"{key} must be a text, found {type(value).__name__}.")
         try:
             what = lab_view.asked(engine, name, prompt, heads, mode, target, contrast)
             with engine.use(name) as model:
@@ -87,28 +92,23 @@ def scores_call(library: Library) -> Callable[..., dict[str, Any]]:
         try:
             atlas = library.atlas(library.default)
             one = HeadId.parse(str(head)).within(atlas.n_layers, atlas.n_heads)
+            found = {
+                name: {family: _score(atlas, name, family, one) for family in families}
+                for name in SCORES
+                if (families := score_families(atlas, name))
+            }
         except HeadAtlasError as error:
             raise refused("Not possible", sentence(error)) from None
-        found: dict[str, Any] = {}
-        for name in SCORES:
-            for family in score_families(atlas, name):
-                shown = score_values(atlas, name, family)
-                at = (one.layer, one.head)
-                found.setdefault(name, {})[family] = {
-                    "kind": "excess" if SCORES[name].has_excess else "mean",
-                    **{
-                        key: _number(values[at]) if values is not None else None
-                        for key, values in (
-                            ("value", shown.values),
-                            ("low", shown.low),
-                            ("high", shown.high),
-                            ("n", shown.n),
-                        )
-                    },
-                }
         return {"model": atlas.model_id, "head": str(one), "scores": found}
 
     return head_scores
+
+
+def _score(atlas: Atlas, name: str, family: str, head: HeadId) -> dict[str, Any]:
+    shown = score_values(atlas, name, family)
+    parts = {"value": shown.values, "low": shown.low, "high": shown.high, "n": shown.n}
+    numbers = {key: None if x is None else _number(x[head.layer, head.head]) for key, x in parts.items()}
+    return {"kind": "excess" if SCORES[name].has_excess else "mean", **numbers}
 
 
 def _number(x: Any) -> float | None:

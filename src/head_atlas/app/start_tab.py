@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import RLock, Thread
-from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
 from head_atlas.app.components import asset, drawn, fixed
-from head_atlas.app.experiments import FORGETTING_PROMPT, Comparison, forgetting
+from head_atlas.app.experiments import FORGETTING_PROMPT, Comparison, forgetting, whence
 from head_atlas.app.lab_view import heads_text
+from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError
+from head_atlas.views.choices import families_of
 from head_atlas.views.comparison import Condition, comparison_props, forgetting_title
 from head_atlas.views.grid import grid_props, values_of
 from head_atlas.views.token_text import quoted
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WAITING = (
-    "The model is starting; its first experiment will show here in some seconds. The atlas can be browsed meanwhile."
+    "The model is starting; its first experiment will show here once it has run. The atlas can be browsed meanwhile."
 )
 _PREFERRED = (("logprob", "zero", "natural_repeat"), ("logit_difference", "zero", "all"))
 
@@ -39,6 +39,7 @@ class StartTab:
 
     grid: gr.HTML
     experiment: gr.HTML
+    timer: gr.Timer
     try_it: gr.Button
     to_atlas: gr.Button
     to_lab: gr.Button
@@ -65,47 +66,44 @@ class Shown:
         self.engine = engine
         self._done: dict[str, Forgotten] = {}
         self._failed: dict[str, str] = {}
-        self._begun: set[str] = set()
+        self._running: set[str] = set()
         self._lock = RLock()
 
     def run(self, name: str) -> None:
-        """Run the experiment of a model unless that has been done.
-
-        Raises:
-            HeadAtlasError: the model cannot be loaded or run.
-        """
-        if name in self._done:
-            return
+        """Run the experiment of a model; why it cannot be run is kept for those who wait."""
         try:
-            with self.engine.use(name) as model:
-                found = forgetting(model)
-                panel = _panel(found)
-            self._done[name] = Forgotten(panel, found.removed.heads)
-            self._failed.pop(name, None)
-        except HeadAtlasError as error:
-            self._failed[name] = str(error)
-            raise
-
-    def begin(self, name: str) -> None:
-        """Run the experiment in the background unless that has begun."""
-        with self._lock:
-            if name in self._begun:
-                return
-            self._begun.add(name)
-        Thread(target=self._quietly, args=(name,), name=f"first experiment of {name}", daemon=True).start()
-
-    def _quietly(self, name: str) -> None:
-        try:
-            self.run(name)
+            found = forgetting(self.engine, name)
+            self._done[name] = Forgotten(_panel(found), found.removed.heads)
         except HeadAtlasError as error:
             log.warning("%s cannot be run live: %s", name, error)
+            self._failed[name] = sentence(error)
+        except Exception:
+            # Whatever it is (no memory, no torch), visitors who wait must hear that waiting is over.
+            log.exception("the first experiment of %s failed", name)
+            self._failed[name] = "Something unexpected went wrong; the server's log says what."
+
+    def begin(self, name: str) -> None:
+        """Run the experiment in the background unless it is running or done; one that failed gets another try."""
+        with self._lock:
+            if name in self._running or name in self._done:
+                return
+            self._running.add(name)
+            self._failed.pop(name, None)
+        Thread(target=self._in_background, args=(name,), name=f"first experiment of {name}", daemon=True).start()
+
+    def _in_background(self, name: str) -> None:
+        try:
+            self.run(name)
+        finally:
+            with self._lock:
+                self._running.discard(name)
 
     def get(self, name: str) -> Forgotten | None:
         """The experiment, or None where it has not been run."""
         return self._done.get(name)
 
     def failure(self, name: str) -> str:
-        """Why it could not be run, or ""."""
+        """Why it could not be run, as a sentence, or ""."""
         return self._failed.get(name, "")
 
 
@@ -113,31 +111,42 @@ def _panel(found: Comparison) -> dict:
     run, control = found.removed, found.control
     strings = dict(zip(ids := _needed(found), run.model.strings(ids), strict=True))
     target = strings[run.target]
-    clean_top, ablated_top, control_top = (strings[i] for i in _tops(found))
+    tops = [strings[i] for i in _tops(found)]
     heads = heads_text(run.heads)
-    title = forgetting_title(target, clean_top, ablated_top, len(run.heads))
-    probability = [
-        float(np.exp(p[run.target])) for p in (run.clean_log_probs, run.ablated_log_probs, control.ablated_log_probs)
-    ]
-    control_name = heads_text(control.heads)
-    special = len(run.tokens) - len(run.model.policy.pieces_of(FORGETTING_PROMPT))
+    runs = [run.clean_log_probs, *_ablated(found)]
+    labels = [("all heads", "clean"), (f"without {heads}", "ablated")]
+    if control is not None:
+        labels.append((f"without {heads_text(control.heads)} (control)", "control"))
     return comparison_props(
-        run.strings[special:],
+        run.strings[len(run.model.policy.prefix) :],
         target,
         [
-            Condition("all heads", "clean", probability[0], clean_top),
-            Condition(f"without {heads}", "ablated", probability[1], ablated_top),
-            Condition(f"without {control_name} (control)", "control", probability[2], control_top),
+            Condition(label, kind, float(np.exp(p[run.target])), top)
+            for (label, kind), p, top in zip(labels, runs, tops, strict=True)
         ],
-        title=title,
-        lead=f"Run on this server. Of all heads, removing {heads} costs {quoted(target)} the most here; "
-        f"{control_name}, in the same layer, the least.",
+        title=forgetting_title(target, tops[0], tops[1], len(run.heads)),
+        lead=_lead(run.heads, () if control is None else control.heads, quoted(target)),
     )
 
 
+def _lead(heads: tuple[HeadId, ...], control: tuple[HeadId, ...], target: str) -> str:
+    """How the heads and their controls were picked: each by what it costs alone."""
+    cost = f"{heads_text(heads)} costs {target} the most of all heads."
+    if len(heads) > 1:
+        cost = f"{heads_text(heads)} each cost {target} more than any other head."
+    alone = f"Run on this server. Removed alone, {cost}"
+    if not control:
+        return alone
+    least = "it changes" if len(control) == 1 else "each alone changes"
+    return f"{alone} The control, {heads_text(control)} {whence(heads, control)}: {least} least on this very prompt."
+
+
+def _ablated(found: Comparison) -> list[np.ndarray]:
+    return [run.ablated_log_probs for run in (found.removed, found.control) if run is not None]
+
+
 def _tops(found: Comparison) -> list[int]:
-    runs = (found.removed.clean_log_probs, found.removed.ablated_log_probs, found.control.ablated_log_probs)
-    return [int(np.argmax(p)) for p in runs]
+    return [int(np.argmax(run)) for run in (found.removed.clean_log_probs, *_ablated(found))]
 
 
 def _needed(found: Comparison) -> list[int]:
@@ -152,44 +161,31 @@ class StartHandlers:
 
     def grid(self, model: str) -> dict:
         """The landing grid: what each head is worth on recurring names, from the atlas; a ring on the removed one."""
+        done = self.shown.get(model)
         try:
             atlas = self.library.atlas(model or self.library.default)
+            for measure, mode, family in _PREFERRED:
+                if family in [name for _, name in families_of(atlas, measure)] and mode in atlas.modes:
+                    shown = values_of(atlas, measure, mode, family)
+                    return grid_props(
+                        shown,
+                        title=f"Heads by {shown.label}",
+                        selected=done.heads[0] if done else None,
+                        hint="Every square is one attention head. Click one for its card.",
+                    )
         except AtlasError as error:
-            return {"empty": f"{error} The Lab does not need an atlas."}
-        done = self.shown.get(model)
-        for measure, mode, family in _PREFERRED:
-            if f"{measure}_mean" in atlas.summary and mode in atlas.modes and family in [*atlas.families, "all"]:
-                shown = values_of(atlas, measure, mode, family)
-                return grid_props(
-                    shown,
-                    title=f"Heads by {shown.label}",
-                    selected=done.heads[0] if done else None,
-                    hint="Every square is one attention head. Click one for its card.",
-                )
+            return {"empty": f"{sentence(error)} The Lab does not need an atlas."}
         return {"empty": "This atlas holds no effects. The Atlas tab shows what it has."}
 
-    def experiment(self, model: str, patience: float = 90.0) -> Iterator[list[Any]]:
-        """The experiment and the grid; while the model is starting, a line that says so."""
+    def experiment(self, model: str) -> list[Any]:
+        """The experiment and the grid, and whether to ask again: while the model is starting."""
         model = model if model in self.library.names else self.library.default
-        self.shown.begin(model)
-        end = monotonic() + patience
-        waiting = False
-        while True:
-            if done := self.shown.get(model):
-                yield [done.panel, self.grid(model)]
-                return
-            if why := self.shown.failure(model):
-                text = f"The model cannot be run here, so nothing can be removed live: {why}."
-                text += " The atlas works all the same."
-                yield [{"empty": text}, gr.skip()]
-                return
-            if not waiting:
-                waiting = True
-                yield [{"empty": WAITING}, gr.skip()]
-            if monotonic() > end:
-                yield [{"empty": "The model is still starting. The Lab will say when it is there."}, gr.skip()]
-                return
-            sleep(0.25)
+        if done := self.shown.get(model):
+            return [done.panel, self.grid(model), gr.Timer(active=False)]
+        if why := self.shown.failure(model):
+            text = f"The experiment cannot be run here. {why} The atlas works all the same."
+            return [{"empty": text}, gr.skip(), gr.Timer(active=False)]
+        return [{"empty": WAITING}, gr.skip(), gr.skip()]
 
     def experiment_of(self, model: str) -> tuple[str, str]:
         """Prompt and heads of the landing experiment, for the Lab."""
@@ -231,4 +227,4 @@ def build(handlers: StartHandlers, model: str) -> StartTab:
             with gr.Column(min_width=240, elem_classes=["ha-box", "ha-flat"]):
                 fixed(f"<h3 class='ha-title'>{title}</h3><p class='ha-lead'>{text}</p>")
                 ways.append(gr.Button(label, size="sm", elem_id=name))
-    return StartTab(grid, experiment, try_it, *ways)
+    return StartTab(grid, experiment, gr.Timer(0.5), try_it, *ways)

@@ -113,7 +113,10 @@ def judged(
     elif true == "same":
         meaning = "Neither removal matters on these words: other heads can do it too."
     else:
-        meaning = "The control hardly matters, so it is these heads that carry the repetition here."
+        meaning = (
+            "Removing as many other heads hardly matters, so on these words it is these heads, taken together, that "
+            "the prediction needs."
+        )
     return f"{said} {OUTCOMES[true]} {moved}{percent(control)}. {meaning}", held
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from head_atlas.views.numbers import percent, plain, points, signed
+from head_atlas.views.scales import digits_for
 from head_atlas.views.token_text import quoted, visible
 
 
@@ -30,7 +31,6 @@ def distribution_props(
     headline: str = "",
     summary: str = "",
     facts: Sequence[dict] = (),
-    control: str = "",
 ) -> dict:
     """What the bars draw.
 
@@ -43,7 +43,6 @@ def distribution_props(
         headline: one line above.
         summary: a sentence below it.
         facts: `{label, text, sentence}` of single numbers below the bars.
-        control: a last sentence.
     """
     rows = []
     for token, text in strings.items():
@@ -66,7 +65,6 @@ def distribution_props(
         "summary": summary,
         "rows": rows,
         "facts": list(facts),
-        "control": control,
     }
 
 
@@ -101,7 +99,7 @@ def effect_facts(
     facts = []
     for name, value in effects.items():
         label, unit, sentence, has_sign = labels[name]
-        number = signed(value) if has_sign else plain(value)
+        number = (signed if has_sign else plain)(value, digits_for(abs(value)))
         text = f"{number} {unit}".strip()
         if name == "logit_difference" and np.isnan(value):
             text = "needs a contrast"

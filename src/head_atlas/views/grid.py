@@ -11,7 +11,7 @@ import numpy as np
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.views.choices import EVERY_FAMILY, label_of, measure_named, titled
 from head_atlas.views.numbers import count, interval, plain, signed
-from head_atlas.views.scales import positions, scale_for
+from head_atlas.views.scales import digits_for, digits_of, positions, scale_for
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
@@ -49,10 +49,11 @@ class HeadValues:
         x = float(self.values[layer, head])
         if not np.isfinite(x):
             return self.reason
-        parts = [signed(x) if self.signed else plain(x)]
-        if self.low is not None and self.high is not None:
-            parts.append(interval(float(self.low[layer, head]), float(self.high[layer, head]), sign=self.signed))
-        text = " ".join(p for p in parts if p)
+        low = float("nan") if self.low is None else float(self.low[layer, head])
+        high = float("nan") if self.high is None else float(self.high[layer, head])
+        digits = digits_of(x, low, high)
+        number = signed(x, digits) if self.signed else plain(x, digits)
+        text = f"{number} {interval(low, high, digits, sign=self.signed)}".strip()
         return text if self.n is None else f"{text}, n = {count(float(self.n[layer, head]))}"
 
 
@@ -78,9 +79,12 @@ def score_values(atlas: Atlas, name: str, family: str) -> HeadValues:
 def effect_values(atlas: Atlas, name: str, mode: str, family: str) -> HeadValues:
     """The mean effect of removing each head, on one family or over all of them."""
     measure = EFFECTS[name]
-    label = f"{titled(measure.label)}, {mode} ablation, {label_of(family)}"
+    label = f"{titled(measure.label)}, {mode} ablation"
     if family == EVERY_FAMILY:
         values = atlas.summary[f"{name}_macro"].sel(mode=mode).values
+        means = atlas.summary[f"{name}_mean"].sel(mode=mode)
+        k = int(np.isfinite(means.values).any(axis=(means.dims.index("layer"), means.dims.index("head"))).sum())
+        label += f", mean over {k} families (intervals per family on the card)"
         return HeadValues(
             values, None, None, None, label, measure.unit, measure.signed, reason="not defined on any family"
         )
@@ -89,7 +93,7 @@ def effect_values(atlas: Atlas, name: str, mode: str, family: str) -> HeadValues
         for part in ("mean", "ci_low", "ci_high", "n")
     )
     reason = f"not defined on {label_of(family)}"
-    return HeadValues(mean, low, high, n, label, measure.unit, measure.signed, reason=reason)
+    return HeadValues(mean, low, high, n, f"{label}, {label_of(family)}", measure.unit, measure.signed, reason=reason)
 
 
 def values_of(atlas: Atlas, measure: str, mode: str, family: str) -> HeadValues:
@@ -127,13 +131,17 @@ def grid_props(
     n_layers, n_heads = shown.values.shape
     scale = scale_for(shown.values, sign=shown.signed, high=shown.most, unit=shown.unit)
     form = signed if shown.signed else plain
-    few = n_heads <= 12 and not small
+    digits = digits_for(scale.high)
+    # More digits do not fit into a cell.
+    few = n_heads <= 12 and not small and digits <= 3
     return {
         "n_layers": n_layers,
         "n_heads": n_heads,
         "t": positions(shown.values, scale),
         "text": [[shown.text(la, h) for h in range(n_heads)] for la in range(n_layers)],
-        "short": [[form(float(x)) if np.isfinite(x) else "" for x in row] for row in shown.values] if few else None,
+        "short": [[form(float(x), digits) if np.isfinite(x) else "" for x in row] for row in shown.values]
+        if few
+        else None,
         "scale": scale.props(),
         "label": shown.label,
         "title": title,
@@ -144,6 +152,11 @@ def grid_props(
         "small": small,
         "hint": hint,
     }
+
+
+def without_marks(grid: dict) -> dict:
+    """The same grid, with the selected and removed heads as the visitor last marked them."""
+    return {key: value for key, value in grid.items() if key not in ("selected", "removed")}
 
 
 def measure_props(measure: str) -> dict:

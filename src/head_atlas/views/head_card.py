@@ -10,7 +10,7 @@ from head_atlas.catalogue import EFFECTS, SCORES, WITHOUT_EFFECTS
 from head_atlas.views.choices import label_of, score_families, titled
 from head_atlas.views.grid import HeadValues, effect_values, score_values
 from head_atlas.views.numbers import count, finite, interval, plain, signed
-from head_atlas.views.scales import Scale, percentile, scale_for, unit_range
+from head_atlas.views.scales import Scale, digits_for, digits_of, percentile, scale_for, unit_range
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
@@ -28,11 +28,13 @@ def card_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
     Args:
         atlas: where the numbers are.
         head: a head that the atlas has.
-        effect: the effect shown per family.
+        effect: the effect shown per family; "" for none.
         mode: the ablation mode of the effects.
         current: the measure and family that the grid shows; their row is marked.
     """
-    sections = [_scores(atlas, head, current), _effects(atlas, head, effect, mode, current)]
+    sections = [_scores(atlas, head, current)]
+    if effect:
+        sections.append(_effects(atlas, head, effect, mode, current))
     sections.append(_explained(atlas, effect))
     return {
         "title": head.label,
@@ -72,6 +74,7 @@ def _scores(atlas: Atlas, head: HeadId, current: tuple[str, str]) -> dict:
             low_end, high_end = _interval(shown)
             at = (head.layer, head.head)
             x, low, high = float(shown.values[at]), float(low_end[at]), float(high_end[at])
+            digits = digits_of(x, low, high)
             mean = float(atlas.summary[f"{measure.summary_prefix(family)}_mean"].values[at])
             second = family != measure.family
             rows.append(
@@ -84,9 +87,9 @@ def _scores(atlas: Atlas, head: HeadId, current: tuple[str, str]) -> dict:
                     "high": unit_range(high, UNIT),
                     "current": name == current[0] and family == current[1],
                     "cells": [
-                        plain(x) if measure.has_excess else "–",
-                        plain(mean),
-                        interval(low, high),
+                        plain(x, digits) if measure.has_excess else "–",
+                        plain(mean, digits_for(mean)),
+                        interval(low, high, digits),
                         ordinal(percentile(shown.values, x)),
                     ],
                 }
@@ -117,6 +120,7 @@ def _effects(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[
     scale = scale_for(ends, sign=measure.signed)
     rows = []
     for family, shown, x, low, high, n in found:
+        digits = digits_of(x, low, high)
         clear = np.isfinite(low) and np.isfinite(high) and (low > 0 or high < 0)
         rows.append(
             {
@@ -130,8 +134,8 @@ def _effects(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[
                 "sign": (int(np.sign(x)) if clear else 0) if np.isfinite(x) else 0,
                 "current": effect == current[0] and family == current[1],
                 "cells": [
-                    signed(x) if measure.signed else plain(x),
-                    interval(low, high, sign=measure.signed),
+                    signed(x, digits) if measure.signed else plain(x, digits),
+                    interval(low, high, digits, sign=measure.signed),
                     count(n),
                     ordinal(percentile(np.abs(shown.values), abs(x))),
                 ],
@@ -183,7 +187,7 @@ def _explained(atlas: Atlas, effect: str) -> dict:
             "formula": measure.formula,
             "source": measure.source,
         }
-        for measure in [*(SCORES[name] for name in names), EFFECTS[effect]]
+        for measure in [*(SCORES[name] for name in names), *([EFFECTS[effect]] if effect else [])]
     ]
     return {
         "kind": "notes",

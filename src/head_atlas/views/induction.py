@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.heads import HeadId
+from head_atlas.views.choices import score_families
 
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
@@ -18,7 +19,7 @@ RULE = f"induction excess of at least {THRESHOLD} at the lower end of its 95 % i
 
 def induction_heads(atlas: Atlas) -> list[HeadId]:
     """The heads that pass the rule, the highest excess first; none where the atlas has no such score."""
-    if "induction_excess" not in atlas.summary:
+    if not score_families(atlas, "induction"):
         return []
     excess = atlas.summary["induction_excess"].values
     low = atlas.summary["induction_excess_ci_low"].values

@@ -13,7 +13,7 @@ from head_atlas.views.numbers import finite, plain, signed
 class Scale:
     """A colour scale: unsigned from `low` to `high`, or signed and symmetric from -high to high.
 
-    Values outside are drawn in the end colour, and the label of that end then says so ("≤ 0").
+    Values below are drawn in the low end's colour, and its label then says so ("≤ 0").
     """
 
     low: float
@@ -21,7 +21,6 @@ class Scale:
     signed: bool
     unit: str = ""
     below: bool = False
-    above: bool = False
 
     def position(self, x: float) -> float | None:
         """Where a value lies: 0 to 1, or -1 to 1 on a signed scale; None where it is not a number."""
@@ -40,7 +39,7 @@ class Scale:
         return {
             "signed": self.signed,
             "low_text": f"≤ {low}" if self.below else low,
-            "high_text": f"≥ {high}" if self.above else high,
+            "high_text": high,
             "unit": self.unit,
         }
 
@@ -50,6 +49,13 @@ def digits_for(size: float) -> int:
     if not np.isfinite(size) or size <= 0:
         return 2
     return int(min(9, max(2, 1 - np.floor(np.log10(size)))))
+
+
+def digits_of(x: float, low: float, high: float) -> int:
+    """Decimals for a value with its interval: an interval that leaves zero out never reads as if it touched it."""
+    sizes = [abs(end) for end in (x, low, high) if np.isfinite(end)]
+    digits = digits_for(max(sizes, default=0.0))
+    return max(digits, digits_for(min(abs(low), abs(high))) - 1) if low > 0 or high < 0 else digits
 
 
 def scale_for(values: np.ndarray, *, sign: bool, low: float = 0.0, high: float | None = None, unit: str = "") -> Scale:

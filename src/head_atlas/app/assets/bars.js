@@ -16,8 +16,7 @@ const draw = () => {
           paired ? el('i', { class: 'bar-ablated', vars: { '--w': row.ablated } }) : null),
         el('span', { role: 'cell', class: 'ha-num' }, row.text),
         paired ? el('span', { role: 'cell', class: 'ha-num ha-change' }, row.change) : null))),
-    value.facts ? el('dl', { class: 'ha-stats' }, value.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))) : '',
-    value.control ? el('p', { class: 'ha-lead ha-control' }, value.control) : '');
+    value.facts ? el('dl', { class: 'ha-stats' }, value.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))) : '');
 };
 watch('value', draw);
 draw();

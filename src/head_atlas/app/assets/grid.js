@@ -5,19 +5,34 @@ let shape = '';
 let active = [0, 0];
 let info = null;
 let board = null;
+// What the visitor marked. A click shows at once, and the server's answers may come late: marks that an answer does
+// not name stay, and the clicks that its `removed` does not include yet, those after `clicked`, are made again.
+let clicks = [];
+let named = [];
+let included = 0;
+const marks = { selected: null, removed: [] };
+const flip = (list, k) => (list.includes(k) ? list.filter((x) => x !== k) : [...list, k]);
+const keep = () => {
+  const value = props.value || {};
+  if ('selected' in value) marks.selected = value.selected;
+  if ('removed' in value) { named = value.removed; included = value.clicked ?? clicks.length; }
+  marks.removed = clicks.slice(included).reduce(flip, named);
+  const whole = value.clicks && value.clicks.length === clicks.length && value.clicked === included && 'selected' in value && 'removed' in value;
+  if (!('empty' in value) && !whole) tell();
+};
+// The server reads the marks from here, so that it always has the latest.
+const tell = () => { props.value = { ...props.value, selected: marks.selected, removed: named, clicked: included, clicks }; };
 const key = (l, h) => `${l}.${h}`;
 const describe = (value, l, h) => {
   const name = `L${l}H${h}`;
   const text = value.text && value.text[l][h];
-  const marks = [];
-  if (value.removed && value.removed.includes(key(l, h))) marks.push('removed');
-  if (text) return `${name} · ${value.label ? value.label + ' ' : ''}${text}${marks.length ? ' · ' + marks : ''}`;
-  return `${name}${marks.length ? ' · ' + marks : ''}`;
+  const removed = marks.removed.includes(key(l, h)) ? ' · removed' : '';
+  return text ? `${name} · ${value.label ? value.label + ' ' : ''}${text}${removed}` : `${name}${removed}`;
 };
 const show = (l, h) => { if (info) info.textContent = describe(props.value, l, h); };
 const rest = () => {
   if (!info) return;
-  const s = props.value.selected;
+  const s = marks.selected;
   info.textContent = s ? describe(props.value, s[0], s[1]) : (props.value.hint || '');
 };
 const focusCell = (l, h) => {
@@ -29,10 +44,11 @@ const focusCell = (l, h) => {
   cell.focus();
 };
 const choose = (l, h) => {
-  const value = props.value;
-  // The server's answer is dropped where it equals what is here, so draw now; and keep `value` true, so that
-  // an answer which differs from it still arrives.
-  if (!value.toggle) { props.value = { ...value, selected: [l, h] }; draw(); }
+  if (props.value.toggle) clicks = [...clicks, key(l, h)];
+  else marks.selected = [l, h];
+  tell();
+  // An answer that equals what is here would be dropped, so draw now.
+  draw();
   trigger('select', { index: [l, h], value: null });
 };
 const build = (value) => {
@@ -61,18 +77,19 @@ const build = (value) => {
     el('div', { class: 'ha-grid-foot' }, el('div', { class: 'ha-legend-slot' }), info));
 };
 const draw = () => {
+  keep();
   const value = props.value;
   if (!value || 'empty' in value) { cells = []; shape = ''; root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   const next = `${value.n_layers}x${value.n_heads}${value.small ? 's' : ''}`;
-  if (next !== shape) { shape = next; build(value); active = value.selected || [0, 0]; }
+  if (next !== shape) { shape = next; build(value); active = marks.selected || [0, 0]; }
   board.setAttribute('aria-label', value.title || 'attention heads');
   const scale = value.scale;
   for (let l = 0; l < value.n_layers; l++) for (let h = 0; h < value.n_heads; h++) {
     const cell = cells[l][h];
     const t = value.t ? value.t[l][h] : 0;
     paint(cell, t, scale && scale.signed);
-    const chosen = value.selected && value.selected[0] === l && value.selected[1] === h;
-    const removed = !!(value.removed && value.removed.includes(key(l, h)));
+    const chosen = marks.selected && marks.selected[0] === l && marks.selected[1] === h;
+    const removed = marks.removed.includes(key(l, h));
     cell.classList.toggle('is-selected', !!chosen);
     cell.classList.toggle('is-removed', removed);
     cell.setAttribute('aria-selected', String(value.toggle ? removed : !!chosen));
