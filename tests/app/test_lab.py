@@ -106,11 +106,13 @@ def test_menus_offer_the_clean_runs_top_ten(handlers, engine):
         ({"mode": "resample"}, "The ablation mode must be zero or mean"),
     ],
 )
-def test_what_cannot_be_run_is_one_sentence_and_the_page_stays(handlers, changes, words):
-    status, *rest = run(handlers, **changes)
+def test_what_cannot_be_run_is_one_sentence_and_leaves_no_result_of_another_prompt(handlers, changes, words):
+    status, bars, chips, without, target, contrast, attention, ran, *rest = run(handlers, **changes)
     assert status["kind"] == "error"
     assert words.lower() in status["text"].lower()
-    assert all(isinstance(x, dict) and x.get("__type__") == "update" for x in rest)
+    assert all(set(shown) == {"empty"} for shown in (bars, chips, without, attention))
+    assert ran is None
+    assert all(isinstance(x, dict) and x.get("__type__") == "update" for x in (target, contrast, *rest))
 
 
 def test_mean_mode_takes_its_means_from_the_atlas(handlers, engine):

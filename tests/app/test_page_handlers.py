@@ -19,16 +19,16 @@ def handlers(library, engine):
 
 
 def test_the_address_restores_what_it_was_written_from(handlers):
-    address = handlers.address("lab", "small", "logprob", "ioi", "mean", "2.5", "The cat sat", "L1H2, 0.3")
+    address = handlers.address("lab", "small", "logprob", "ioi", "zero", "2.5", "The cat sat", "L1H2, 0.3", "mean")
     state, problems = read_query(address["query"])
     assert problems == []
     assert address["query"].startswith("tab=lab")
-    tab, _, model, note, measure, family, mode, head, _, _, _, card, _, prompt, removed, grid, lab_head, wanted = (
+    tab, _, model, note, measure, family, mode, head, _, _, _, card, _, prompt, removed, grid, lab_head, *lab = (
         handlers.restore(address["query"], "small")[:N_RESTORED]
     )
     assert (tab, model, note) == ("lab", "small", None)
     assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "mean", "2.5")
-    assert (prompt, removed, lab_head, wanted) == ("The cat sat", "1.2, 0.3", "2.5", True)
+    assert (prompt, removed, lab_head, lab) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
     assert card["title"] == "L2H5"
     assert grid["removed"] == ["1.2", "0.3"]
     assert state.family == "ioi"
@@ -36,7 +36,9 @@ def test_the_address_restores_what_it_was_written_from(handlers):
 
 def test_the_address_of_the_new_page_is_empty(handlers):
     prompt = handlers.restore("", "small")[13]
-    assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "") == {"query": ""}
+    assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "", "zero") == {
+        "query": ""
+    }
 
 
 @pytest.mark.parametrize("query", ["removed=9.9&tab=lab", "head=77.1", "model=<b>", "measure=__class__", "removed=a"])
@@ -112,7 +114,7 @@ def test_another_model_takes_the_results_of_the_first_away(two):
 
 
 def test_half_a_character_is_not_written_to_the_address(handlers):
-    assert "prompt" not in handlers.address("lab", "small", "", "", "", "", "a \ud800 b", "")["query"]
+    assert "prompt" not in handlers.address("lab", "small", "", "", "", "", "a \ud800 b", "", "zero")["query"]
 
 
 def test_about_names_families_left_out_checks_and_provenance(library):

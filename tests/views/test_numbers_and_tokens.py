@@ -41,3 +41,11 @@ def test_intervals_and_counts():
 def test_white_space_in_tokens_is_seen(token, shown):
     assert visible(token) == shown
     assert quoted(token) == f"“{shown}”"
+
+
+def test_tiny_numbers_fit_their_column_and_keep_their_sign():
+    assert plain(0.0000013, 7) == "1.3e−6"
+    assert signed(-0.0000013, 7) == "−1.3e−6"
+    assert signed(0.0000013, 7) == "+1.3e−6"
+    assert signed(0.00042, 5) == "+0.00042"
+    assert signed(-0.0001, 2) == "0.00"

@@ -58,7 +58,7 @@ class LabHandlers:
             head = self.looked_at(what, head)
             pattern = self._attention(what, head)
         except HeadAtlasError as error:
-            yield [failed(error), *nothing]
+            yield [failed(error), *_nothing_shown()]
             return
         kept = swept if isinstance(swept, lab_view.Swept) and swept.still_holds(what) else None
         heads = lab_view.heads_text(what.heads)
@@ -217,3 +217,9 @@ class LabHandlers:
 
 def _listed(heads: tuple[HeadId, ...]) -> str:
     return ", ".join(str(head) for head in heads)
+
+
+def _nothing_shown() -> list[Any]:
+    """After a refusal: no result of another prompt stays on screen as if it were this one's. Target and grid stay."""
+    empty = [{"empty": BARS_EMPTY}, {"empty": CHIPS_EMPTY}, {"empty": ""}]
+    return [*empty, gr.skip(), gr.skip(), {"empty": ATTENTION_EMPTY}, None, *[gr.skip()] * (N_SHOWN - 8)]

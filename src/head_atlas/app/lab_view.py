@@ -35,6 +35,7 @@ TOP_SHOWN = 6
 SURE = 0.95
 """Above this probability of the target, gradients of its log-probability are small: the page says so."""
 BY_ID = "token id "
+MODES = ("zero", "mean")
 AUTOMATIC = "the model’s first choice"
 NO_CONTRAST = "none"
 
@@ -90,7 +91,7 @@ def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target
     engine.library.entry(model if isinstance(model, str) else "")
     text = engine.limits.check_text(prompt if isinstance(prompt, str) else "")
     removed = read_heads(heads if isinstance(heads, str) else "", most=engine.limits.removed_heads)
-    if mode not in ("zero", "mean"):
+    if mode not in MODES:
         raise HeadAtlasError("The ablation mode must be zero or mean.")
     return Asked(
         model, text, removed, cast(Literal["zero", "mean"], mode), token_choice(target), token_choice(contrast)

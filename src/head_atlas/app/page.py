@@ -30,7 +30,7 @@ from head_atlas.app.page_state import KEYS, PageState, keep_heads, read_heads, r
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 18
+N_RESTORED = 19
 """How many components an address fills, beside those that belong to a model."""
 
 N_OF_MODEL = 20
@@ -51,9 +51,21 @@ class PageHandlers:
         self.about = about_tab.AboutHandlers(library)
 
     def address(
-        self, tab: str, model: str, measure: str, family: str, mode: str, head: str, prompt: str, removed: str
+        self,
+        tab: str,
+        model: str,
+        measure: str,
+        family: str,
+        mode: str,
+        head: str,
+        prompt: str,
+        removed: str,
+        lab_mode: str,
     ) -> dict:
-        """The address of what is on screen. What could not be opened again is left out of it."""
+        """The address of what is on screen. What could not be opened again is left out of it.
+
+        Its mode is that of the open tab: the Atlas and the Lab have one each.
+        """
         state = self.atlas.state(model, measure, family, mode, head)
         with suppress(AtlasError):
             state, _ = honoured(self.library, state)
@@ -71,6 +83,8 @@ class PageHandlers:
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
             state = replace(state, measure="", family="", mode="")
+        if state.tab == "lab" and lab_mode in lab_view.MODES:
+            state = replace(state, mode=lab_mode)
         return {"query": replace(state, prompt=text, removed=heads).query()}
 
     def opened(self, query: Any) -> tuple[AtlasView, list[str]]:
@@ -108,6 +122,7 @@ class PageHandlers:
             self.lab.grid(state.model, text, colour, swept),
             state.head,
             state.tab == "lab",
+            state.mode if state.tab == "lab" and state.mode in lab_view.MODES else gr.skip(),
             *(self.of_model(state.model) if state.model != model else [gr.skip()] * N_OF_MODEL),
         ]
 
@@ -207,7 +222,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
 
         writes = {
             "fn": handlers.address,
-            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed],
+            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed, lab.mode],
             "outputs": [address],
             **PURE,
         }
@@ -219,7 +234,8 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             *[lab.colour, *lab.results, start.grid, start.experiment, start.timer],
             *[learn.setup, learn.atlas, learn.result, learn.status, learn.seed, about.card],
         ]
-        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head, lab.wanted]
+        restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
+        restored += [lab.wanted, lab.mode]
         run_if = lab_tab.run_if(lab, handlers.lab, model)
         for opened in (
             page.load(handlers.load, None, [*restored, *of_model], **PURE),

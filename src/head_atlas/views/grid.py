@@ -150,7 +150,7 @@ def grid_props(
         "removed": [str(head) for head in removed],
         "toggle": toggle,
         "small": small,
-        "hint": hint,
+        "hint": hint if np.isfinite(shown.values).any() else f"{shown.label}: {shown.reason}.",
     }
 
 

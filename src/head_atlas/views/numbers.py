@@ -11,14 +11,19 @@ def plain(x: float, digits: int = 2) -> str:
     """A number with a true minus sign; a dash where it is not a number."""
     if not math.isfinite(x):
         return MISSING if math.isnan(x) else ("∞" if x > 0 else "−∞")
-    text = f"{abs(x):.{digits}f}"
-    return f"−{text}" if x < 0 and float(text) != 0 else text
+    # 0.0000013 is wider than its column and harder to read than 1.3e−6
+    text = f"{abs(x):.{digits}f}" if digits <= 5 or x == 0 else f"{abs(x):.1e}".replace("e-0", "e−").replace("e-", "e−")
+    return f"−{text}" if x < 0 and not _is_zero(text) else text
+
+
+def _is_zero(text: str) -> bool:
+    return not any(c in "123456789" for c in text.split("e")[0])
 
 
 def signed(x: float, digits: int = 2) -> str:
     """The same with a plus sign before positive numbers: for effects and differences."""
     text = plain(x, digits)
-    return f"+{text}" if math.isfinite(x) and x > 0 and float(text) != 0 else text
+    return f"+{text}" if math.isfinite(x) and x > 0 and not _is_zero(text) else text
 
 
 def percent(p: float) -> str:

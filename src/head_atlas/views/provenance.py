@@ -19,8 +19,10 @@ def _text(value: Any) -> str:
         return ", ".join(f"{key} {_text(item)}" for key, item in sorted(value.items()))
     if isinstance(value, str):
         return value
+    if value is None or (isinstance(value, Sequence) and value and all(item is None for item in value)):
+        return "none"
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.2g}"
     if isinstance(value, Sequence):
         return ", ".join(_text(item) for item in value)
     return str(value)
