@@ -325,6 +325,8 @@ def test_an_address_of_another_model_shows_that_model_on_every_tab(open_page, tw
     page.get_by_role("option", name="other").click()
     expect(page.locator("#lab-grid .ha-cell")).to_have_count(6)
     expect(page.locator("#lab-bars")).to_contain_text("Press “Run”")
+    # The address is written last; before that, Back would lead one step further.
+    page.wait_for_url(re.compile("tab=lab&model=other"))
     page.go_back()
     expect(page.locator("#lab-grid .ha-cell")).to_have_count(24)
     expect(page.locator("#lab-bars .ha-headline")).to_be_visible(timeout=PATIENT)

@@ -75,7 +75,7 @@ def _swept_values(metric: str, swept: Swept | None, shape: tuple[int, int]) -> H
         text = swept.what.prompt
         over = "" if swept.contrast is None else f" over {quoted(swept.contrast)}"
         label = (
-            f"{titled(measure.label)} of {quoted(swept.target)}{over}, {swept.what.mode} ablation, "
+            f"{titled(measure.label)}, {quoted(swept.target)}{over}, {swept.what.mode} ablation, "
             f"“{text if len(text) <= 40 else f'…{text[-38:]}'}”"
         )
         values = np.asarray(swept.effects[metric], dtype=float)

@@ -77,6 +77,8 @@ class LearnHandlers:
         except HeadAtlasError as error:
             return {"empty": f"{sentence(error)} The experiment picks its heads by the atlas’ induction scores."}
         few = "the heads" if len(heads) > 1 else "the head"
+        controls = ", ".join(h.label for h in control)
+        instead = "as many heads" if len(heads) > 1 else "a head"
         named = ", ".join(h.label for h in heads)
         rule = f"{few} with an {RULE}"
         if not by_rule:
@@ -92,8 +94,8 @@ class LearnHandlers:
                         {"label": "Removed", "text": f"{named}: {rule}"},
                         {
                             "label": "Control",
-                            "text": f"{', '.join(h.label for h in control)}: as many heads, {whence(heads, control)}, "
-                            "those with the induction excess closest to 0",
+                            "text": f"{controls}: {instead} {whence(heads, control)}, with the induction excess "
+                            "closest to 0",
                         },
                     ],
                 }

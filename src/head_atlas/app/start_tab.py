@@ -137,8 +137,10 @@ def _lead(heads: tuple[HeadId, ...], control: tuple[HeadId, ...], target: str) -
     alone = f"Run on this server. Removed alone, {cost}"
     if not control:
         return alone
-    least = "it changes" if len(control) == 1 else "each alone changes"
-    return f"{alone} The control, {heads_text(control)} {whence(heads, control)}: {least} least on this very prompt."
+    which = f"{heads_text(control)} {whence(heads, control)}"
+    if len(control) == 1:
+        return f"{alone} The control is {which}: of those, it changes least on this very prompt."
+    return f"{alone} The controls are {which}: of those, each alone changes least on this very prompt."
 
 
 def _ablated(found: Comparison) -> list[np.ndarray]:

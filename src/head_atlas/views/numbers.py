@@ -38,11 +38,18 @@ def points(change: float) -> str:
 
 
 def interval(low: float, high: float, digits: int = 2, *, sign: bool = False) -> str:
-    """A 95 % interval, "[0.41, 0.52]"; empty where there is none."""
+    """A 95 % interval, "[0.41, 0.52]"; empty where there is none.
+
+    One that leaves zero out never reads as if it touched it: its nearer end gets the decimals it needs.
+    """
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     form = signed if sign else plain
-    return f"[{form(low, digits)}, {form(high, digits)}]"
+    ends = []
+    for end in (low, high):
+        small = (low > 0 or high < 0) and round(end, digits) == 0
+        ends.append(form(end, math.ceil(-math.log10(abs(end))) if small else digits))
+    return f"[{', '.join(ends)}]"
 
 
 def finite(x: float) -> float | None:

@@ -52,10 +52,8 @@ def digits_for(size: float) -> int:
 
 
 def digits_of(x: float, low: float, high: float) -> int:
-    """Decimals for a value with its interval: an interval that leaves zero out never reads as if it touched it."""
-    sizes = [abs(end) for end in (x, low, high) if np.isfinite(end)]
-    digits = digits_for(max(sizes, default=0.0))
-    return max(digits, digits_for(min(abs(low), abs(high))) - 1) if low > 0 or high < 0 else digits
+    """Decimals for a value with its interval: two digits of the largest of them."""
+    return digits_for(max((abs(end) for end in (x, low, high) if np.isfinite(end)), default=0.0))
 
 
 def scale_for(values: np.ndarray, *, sign: bool, low: float = 0.0, high: float | None = None, unit: str = "") -> Scale:
