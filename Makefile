@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 7860
 
-.PHONY: app test fast check format clean chromium
+.PHONY: app test fast check format clean chromium bench-peers
 
 app: $(VENV)/.app
 	HOST=$(HOST) PORT=$(PORT) MODEL="$(MODEL)" $(BIN)/python app.py
@@ -45,5 +45,17 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; } || \
 	  { echo "Could not install it. Please run: apt-get install chromium"; exit 1; }
 
+# What `scripts/bench.py sweep` compares with, each in an environment of its own. torch is the one we pin.
+TORCH := $(shell grep '^torch==' requirements.txt)
+bench-peers: .bench/transformer-lens-2/.done .bench/transformer-lens-4/.done .bench/nnsight/.done
+
+.bench/transformer-lens-2/.done: PEER := transformer-lens==2.18.0 pyarrow==18.1.0 datasets==3.1.0
+.bench/transformer-lens-4/.done: PEER := transformer-lens==4.3.0
+.bench/nnsight/.done: PEER := nnsight==0.8.1 transformers==5.23.0
+.bench/%/.done:
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet $(TORCH) $(PEER)
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache

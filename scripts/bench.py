@@ -1,0 +1,52 @@
+"""Measure Head Atlas against other ways to the same numbers: python scripts/bench.py sweep."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="bench.py",
+        description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
+        "head; `patterns` scores attention patterns. The table goes to stdout, in markdown. Peers other than plain "
+        "transformers are installed by `make bench-peers`.",
+    )
+    p.add_argument("what", choices=("sweep", "patterns"))
+    p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")
+    p.add_argument("--repeats", type=int, default=5, metavar="N", help="at most, of each case (default 5)")
+    p.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+    p.add_argument("--full", action="store_true", help="sweep: all heads in every engine, and the slow case")
+    p.add_argument("--tiny", action="store_true", help="tiny shapes, to try the script: its times mean nothing")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a table; return 1 where two engines disagree."""
+    args = parser().parse_args(argv)
+    # imported late, so that --help does not wait for torch
+    if args.what == "sweep":
+        from benchmarks.sweep import sweep_table
+
+        return sweep_table(
+            only=args.only,
+            repeats=args.repeats,
+            threads=args.threads,
+            full=args.full,
+            tiny=args.tiny,
+            json_file=args.json,
+        )
+    from benchmarks.patterns import patterns_table
+
+    return patterns_table(
+        only=args.only, repeats=args.repeats, threads=args.threads, tiny=args.tiny, json_file=args.json
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Head Atlas against other ways to the same numbers: what `scripts/bench.py` runs."""
