@@ -10,6 +10,8 @@ from playwright.sync_api import expect
 from conftest import DESKTOP, HOSTILE, PHONE
 
 PATIENT = 60_000
+# A page shares its cores with whatever else a machine does: patience is not what is tested.
+expect.set_options(timeout=30_000)
 
 
 def cell(page, where: str, layer: int, head: int):
@@ -225,7 +227,7 @@ def test_all_induction_heads_are_removed_with_one_click(open_page, server):
     expect(page.get_by_text("induction excess of at least 0.3").first).to_be_visible()
     page.locator("#lab-induction").click()
     expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without")
-    assert page.locator("#lab-grid .is-removed").count() >= 1
+    expect(page.locator("#lab-grid .is-removed")).not_to_have_count(0)
     page.locator("#lab-clear").click()
     expect(page.locator("#lab-bars .ha-headline")).to_contain_text("With all its heads")
     expect(page.locator("#lab-grid .is-removed")).to_have_count(0)
