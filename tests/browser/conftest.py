@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -160,6 +160,16 @@ def open_page(chromium):
         page.set_default_timeout(30_000)
         page.goto(url)
         page.wait_for_selector("#tabs")
+        # Known and rare (once in about a hundred openings on a busy machine): the page's load event is lost and an
+        # address with a tab opens on Start. Opening it again shows it; see CONTRIBUTING.md, "Known".
+        tab = parse_qs(urlsplit(url).query).get("tab", [""])[0].capitalize()
+        if tab in ("Atlas", "Lab", "Learn", "About"):
+            selected = page.locator(f"[role=tab][aria-selected=true]:has-text('{tab}')")
+            try:
+                selected.first.wait_for(timeout=20_000)
+            except Exception:  # noqa: BLE001  Playwright is imported lazily here; its time-out is the only one to expect
+                page.reload()
+                page.wait_for_selector("#tabs")
         return page
 
     yield opener
