@@ -161,8 +161,8 @@ def open_page(chromium):
         page.set_default_timeout(30_000)
         page.goto(url)
         page.wait_for_selector("#tabs")
-        # Known and rare (seen once, on a busy machine; why is not known): the page is not filled from its address, and an
-        # address with a tab opens on Start. Opening it again shows it; see CONTRIBUTING.md, "Known".
+        # Known and rare (seen once, on a busy machine; why is not known): the page is not filled from its address,
+        # and an address with a tab opens on Start. Opening it again shows it; see CONTRIBUTING.md, "Known".
         tab = parse_qs(urlsplit(url).query).get("tab", [""])[0].capitalize()
         if tab in ("Atlas", "Lab", "Learn", "About"):
             selected = page.locator(f"[role=tab][aria-selected=true]:has-text('{tab}')")
