@@ -14,7 +14,7 @@ from head_atlas.models import HeadModel
 
 _PACKAGES = ("head-atlas", "torch", "transformers", "tokenizers", "numpy", "h5py")
 _PACKAGE = Path(__file__).parents[1]
-_MEASURING = ("build", "interventions", "measures", "models", "prompts", "store", "catalogue.py")
+_MEASURING = ("build", "interventions", "measures", "models", "prompts", "store", "catalogue")
 
 
 def packages() -> dict[str, str]:

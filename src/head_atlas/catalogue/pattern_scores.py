@@ -1,0 +1,135 @@
+"""Scores read from attention patterns."""
+
+from __future__ import annotations
+
+from head_atlas.catalogue.measure import Measure, by_name
+
+_PER_PROMPT = ("layer", "head", "prompt")
+_TWO_TEXTS = ("rand_flat", "natural")
+_OLSSON = "Olsson et al. 2022, In-context Learning and Induction Heads"
+
+
+def _mass(
+    name: str, label: str, formula: str, source: str, sentence: str, pitfall: str, families: tuple[str, ...]
+) -> Measure:
+    return Measure(
+        name=name,
+        label=label,
+        kind="score",
+        axes=_PER_PROMPT,
+        unit="attention probability",
+        low=0.0,
+        high=1.0,
+        signed=False,
+        formula=formula,
+        source=source,
+        sentence=sentence,
+        pitfall=pitfall,
+        families=families,
+        has_excess=True,
+    )
+
+
+SCORES: dict[str, Measure] = by_name(
+    [
+        _mass(
+            "induction",
+            "induction",
+            "mean over i in the second copy of sum over j of pattern[i, j], j the token after each earlier copy "
+            "of token i",
+            f"{_OLSSON}: prefix-matching score",
+            "How much the head looks at what came after the same token last time.",
+            "It says where the head looks, not that it copies what it finds; see its effects on rand_repeat.",
+            ("rand_repeat",),
+        ),
+        _mass(
+            "duplicate_token",
+            "duplicate token",
+            "mean over i with an earlier copy of sum over j of pattern[i, j], j an earlier copy of token i",
+            "Wang et al. 2022, Interpretability in the Wild",
+            "How much the head looks back at earlier copies of the current token.",
+            "With copies at one fixed distance, a head that always looks that far back would score too; "
+            "the gap between copies is therefore of random length.",
+            ("rand_repeat",),
+        ),
+        _mass(
+            "previous_token",
+            "previous token",
+            "mean over i >= 2 of pattern[i, i-1]",
+            "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits",
+            "How much the head looks at the token just before.",
+            "A head that attends uniformly scores 0.16 on a 12-token prompt without doing anything: read the "
+            "excess. Random tokens and natural text are kept apart.",
+            _TWO_TEXTS,
+        ),
+        _mass(
+            "current_token",
+            "current token",
+            "mean over i >= 1 of pattern[i, i]",
+            "Vig and Belinkov 2019, Analyzing the Structure of Attention in a Transformer Language Model",
+            "How much the head looks at the token it stands on.",
+            "Early in a prompt there is little else to look at: read the excess.",
+            _TWO_TEXTS,
+        ),
+        _mass(
+            "sink",
+            "sink",
+            "mean over i >= 1 of pattern[i, 0]",
+            "Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks",
+            "How much attention the head parks on the first position.",
+            "A state rather than a job: a head can rest on the first position most of the time and still "
+            "matter when it fires.",
+            _TWO_TEXTS,
+        ),
+        Measure(
+            name="diffuse",
+            label="diffuse",
+            kind="score",
+            axes=_PER_PROMPT,
+            unit="share of the largest entropy",
+            low=0.0,
+            high=1.0,
+            signed=False,
+            formula="mean over i >= 8 of H(pattern[i]) / log |V_i|, V_i the keys visible to i (i + 1 of them, "
+            "fewer in a sliding window)",
+            source="Clark et al. 2019, What Does BERT Look At?",
+            sentence="How evenly the head spreads its attention; 1 is perfectly even.",
+            pitfall="There is no useful null: an untrained head is uniform and scores 1. A state, not a job.",
+            families=("natural",),
+        ),
+        Measure(
+            name="diffuse_sink_free",
+            label="diffuse, without the first position",
+            kind="score",
+            axes=_PER_PROMPT,
+            unit="share of the largest entropy",
+            low=0.0,
+            high=1.0,
+            signed=False,
+            formula="as diffuse, with key 0 left out and the rest of the row renormalised: "
+            "mean over i >= 8 of H(row) / log |V_i without 0|",
+            source="Clark et al. 2019, with the attention sink taken out",
+            sentence="How evenly the head spreads the attention that it does not park on the first position.",
+            pitfall="Of a head that rests almost wholly on the first position it describes a tiny remainder: "
+            "read it beside sink. Rows with nothing left beside key 0 do not count.",
+            families=("natural",),
+        ),
+        Measure(
+            name="offsets",
+            label="attention by distance",
+            kind="score",
+            axes=("layer", "head", "bin"),
+            unit="attention probability",
+            low=0.0,
+            high=1.0,
+            signed=False,
+            formula="D[d] = mean over i >= d+1 of pattern[i, i-d] for d = 0..31; for 32-63 and 64+ the sum over "
+            "the distances of the bin; sink = mean over i >= 1 of pattern[i, 0]. Key 0 counts as sink only",
+            source="Vig and Belinkov 2019",
+            sentence="How far back the head looks, on average.",
+            pitfall="An average over tokens: a head that finds its target by content shows a smear, not a peak. "
+            "The bins do not add up to 1, as later distances have fewer queries.",
+            families=("natural",),
+        ),
+    ]
+)

@@ -1,0 +1,50 @@
+"""The catalogue in words: docs/measures.md."""
+
+from __future__ import annotations
+
+from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.effects import ABLATION, EFFECTS
+from head_atlas.catalogue.measure import Measure
+from head_atlas.catalogue.pattern_scores import SCORES
+
+
+def markdown() -> str:
+    """The reference of every measure, as Markdown: the content of docs/measures.md."""
+    parts = [
+        "# Measures",
+        "Generated from `head_atlas.catalogue`; do not edit by hand "
+        "(`python -m head_atlas.catalogue > docs/measures.md` writes it).",
+        "A *score* is read from attention patterns, an *attribution* is a decomposition, an *effect* is causal: "
+        "`ablated - clean`. Means are taken per prompt first, then over prompts. "
+        "`pattern[i, j]` is the attention of position i to position j after the softmax, both counted from 0. "
+        "`excess = (mass - uniform) / (1 - uniform)`: 0 for a head that attends uniformly to what it can see, "
+        "1 for a perfect one. Intervals: 95 %, paired cluster bootstrap (template, then prompt), 2000 resamples.",
+        f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
+        "the mean over its target positions.",
+    ]
+    for title, group in (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS)):
+        parts.append(f"## {title}")
+        rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
+        rows += [
+            f"| `{m.name}` | {', '.join(m.axes)} | {m.unit} | {_range(m)} | {_measured_on(m)} |" for m in group.values()
+        ]
+        parts.append("\n".join(rows))
+        for m in group.values():
+            excess = "yes" if m.has_excess else "no"
+            lines = [f"### {m.name}", m.sentence, f"Formula: `{m.formula}`"]
+            if m.kind == "score":
+                lines.append(f"Excess over uniform attention: {excess}.")
+            parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _range(measure: Measure) -> str:
+    low = "-inf" if measure.low is None else f"{measure.low:g}"
+    high = "inf" if measure.high is None else f"{measure.high:g}"
+    return f"{low} to {high}" + (", signed" if measure.signed else "")
+
+
+def _measured_on(measure: Measure) -> str:
+    if measure.families:
+        return ", ".join(measure.families)
+    return "the user's prompt" if measure.kind == "attribution" else "every family with a target"
