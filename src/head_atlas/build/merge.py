@@ -13,7 +13,9 @@ from head_atlas.build.shards import read_shard, sha256_of, shard_path
 from head_atlas.build.summaries import summarise
 from head_atlas.measures.scores import OFFSET_BINS
 from head_atlas.models import HeadModel
+from head_atlas.named_array import NamedArray
 from head_atlas.store import AtlasContents, MeanZ
+from head_atlas.store.schema import LAYOUTS
 
 
 def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, Any]) -> AtlasContents:
@@ -59,6 +61,16 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
             else:
                 profiles.append(values)
     used = {t for p in plan.prompts for t in (*p.tokens, *p.targets, *p.contrasts, *p.corrupted)}
+    summary = summarise(
+        plan.prompts, plan.families, plan.modes, scores, baselines, effects, clean, seed=plan.config["seed"]
+    )
+    arrays = {f"summary/{name}": array for name, array in summary.items()}
+    for group, found in (("scores", scores), ("baselines", baselines), ("effects", effects), ("clean", clean)):
+        dims = LAYOUTS[group].dims
+        assert dims is not None
+        arrays |= {f"{group}/{name}": NamedArray(values, dims) for name, values in found.items()}
+    if profiles:
+        arrays["offsets"] = NamedArray(_mean_profile(profiles), ("layer", "head", "bin"), {"bin": OFFSET_BINS})
     return AtlasContents(
         n_layers=model.n_layers,
         n_heads=model.n_heads,
@@ -66,22 +78,7 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
         modes=plan.modes,
         prompts=plan.prompts,
         token_strings={i: model.strings([i])[0] for i in sorted(used)},
-        scores=scores,
-        baselines=baselines,
-        effects=effects,
-        clean=clean,
-        summary=summarise(
-            plan.prompts,
-            plan.families,
-            plan.modes,
-            scores,
-            baselines,
-            effects,
-            clean,
-            seed=plan.config["seed"],
-        ),
-        offsets=_mean_profile(profiles) if profiles else None,
-        offset_bins=OFFSET_BINS if profiles else (),
+        arrays=arrays,
         mean_z=mean_z,
         provenance=provenance,
         left_out=plan.left_out,
