@@ -25,7 +25,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--prompts", type=int, metavar="N", help="prompts per family (default 100; with --quick 8)")
     p.add_argument("--modes", nargs="+", choices=("zero", "mean"), help="ablation modes (default: both)")
     p.add_argument("--seed", type=int, default=0, help="of prompts and bootstrap (default 0)")
-    p.add_argument("--corpus", type=Path, metavar="FILE", help="your own text, for the natural family")
+    p.add_argument(
+        "--corpus",
+        metavar="SOURCE",
+        help="your own running text: a text file, a folder, a .jsonl file, or a data set (needs datasets)",
+    )
+    p.add_argument("--corpus-field", metavar="NAME", default="text", help="field of a line or row (default: text)")
     p.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
     p.add_argument("--dtype", choices=("float32", "float64", "bfloat16", "float16"), default="float32")
     p.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: torch's choice)")
@@ -49,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from head_atlas.build import QUICK, BuildOptions, build_atlas, plan_atlas
     from head_atlas.errors import HeadAtlasError
     from head_atlas.models import load_model
+    from head_atlas.prompts.running_text import RunningText
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -58,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             QUICK if args.quick else BuildOptions(),
             families=args.families,
             seed=args.seed,
-            corpus=args.corpus.read_text(encoding="utf-8") if args.corpus else None,
+            corpus=RunningText(args.corpus, args.corpus_field) if args.corpus else None,
             threads=args.threads,
         )
         if args.prompts is not None:
@@ -77,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         return 130
-    except (HeadAtlasError, OSError, UnicodeDecodeError) as error:
+    except (HeadAtlasError, OSError) as error:
         say(f"error: {error}")
         return 1
     return 0

@@ -18,6 +18,7 @@ from head_atlas.measures.patterns import visible_windows
 from head_atlas.models import HeadModel
 from head_atlas.prompts.families import build_families
 from head_atlas.prompts.families.natural import NATURAL_LENGTH
+from head_atlas.prompts.running_text import RunningText
 
 __all__ = ["QUICK", "BuildOptions", "Plan", "build_atlas", "parts_folder", "plan_atlas"]
 
@@ -45,7 +46,7 @@ class BuildOptions:
     modes: Sequence[str] = ("zero", "mean")
     natural_length: int = NATURAL_LENGTH
     seed: int = 0
-    corpus: str | None = None
+    corpus: RunningText | None = None
     threads: int | None = None
     budget: Budget | None = None
 

@@ -15,6 +15,7 @@ from head_atlas.prompts.families.from_templates import CONTAINED_TEMPLATES, SMAL
 from head_atlas.prompts.families.natural import NATURAL_LENGTH, build_natural
 from head_atlas.prompts.families.random_tokens import build_rand_flat, build_rand_repeat
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.prompts.running_text import RunningText
 from head_atlas.prompts.templates import SAMPLERS
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -42,7 +43,7 @@ def build_families(
     n_prompts: int = 100,
     seed: int = 0,
     only: Iterable[str] | None = None,
-    corpus: str | None = None,
+    corpus: RunningText | None = None,
     natural_length: int = NATURAL_LENGTH,
     max_length: int | None = None,
 ) -> Families:
@@ -55,12 +56,13 @@ def build_families(
         n_prompts: per family.
         seed: of everything that is drawn.
         only: names of families; None for all.
-        corpus: the text of `natural` (paragraphs apart by an empty line); None for generated stories.
+        corpus: the user's own text for `natural`; None for generated stories.
         natural_length: most tokens of a natural prompt, BOS counted in.
         max_length: most tokens that the model reads.
 
     Raises:
         PromptError: an unknown family, or fewer than two prompts asked for.
+        CorpusError: the corpus cannot be read.
     """
     wanted = list(FAMILIES) if only is None else list(dict.fromkeys(only))
     unknown = [name for name in wanted if name not in FAMILIES]
