@@ -53,18 +53,31 @@ def resample_counts(
         many prompts as it has.
     """
     rng = np.random.default_rng([seed, zlib.crc32(family.encode())])
-    labels = np.array(clusters, dtype=np.int64)  # a copy: it is written to
-    alone = labels < 0
-    labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
-    names, cluster_of = np.unique(labels, return_inverse=True)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
-    counts = np.zeros((n_resamples, len(labels)))
-    for index in range(len(names)):
+    n_clusters, cluster_of = cluster_index(clusters)
+    drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples)
+    counts = np.zeros((n_resamples, len(cluster_of)))
+    for index in range(n_clusters):
         members = np.flatnonzero(cluster_of == index)
         # drawing a cluster k times and n prompts each time is drawing k * n prompts from it
         share = np.full(len(members), 1 / len(members))
         counts[:, members] = rng.multinomial(drawn[:, index] * len(members), share)
     return counts
+
+
+def cluster_index(clusters: Sequence[int]) -> tuple[int, np.ndarray]:
+    """What is drawn, or flipped, together.
+
+    Args:
+        clusters: template of each prompt; a negative one stands alone.
+
+    Returns:
+        The number of clusters, and [prompt] the index of each prompt's.
+    """
+    labels = np.array(clusters, dtype=np.int64)  # a copy: it is written to
+    alone = labels < 0
+    labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
+    names, cluster_of = np.unique(labels, return_inverse=True)
+    return len(names), cluster_of
 
 
 def excess(mass: np.ndarray, uniform: np.ndarray) -> np.ndarray:
