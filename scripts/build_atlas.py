@@ -23,7 +23,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--quick", action="store_true", help="8 prompts per family and zero ablation only: a first look")
     p.add_argument("--families", nargs="+", metavar="NAME", help="prompt families; default: all")
     p.add_argument("--prompts", type=int, metavar="N", help="prompts per family (default 100; with --quick 8)")
-    p.add_argument("--modes", nargs="+", choices=("zero", "mean"), help="ablation modes (default: both)")
+    p.add_argument(
+        "--modes",
+        nargs="+",
+        choices=("zero", "mean", "resample", "pattern_freeze"),
+        help="ablation modes (default: all; with --quick zero)",
+    )
+    p.add_argument("--measures", nargs="*", metavar="NAME", help="what else to measure (default: all; see --dry-run)")
     p.add_argument("--seed", type=int, default=0, help="of prompts and bootstrap (default 0)")
     p.add_argument(
         "--corpus",
@@ -71,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             options = replace(options, n_prompts=args.prompts)
         if args.modes is not None:
             options = replace(options, modes=tuple(dict.fromkeys(args.modes)))
+        if args.measures is not None:
+            options = replace(options, measures=tuple(dict.fromkeys(args.measures)))
         if args.threads is not None:
             # before the checks at loading: their deviations are stored, and depend on the number of threads
             torch.set_num_threads(args.threads)
@@ -102,6 +110,10 @@ def describe(plan: object) -> str:
     lines += [f"  {family}: {prompts[family]} prompts, {tokens[family]} tokens" for family in plan.families]
     lines += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
     work = sum(unit.work for unit in plan.units)
+    by_kind: Counter[str] = Counter()
+    for unit in plan.units:
+        by_kind[unit.kind] += round(unit.work)
+    lines += [f"  {kind}: {tokens:,} tokens through the model" for kind, tokens in by_kind.items()]
     lines.append(f"{len(plan.units)} units, modes {', '.join(plan.modes)}; {work:,.0f} tokens through the model")
     lines.append(f"configuration {plan.config_sha256}")
     return "\n".join(lines)

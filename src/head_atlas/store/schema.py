@@ -28,7 +28,20 @@ OWN_AXES = frozenset(
     {
         *TWINS,
         # what a number is about
-        *("relation", "direction", "role", "state", "grade", "part", "side", "subset", "score", "family_b", "layer_b"),
+        *(
+            "relation",
+            "direction",
+            "role",
+            "state",
+            "grade",
+            "part",
+            "side",
+            "start",
+            "subset",
+            "score",
+            "family_b",
+            "layer_b",
+        ),
         # places in a list, draws and bands
         *("rank", "draw", "quantile", "band", "edge", "row", "offset", "component", "token", "neuron", "example"),
     }
