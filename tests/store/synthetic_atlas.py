@@ -151,7 +151,9 @@ def _further(rng: np.random.Generator, n_layers: int, n_heads: int, n_prompts: i
         "syntax/accuracy": NamedArray(rng.random((2, 2, *shape)), ("relation", "direction", *heads), relations),
         "nulls/induction": NamedArray(rng.random((*shape, 3)), (*heads, "quantile"), {"quantile": [0.5, 0.95, 0.99]}),
         "roles/held": NamedArray(rng.random((2, *shape)) < 0.2, ("role", *heads), {"role": ["induction", "sink"]}),
-        "exemplars/prompt_index": NamedArray(rng.integers(0, n_prompts, (*shape, 5)), (*heads, "rank")),
+        "exemplars/text/prompt_index": NamedArray(rng.integers(0, n_prompts, 7), ("exemplar",)),
+        "exemplars/families/prompt_index": NamedArray(rng.integers(0, n_prompts, 300), ("exemplar",)),
+        "exemplars/families/row_count": NamedArray(rng.integers(0, 8, 5).astype(np.uint8), ("exemplar_row",)),
         "neurons/top_token": NamedArray(np.array([["a", "é"]] * n_layers), ("layer", "neuron")),
         "model/participation_ratio": NamedArray(rng.random(n_layers), ("layer",)),
     }

@@ -32,14 +32,25 @@ def path(contents, tmp_path_factory):
     return path
 
 
+def array_at(atlas, place):
+    """The array of a place, as people reach it."""
+    if place == "offsets":
+        return atlas.offsets
+    group, *inner, name = place.split("/")
+    found = getattr(atlas, group)
+    for part in inner:
+        found = found[part]
+    return found[name]
+
+
 def test_every_number_comes_back(path, contents):
     with open_atlas(path) as atlas:
         assert (atlas.n_layers, atlas.n_heads) == (4, 6)
         assert atlas.families == list(contents.families)
         assert atlas.modes == ["zero", "mean"]
         for place, expected in contents.arrays.items():
-            group, _, name = place.rpartition("/")
-            found = getattr(atlas, group)[name] if group else atlas.offsets
+            group = place.split("/")[0]
+            found = array_at(atlas, place)
             assert found.dims == expected.dims
             if expected.values.dtype.kind != "f":
                 assert (found.values == expected.values).all(), place
@@ -121,7 +132,8 @@ def test_xarray_sees_named_dimensions(path):
         assert dataset["induction_mean"].dims == ("layer", "head")
     with xarray.open_dataset(path, engine="h5netcdf") as dataset:
         assert dataset["mode"].values.tolist() == ["zero", "mean"]
-    for group in ("corpus", "references", "provenance", *LAYOUTS):
+    groups = [name for name, layout in LAYOUTS.items() if not layout.nested]
+    for group in ("corpus", "references", "provenance", "exemplars/text", "exemplars/families", *groups):
         with xarray.open_dataset(path, engine="h5netcdf", group=group) as dataset:
             assert len(dataset.data_vars) > 0
 
@@ -214,6 +226,8 @@ def written(contents, path, **arrays):
 @pytest.mark.parametrize(
     ("place", "array", "words"),
     [
+        ("exemplars/x", NamedArray(np.zeros((4, 6)), HEADS), "there is no group /exemplars in an atlas"),
+        ("weights/deep/x", NamedArray(np.zeros((4, 6)), HEADS), "there is no group /weights/deep in an atlas"),
         ("colours/x", NamedArray(np.zeros((4, 6)), HEADS), "/colours/x: there is no group /colours"),
         ("weights/Bad name", NamedArray(np.zeros((4, 6)), HEADS), "names are small letters"),
         ("weights/rank", NamedArray(np.zeros((4, 6)), HEADS), "'rank' is the name of an axis"),

@@ -63,7 +63,7 @@ class Atlas:
         syntax: scores by grammatical relation and direction.
         nulls: what the role scores would be by chance.
         roles: evidence for each role, grades and states.
-        exemplars: the prompts that show what a head does.
+        exemplars: by set of prompts, and then by name: the prompts that show what a head does.
         neurons: what is measured of neurons.
         model: what is measured of the whole model.
     """
@@ -88,12 +88,13 @@ class Atlas:
             self._file.close()
             raise AtlasError(f"{self.path} is damaged: {error}") from error
         cache = _ArrayCache(_CACHE_BYTES)
-        groups = {name: _Arrays(self, name, cache) for name in LAYOUTS}
+        groups = {name: _Arrays(self, name, cache) for name, layout in LAYOUTS.items() if not layout.nested}
         self.scores, self.baselines = groups["scores"], groups["baselines"]
         self.effects, self.clean, self.summary = groups["effects"], groups["clean"], groups["summary"]
         self.weights, self.direct_logit = groups["weights"], groups["direct_logit"]
         self.syntax, self.nulls, self.roles = groups["syntax"], groups["nulls"], groups["roles"]
-        self.exemplars, self.neurons, self.model = groups["exemplars"], groups["neurons"], groups["model"]
+        self.neurons, self.model = groups["neurons"], groups["model"]
+        self.exemplars = {name: _Arrays(self, f"exemplars/{name}", cache) for name in self.groups("exemplars")}
 
     def _read_header(self) -> None:
         root = self._file
@@ -185,6 +186,11 @@ class Atlas:
         """Names of the arrays in a group."""
         members = self._file[group].items() if group in self._file else ()
         return sorted(name for name, element in members if element.attrs["encoding-type"] in _ARRAYS)
+
+    def groups(self, group: str) -> list[str]:
+        """Names of the groups in a group."""
+        members = self._file[group].items() if group in self._file else ()
+        return sorted(name for name, element in members if isinstance(element, h5py.Group))
 
     def close(self) -> None:
         """Close the file; what was read stays usable."""

@@ -28,22 +28,12 @@ OWN_AXES = frozenset(
     {
         *TWINS,
         # what a number is about
-        *(
-            "relation",
-            "direction",
-            "role",
-            "state",
-            "grade",
-            "part",
-            "side",
-            "start",
-            "subset",
-            "score",
-            "family_b",
-            "layer_b",
-        ),
-        # places in a list, draws and bands
-        *("rank", "draw", "quantile", "band", "edge", "row", "offset", "component", "token", "neuron", "example"),
+        *("relation", "direction", "role", "state", "grade", "part", "side", "start", "subset", "score", "order"),
+        # places in a list, draws, bins
+        *("rank", "draw", "quantile", "band", "offset", "component", "token", "neuron", "token_rank"),
+        *("largest_bin", "quantile_band", "distance_bin"),
+        # ragged rows: flat arrays, and the offsets of their rows
+        *("exemplar", "exemplar_row", "exemplar_entry", "head_edge", "exemplar_edge"),
     }
 )
 """Axes that a group may have for itself, beside those at the root. Their scales lie in the group."""
@@ -57,11 +47,13 @@ class Layout:
         dims: the axes of every array, or None where each has its own.
         rounded: whether numbers are rounded to `MANTISSA_BITS`.
         compressed: whether arrays are stored in compressed chunks; else contiguous, for the quickest reading.
+        nested: whether the arrays lie in groups of this group, one for each set of prompts.
     """
 
     dims: tuple[str, ...] | None = None
     rounded: bool = False
     compressed: bool = True
+    nested: bool = False
 
 
 SCORE_DIMS = ("layer", "head", "prompt")
@@ -82,7 +74,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "syntax": Layout(),
     "nulls": Layout(),
     "roles": Layout(),
-    "exemplars": Layout(rounded=True),
+    "exemplars": Layout(nested=True),
     "neurons": Layout(rounded=True),
     "model": Layout(),
 }
@@ -125,12 +117,18 @@ def group_of(place: str) -> str:
     return place.rpartition("/")[0]
 
 
+def layout_of(place: str) -> Layout | None:
+    """How an array is laid out; None outside of the groups of `LAYOUTS`."""
+    layout = LAYOUTS.get(place.split("/")[0])
+    return layout if layout and place.count("/") == 1 + layout.nested else None
+
+
 def name_problem(place: str) -> str:
     """What is wrong with the place of an array that a writer wants to write; "" if nothing."""
     group, _, name = place.rpartition("/")
-    if not _NAME.fullmatch(name):
+    if not all(_NAME.fullmatch(part) for part in place.split("/")):
         return f"/{place}: names are small letters, digits and underscores"
-    if group not in LAYOUTS and place not in OWN_DIMS:
+    if layout_of(place) is None and place not in OWN_DIMS:
         return f"/{place}: there is no group /{group} in an atlas; there are {', '.join(LAYOUTS)}"
     if name in AXES or name in OWN_AXES:
         return f"/{place}: {name!r} is the name of an axis"
@@ -145,11 +143,11 @@ def dims_problem(place: str, dims: Sequence[str], *, strict: bool = True) -> str
         dims: names of its axes.
         strict: whether axes that this version does not know are wrong; a newer minor version may have some.
     """
-    group = group_of(place)
-    expected = OWN_DIMS.get(place, LAYOUTS[group].dims if group in LAYOUTS else None)
+    layout = layout_of(place)
+    expected = OWN_DIMS.get(place, layout.dims if layout else None)
     if expected is not None and tuple(dims) != expected:
         return f"/{place}: the axes are {', '.join(dims)}; expected {', '.join(expected)}"
-    if group in LAYOUTS and strict:
+    if layout and strict:
         unknown = [dim for dim in dims if dim not in AXES and dim not in OWN_AXES]
         if unknown:
             return f"/{place}: no axis {unknown[0]!r} in version {VERSION}"

@@ -30,6 +30,7 @@ from head_atlas.store.schema import (
     Layout,
     chunk_of,
     dims_problem,
+    layout_of,
     name_problem,
 )
 
@@ -88,11 +89,15 @@ def _write_arrays(root: h5py.File, arrays: Mapping[str, NamedArray]) -> None:
             for place, array in members.items():
                 _write_array(root, place, array, Layout(OFFSET_DIMS, compressed=False))
             continue
-        group = create_group(root, name)
+        group = root
+        for part in name.split("/"):
+            group = group[part] if part in group else create_group(group, part)
         for dim, labels in _own_axes(root, name, members).items():
             create_dimension(group, dim, labels)
         for own_name, array in members.items():
-            _write_array(group, own_name, array, LAYOUTS[name])
+            layout = layout_of(f"{name}/{own_name}")
+            assert layout is not None  # or it would have had a problem
+            _write_array(group, own_name, array, layout)
 
 
 def _own_axes(root: h5py.File, group: str, arrays: Mapping[str, NamedArray]) -> dict[str, int | Sequence[Any]]:
@@ -135,11 +140,13 @@ def _write_array(group: h5py.Group, name: str, array: NamedArray, layout: Layout
 
 
 def _integers(values: np.ndarray, where: str) -> np.ndarray:
-    """Integers of 32 bits, truth values of 8."""
+    """Integers of 32 bits, or of 8 or 16 if they are that already; truth values of 8."""
     if values.dtype.kind == "b":
         return values.astype(np.uint8)
     if values.dtype.kind not in "iu":
         raise ValueError(f"{where}: numbers, truth values or texts are stored, not {values.dtype}")
+    if values.dtype.itemsize < 4:
+        return values
     narrow = values.astype(np.int32)
     if not np.array_equal(narrow, values):
         raise ValueError(f"{where}: integers over 32 bits")
