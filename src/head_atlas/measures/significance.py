@@ -16,7 +16,7 @@ FALSE_DISCOVERIES = 0.05
 """Largest q value that counts as found."""
 
 N_FLIPS = 20_000
-"""Sign assignments drawn where there are too many to try them all: at 95 % confidence p = 0.05 is then known to 0.003."""
+"""Sign assignments drawn where there are too many to try them all: p = 0.05 is then known to within 0.003."""
 
 RELIABLE = 0.8
 """Split-half correlation under which a score is flagged."""
