@@ -118,7 +118,7 @@ class RunningText:
                 yield self._text_of(row, f"{self.source}, row {number}")
         except CorpusError:
             raise
-        except Exception as error:  # noqa: BLE001 - what the library raises is neither listed nor of one class
+        except Exception as error:  # what the library raises is neither listed nor of one class
             raise CorpusError(f"the data set {self.source!r} cannot be read: {error}") from error
 
     def _text_of(self, row: Any, place: str) -> str:
