@@ -231,6 +231,7 @@ def written(contents, path, **arrays):
         ("colours/x", NamedArray(np.zeros((4, 6)), HEADS), "/colours/x: there is no group /colours"),
         ("weights/Bad name", NamedArray(np.zeros((4, 6)), HEADS), "names are small letters"),
         ("weights/rank", NamedArray(np.zeros((4, 6)), HEADS), "'rank' is the name of an axis"),
+        ("weights/mode", NamedArray(np.zeros((4, 6)), HEADS), "'mode' is the name of an axis"),
         ("weights/x", NamedArray(np.zeros((4, 6)), ("layer", "wing")), "no axis 'wing'"),
         ("weights/x", NamedArray(np.zeros((4, 4)), ("layer", "layer")), "one axis twice"),
         ("weights/x", NamedArray(np.zeros((4, 9)), ("layer", "rank")), "axis 'rank' differs from that of another"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -25,7 +25,9 @@ TOTALS = "totals"
 """Group of arrays that the merge adds up over units."""
 DRAWS = "draws"
 """Group of draws of nulls, from which the merge takes p values."""
-INTERNAL = (TOTALS, DRAWS)
+REASONS = "reasons"
+"""Group of texts: by name, why something is not in the atlas."""
+INTERNAL = (TOTALS, DRAWS, REASONS)
 
 MEAN_Z = "references/mean_z"
 MEAN_Z_TOKENS = "references/n_tokens"
@@ -60,17 +62,17 @@ class Workplace:
     Attributes:
         plan: of the build.
         model: the model of the plan.
-        stored: what the finished units of a kind found, for units that need it.
+        stored: the finished units of a kind and what they found, for units that need it.
     """
 
     plan: Plan
     model: HeadModel
-    stored: Callable[[str], Mapping[str, NamedArray]]
+    stored: Callable[[str], Iterator[tuple[Unit, Arrays]]]
 
     @cached_property
     def mean_reference(self) -> MeanReference:
         """The means that the build stored: live ablation must put in place exactly what the builder did."""
-        found = self.stored("reference")
+        ((_, found),) = self.stored("reference")
         source = self.plan.config["reference_source"]
         return MeanReference(found[MEAN_Z].values, source, int(found[MEAN_Z_TOKENS].values))
 
@@ -87,6 +89,21 @@ class Workplace:
         source, seed = self.plan.config["resample_source"], self.plan.config["seed"]
         n_pos = min(len(prompt) for prompt in prompts)
         return resample_reference(self.model, prompts, source, n_draws=len(prompts), n_pos=n_pos, seed=seed)
+
+    def of_family(self, wanted: Callable[[str], bool]) -> list[int]:
+        """Places of the prompts of some families."""
+        return [index for index, prompt in enumerate(self.plan.prompts) if wanted(prompt.family)]
+
+    def gathered(self, place: str, kind: str) -> np.ndarray | None:
+        """An array that the units of a kind found, its last axis all prompts; None if no unit did."""
+        whole: np.ndarray | None = None
+        for unit, arrays in self.stored(kind):
+            if place in arrays:
+                values = arrays[place].values
+                if whole is None:
+                    whole = np.full((*values.shape[:-1], len(self.plan.prompts)), np.nan, dtype=np.float32)
+                whole[..., unit.start : unit.stop] = values
+        return whole
 
 
 Run = Callable[["Unit", Workplace, Progress], Arrays]
@@ -114,6 +131,11 @@ class Measurement:
     mode: str = ""
     quick: bool = True
     lacks: Callable[[Corpus], str] = lambda _: ""
+
+
+def reason(name: str, why: str) -> Arrays:
+    """What a unit gives in place of numbers that do not apply to the model."""
+    return {f"{REASONS}/{name}": NamedArray(np.array([why]), ("text",))}
 
 
 def select(unit: Unit, at: Workplace, wanted: Callable[[Prompt], bool]) -> tuple[list[Prompt], list[int]]:

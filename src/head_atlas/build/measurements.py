@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from head_atlas.build import units
+from head_atlas.build import text_units, units
 from head_atlas.build.measurement import Corpus, Measurement, Run
 from head_atlas.interventions import Mode
 from head_atlas.interventions.replacements import MODES
@@ -43,11 +43,26 @@ def _effects(mode: Mode) -> Measurement:
     )
 
 
+def _exemplars(kind: str, *, text: bool) -> Measurement:
+    """Exemplars on running text, or on all other families; the two are kept apart."""
+
+    def lacks(corpus: Corpus) -> str:
+        there = any((family == text_units.TEXT_FAMILY) == text for family in corpus.families)
+        return "" if there else f"no {'natural' if text else 'constructed'} family in this atlas"
+
+    run = partial(text_units.exemplars, text)
+    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=lacks)
+
+
 MEASUREMENTS: dict[str, Measurement] = {
     entry.kind: entry
     for entry in (
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
+        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
         *(_effects(mode) for mode in MODES),
+        # after the effects: harmed prompts are chosen by them
+        _exemplars("exemplars_text", text=True),
+        _exemplars("exemplars_families", text=False),
     )
 }
 

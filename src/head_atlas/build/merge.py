@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from head_atlas.build.derived import DERIVED
-from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, TOTALS, Arrays
+from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, REASONS, TOTALS, Arrays
 from head_atlas.build.measurements import REFERENCE
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.shards import read_shard, sha256_of, shard_path
@@ -26,6 +26,7 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
         BuildError: a shard is missing or damaged.
     """
     arrays: Arrays = {}
+    left_out = dict(plan.left_out)
     mean_z: MeanZ | None = None
     shards: dict[str, str] = {}
     for unit in plan.units:
@@ -37,14 +38,15 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
             mean_z = MeanZ(found[MEAN_Z].values, plan.config["reference_source"], n_tokens)
             continue
         for place, array in found.items():
-            if group_of(place) == TOTALS:
+            if group_of(place) == REASONS:
+                left_out[place.rpartition("/")[2]] = str(array.values[0])
+            elif group_of(place) == TOTALS:
                 before = arrays.get(place)
                 arrays[place] = (
                     array if before is None else NamedArray(before.values + array.values, array.dims, array.coords)
                 )
             else:
                 _put(arrays, place, array, unit, plan)
-    left_out = dict(plan.left_out)
     for derive in DERIVED:
         arrays |= derive(plan, arrays, left_out)
     kept = {place: array for place, array in arrays.items() if group_of(place) not in INTERNAL}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,12 @@ def run_unit(unit: Unit, at: Workplace, progress: Progress) -> dict[str, NamedAr
     return run_of(unit.kind)(unit, at, progress)
 
 
-def _stored(plan: Plan, folder: Path, kind: str) -> dict[str, NamedArray]:
-    """What the finished unit of a kind that has one unit found."""
-    unit = next(unit for unit in plan.units if unit.kind == kind)
-    path = shard_path(folder, plan.config_sha256, unit.name)
-    return read_shard(path, config_sha256=plan.config_sha256, unit=unit.name)
+def _stored(plan: Plan, folder: Path, kind: str) -> Iterator[tuple[Unit, dict[str, NamedArray]]]:
+    """The units of a kind and what they found; all of them have run."""
+    for unit in plan.units:
+        if unit.kind == kind:
+            path = shard_path(folder, plan.config_sha256, unit.name)
+            yield unit, read_shard(path, config_sha256=plan.config_sha256, unit=unit.name)
 
 
 def _is_done(folder: Path, config: str, unit: Unit) -> bool:

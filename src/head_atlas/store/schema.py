@@ -130,7 +130,7 @@ def name_problem(place: str) -> str:
         return f"/{place}: names are small letters, digits and underscores"
     if layout_of(place) is None and place not in OWN_DIMS:
         return f"/{place}: there is no group /{group} in an atlas; there are {', '.join(LAYOUTS)}"
-    if name in AXES or name in OWN_AXES:
+    if name in AXES:
         return f"/{place}: {name!r} is the name of an axis"
     return ""
 

@@ -116,6 +116,9 @@ def _own_axes(root: h5py.File, group: str, arrays: Mapping[str, NamedArray]) -> 
                 )
             if axes.setdefault(dim, labels) != labels:
                 raise ValueError(f"/{group}/{name}: axis {dim!r} differs from that of another array of the group")
+    clashing = sorted(set(arrays) & set(axes))
+    if clashing:
+        raise ValueError(f"/{group}/{clashing[0]}: {clashing[0]!r} is the name of an axis")
     return axes
 
 
