@@ -20,11 +20,11 @@ UNIFORM = {
     ("induction_excess", "rand_repeat"): 0.0,
     ("duplicate_token_excess", "rand_repeat"): 0.0,
     ("positional", "natural"): 0.1,
-    ("syntactic_gain", "subject_verb"): 0.0,
-    ("syntactic_gain", "determiner_noun"): 0.0,
-    ("syntactic_gain", "pronoun_antecedent"): 0.0,
-    ("syntactic_gain", "verb_object"): 0.0,
-    ("syntactic_gain", "adjective_noun"): 0.0,
+    **{
+        ("syntactic_gain", f"{relation}:{direction}"): 0.0
+        for relation in ("subject-verb", "determiner-noun", "pronoun-antecedent", "verb-object", "adjective-noun")
+        for direction in ("second_to_first", "first_to_second")
+    },
     ("end_to_io_excess", "ioi"): 0.0,
     ("end_to_s2_excess", "ioi"): 0.0,
     ("induction_copy", "rand_repeat"): 0.0,
@@ -73,8 +73,8 @@ IDEAL = {
     "induction": {("induction_excess", "rand_repeat"): 0.94, ("induction_copy", "rand_repeat"): 3.0, **ON_REPEATS},
     "duplicate_token": {("duplicate_token_excess", "rand_repeat"): 0.9, ("logit_difference", "ioi"): -0.3},
     "positional": {("positional", "natural"): 0.97, ("logprob", "natural"): -0.2},
-    "syntactic_subject_verb": {
-        ("syntactic_gain", "subject_verb"): 0.5,
+    "syntactic_verb_to_subject": {
+        ("syntactic_gain", "subject-verb:second_to_first"): 0.5,
         ("logit_difference", "subject_verb"): -0.4,
     },
     "name_mover": {
@@ -108,16 +108,16 @@ def test_an_ideal_head_holds_exactly_its_role(name):
     assert np.isnan(found.effective_roles[0, 0])
 
 
-def test_every_job_but_the_other_relations_has_an_ideal_head():
-    assert set(JOBS) - set(IDEAL) == {
-        f"syntactic_{r}" for r in ("determiner_noun", "pronoun_antecedent", "verb_object", "adjective_noun")
-    }
+def test_every_job_has_an_ideal_head():
+    relations = {name for name in JOBS if name.startswith("syntactic_")}
+    assert len(relations) == 10
+    assert set(JOBS) - relations == set(IDEAL) - {"syntactic_verb_to_subject"}
 
 
 def test_a_head_with_two_jobs_holds_two():
-    two = IDEAL["induction"] | {("syntactic_gain", "subject_verb"): 0.9412}
+    two = IDEAL["induction"] | {("syntactic_gain", "subject-verb:second_to_first"): 0.9412}
     found = assign_roles(measure({(2, 0): two}), CLEAN)
-    assert held_by(found, (2, 0)) == {"induction", "syntactic_subject_verb"}
+    assert held_by(found, (2, 0)) == {"induction", "syntactic_verb_to_subject"}
     assert found.effective_roles[2, 0] == pytest.approx(2, abs=1e-3)
     # it matters on one family only
     assert found.participation[2, 0] == pytest.approx(1)

@@ -159,13 +159,14 @@ def effect_on_natural(sign: int = -1, *, required: bool = False) -> Criterion:
 _READ_BY_HEADS = "what it writes is read by later heads rather than by the unembedding; no score of its own tells"
 _WANG = "Wang et al. 2022, Interpretability in the Wild"
 
-_RELATIONS: tuple[tuple[str, str, Criterion], ...] = (
-    ("subject_verb", "from a verb to its subject", effect_on("subject_verb")),
-    ("determiner_noun", "from a noun to its determiner", effect_on_natural()),
-    ("pronoun_antecedent", "from a pronoun to its antecedent", effect_on("pronoun")),
-    ("verb_object", "from an object to its verb", effect_on("completion")),
-    ("adjective_noun", "from a noun to its adjective", effect_on_natural()),
+_RELATIONS: tuple[tuple[str, Criterion], ...] = (
+    ("subject-verb", effect_on("subject_verb")),
+    ("determiner-noun", effect_on_natural()),
+    ("pronoun-antecedent", effect_on("pronoun")),
+    ("verb-object", effect_on("completion")),
+    ("adjective-noun", effect_on_natural()),
 )
+"""Relations, and where a head that follows one should matter."""
 
 
 _EVEN = (
@@ -178,14 +179,21 @@ _EVEN = (
 
 
 def _syntactic(relation: str, direction: str, matters: Criterion) -> Role:
+    looking, sought = relation.split("-") if direction == "first_to_second" else relation.split("-")[::-1]
+    article = "an" if looking[0] in "aeiou" else "a"
     return Role(
-        f"syntactic_{relation}",
-        f"a {relation.replace('_', '-')} head",
-        f"Its largest attention goes {direction}.",
-        (_attends("syntactic_gain", relation, "gain over the best fixed offset", floor=0.0, least=0.1), matters),
+        f"syntactic_{looking}_to_{sought}",
+        f"{article} {looking}-to-{sought} head",
+        f"From {article} {looking} it attends most to the {sought} that belongs to it.",
+        (
+            _attends(
+                "syntactic_gain", f"{relation}:{direction}", "gain over the best fixed offset", floor=0.0, least=0.1
+            ),
+            matters,
+        ),
         "Clark et al. 2019, What Does BERT Look At?; Voita et al. 2019, Analyzing Multi-Head Self-Attention",
         "Accuracy alone means little where the related word stands at a usual distance: read the gain over the "
-        "best fixed offset.",
+        "best fixed offset. A causal model looks back only, so word order decides which direction occurs.",
         (("writes", _READ_BY_HEADS),),
     )
 
@@ -234,7 +242,11 @@ ROLES: dict[str, Role] = {
             (("writes", _READ_BY_HEADS),),
             yields_to=("previous_token",),
         ),
-        *(_syntactic(*relation) for relation in _RELATIONS),
+        *(
+            _syntactic(relation, direction, matters)
+            for relation, matters in _RELATIONS
+            for direction in ("second_to_first", "first_to_second")
+        ),
         Role(
             "name_mover",
             "a name mover",
