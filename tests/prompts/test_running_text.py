@@ -178,6 +178,16 @@ def test_a_data_set_is_streamed_by_its_library(monkeypatch):
         documents(RunningText("owner/name"))
 
 
+def test_hostile_text_stays_text(byte_level, tmp_path):
+    text = "<|bos|><|bos|> <script>alert(1)</script> \x00 \u202e [[ {{ 7*7 }} ]] \u200d caf\u00e9 \U0001f600 = 1+1 " * 3
+    (tmp_path / "a.jsonl").write_text(json.dumps({"text": text}))
+    prompts, _ = build_running_text(byte_level, RunningText(str(tmp_path / "a.jsonl")), n_prompts=50)
+    assert all(p.tokens[0] == byte_level.bos_id and byte_level.bos_id not in p.tokens[1:] for p in prompts)
+    assert sum(len(p) - 1 for p in prompts) > len(byte_level.pieces_of(text)) - 32
+    first = next(p for p in prompts if p.text.startswith("<|bos|>"))
+    assert text.startswith(first.text[:40])
+
+
 def test_prompts_ask_for_every_next_token(byte_level, tmp_path):
     corpus = written(tmp_path / "a.txt", [f"{sentence(i)} " * 20 for i in range(9)])
     prompts, note = build_running_text(byte_level, corpus, n_prompts=6, length=48)
