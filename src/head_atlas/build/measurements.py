@@ -26,6 +26,15 @@ def _no_draws(corpus: Corpus) -> str:
     )
 
 
+def _no_text(corpus: Corpus) -> str:
+    return "" if text_units.TEXT_FAMILY in corpus.families else "measured on natural, not in this atlas"
+
+
+def _no_family(corpus: Corpus) -> str:
+    constructed = set(corpus.families) - {text_units.TEXT_FAMILY}
+    return "" if constructed else "measured on constructed families, none of which is in this atlas"
+
+
 _LACKS = {"mean": _no_means, "resample": _no_draws}
 _RUNS = {"resample": N_DRAWS, "pattern_freeze": 1.1}
 """How often the model runs for each head, where it is not once."""
@@ -45,13 +54,8 @@ def _effects(mode: Mode) -> Measurement:
 
 def _exemplars(kind: str, *, text: bool) -> Measurement:
     """Exemplars on running text, or on all other families; the two are kept apart."""
-
-    def lacks(corpus: Corpus) -> str:
-        there = any((family == text_units.TEXT_FAMILY) == text for family in corpus.families)
-        return "" if there else f"no {'natural' if text else 'constructed'} family in this atlas"
-
     run = partial(text_units.exemplars, text)
-    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=lacks)
+    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=_no_text if text else _no_family)
 
 
 MEASUREMENTS: dict[str, Measurement] = {
@@ -59,6 +63,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     for entry in (
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
         Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        Measurement("write_norm", text_units.write_norms, lambda tokens, _: tokens, lacks=_no_text),
         *(_effects(mode) for mode in MODES),
         # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),

@@ -77,6 +77,10 @@ def summarise(
         if correct is not None:
             right = np.where(correct == 1, values, np.nan)
             summary |= _of_effect(f"{name}{CORRECT}", right, list(modes), list(members.values()), seed)
+    for place, prefix in (("heads", "direct_logit"), ("induction_copy", "induction_copy")):
+        if f"direct_logit/{place}" in arrays:
+            values = arrays[f"direct_logit/{place}"].values
+            summary |= _of_attribution(prefix, values, list(members.values()), seed)
     for name, values in groups["clean"].items():
         per_family = [bootstrap_mean(f.values(values), f.counts) for f in members.values()]
         for part, found in zip(_OWN_PARTS, zip(*map(_arrays, per_family), strict=True), strict=True):
@@ -144,6 +148,19 @@ def _of_effect(
         for what, means in ((name, summary[f"{name}_mean"]), (f"{name}_macro", summary[f"{name}_macro"])):
             of = percentiles(np.abs(means.values), axes=axes)
             summary[f"{what}_percentile_{among}"] = NamedArray(of, means.dims, means.coords)
+    return summary
+
+
+def _of_attribution(name: str, values: np.ndarray, families: Sequence[_Family], seed: int) -> dict[str, NamedArray]:
+    """Mean and test of an attribution per family, (layer, head, family); of one family alone, (layer, head)."""
+    only = [f for f in families if f.name == "rand_repeat"] if name == "induction_copy" else list(families)
+    dims, coords = (*_HEADS, "family"), {"family": [f.name for f in only]}
+    intervals = [bootstrap_mean(f.values(values), f.counts) for f in only]
+    found = dict(zip(_PARTS, zip(*map(_arrays, intervals), strict=True), strict=True))
+    found["p"] = tuple(sign_flip_p(f.values(values), f.templates, seed=seed, family=f.name) for f in only)
+    summary = {f"{name}_{part}": NamedArray(np.stack(parts, axis=-1), dims, coords) for part, parts in found.items()}
+    if name == "induction_copy":
+        return {place: array.sel(family="rand_repeat") for place, array in summary.items()}
     return summary
 
 

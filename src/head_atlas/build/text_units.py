@@ -10,6 +10,7 @@ from head_atlas.build.measurement import Arrays, Progress, Workplace, reason, se
 from head_atlas.errors import NotApplicableError
 from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars as find_exemplars
+from head_atlas.measures.write_norm import write_norm
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.store.schema import SCORE_DIMS
@@ -44,6 +45,13 @@ def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # no
         place: NamedArray(spread(array.values.astype(np.float32), chosen, n), array.dims)
         for place, array in arrays.items()
     }
+
+
+def write_norms(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
+    """How much every head writes, on running text."""
+    prompts = [at.plan.prompts[i] for i in at.of_family(lambda family: family == TEXT_FAMILY)]
+    found = write_norm(at.model, prompts).values
+    return {"model/write_norm": NamedArray(np.nanmean(found, -1).astype(np.float32), ("layer", "head"))}
 
 
 def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
