@@ -30,6 +30,10 @@ def _no_text(corpus: Corpus) -> str:
     return "" if text_units.TEXT_FAMILY in corpus.families else "measured on natural, not in this atlas"
 
 
+def _no_parts(corpus: Corpus) -> str:
+    return "" if "ioi" in corpus.families else "measured on ioi, not in this atlas"
+
+
 def _no_family(corpus: Corpus) -> str:
     constructed = set(corpus.families) - {text_units.TEXT_FAMILY}
     return "" if constructed else "measured on constructed families, none of which is in this atlas"
@@ -63,6 +67,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     for entry in (
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
         Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        Measurement("named_parts", text_units.named_parts, lambda tokens, _: tokens, lacks=_no_parts),
         Measurement("write_norm", text_units.write_norms, lambda tokens, _: tokens, lacks=_no_text),
         *(_effects(mode) for mode in MODES),
         # after the effects: harmed prompts are chosen by them

@@ -9,6 +9,7 @@ import numpy as np
 from head_atlas.build.measurement import DRAWS, Arrays
 from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.evidence import Measured, solved_families
 from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
@@ -17,6 +18,7 @@ from head_atlas.named_array import NamedArray
 ROLE_MODES = ("resample", "mean", "zero")
 """Roles are judged by the effects of the first of these modes that was measured."""
 _HEADS = ("layer", "head")
+_ENTRIES = SCORES | NAMED_PARTS
 _N99 = 0.99
 
 
@@ -82,7 +84,7 @@ def _interval(arrays: Arrays, mean: str, prefix: str, n: str, **labels: str) -> 
 def _scores(arrays: Arrays) -> dict[tuple[str, str], Measured]:
     """Scores of patterns by family, as excess where they have one, against their nulls."""
     found = {}
-    for name, score in SCORES.items():
+    for name, score in _ENTRIES.items():
         for family in score.families:
             prefix = score.summary_prefix(family)
             forms = [(name, f"{prefix}_mean", prefix)]

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from head_atlas.catalogue import SCORES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
 _HEADS = ("layer", "head")
+_ENTRIES = SCORES | NAMED_PARTS
 _PARTS = ("mean", "ci_low", "ci_high", "n")
 _OWN_PARTS = ("", "_ci_low", "_ci_high", "_n")
 """Suffixes of arrays whose mean has the bare name."""
@@ -99,8 +101,8 @@ def _of_score(
 ) -> dict[str, NamedArray]:
     """Mean and excess of a score on each of its families."""
     summary: dict[str, NamedArray] = {}
-    for family in (members[name] for name in SCORES[name].families if name in members):
-        prefix = SCORES[name].summary_prefix(family.name)
+    for family in (members[name] for name in _ENTRIES[name].families if name in members):
+        prefix = _ENTRIES[name].summary_prefix(family.name)
         found = bootstrap_mean(family.values(values), family.counts)
         for part, array in zip(_PARTS, _arrays(found), strict=True):
             summary[f"{prefix}_{part}"] = NamedArray(array, _HEADS)
