@@ -15,10 +15,11 @@ from head_atlas.build.runner import run_plan
 from head_atlas.build.shards import shard_path
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.errors import BuildError, PromptError
-from head_atlas.interventions import MeanReference, budget_for
+from head_atlas.interventions import MeanReference, budget_for, resample_reference
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.prompts.families import FAMILIES, build_families
+from head_atlas.prompts.prompt import Prompt
 from head_atlas.store import open_atlas
 
 OPTIONS = BuildOptions(
@@ -45,19 +46,29 @@ def atlas(path):
 def test_sizes_families_and_prompts(atlas, model):
     assert (atlas.n_layers, atlas.n_heads) == (model.n_layers, model.n_heads)
     assert atlas.families == OPTIONS.families
-    assert atlas.modes == ["zero", "mean"]
+    assert atlas.modes == ["zero", "mean", "resample", "pattern_freeze"]
     built = build_families(model.policy, n_prompts=6, seed=0, only=OPTIONS.families, natural_length=40)
     for record, prompt in zip(atlas.prompts, chain(*built.prompts.values()), strict=True):
         assert (record.tokens, record.targets, record.family) == (prompt.tokens, prompt.targets, prompt.family)
         assert record.strings == tuple(model.strings(prompt.tokens))
 
 
-@pytest.mark.parametrize("mode", ["zero", "mean"])
+def stand_in(atlas, model, mode):
+    """The reference that the atlas gives for a mode."""
+    if mode == "mean":
+        return MeanReference(*atlas.mean_reference())
+    if mode == "resample":
+        tokens, source, seed = atlas.resample_prompts()
+        prompts = [Prompt("", tuple(row), (1,), (0,)) for row in tokens.tolist()]
+        return resample_reference(model, prompts, source, n_draws=len(prompts), seed=seed)
+    return None
+
+
+@pytest.mark.parametrize("mode", ["zero", "mean", "resample", "pattern_freeze"])
 def test_effects_are_those_of_a_live_sweep(atlas, model, mode):
-    reference = MeanReference(*atlas.mean_reference())
     for family in ("ioi", "natural", "rand_repeat"):
         records = [p for p in atlas.prompts if p.family == family]
-        live = sweep(model, records, mode, reference=reference if mode == "mean" else None)
+        live = sweep(model, records, mode, reference=stand_in(atlas, model, mode))
         for metric in EFFECTS:
             stored = atlas.effects[metric].sel(mode=mode).values[..., [p.index for p in records]]
             expected = np.moveaxis(live[metric].values, 0, -1)
@@ -151,7 +162,13 @@ def test_the_contract_of_names(atlas):
                 expected |= {f"{prefix}_{part}" for part in ("excess", "excess_ci_low", "excess_ci_high")}
     for metric in EFFECTS:
         expected |= {f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n")}
-        expected |= {f"{metric}_macro{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
+        for name in (metric, f"{metric}_correct"):
+            expected |= {f"{name}_{part}" for part in ("mean", "ci_low", "ci_high", "n")}
+            expected |= {f"{name}_macro{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
+            if metric not in ("kl", "flip"):
+                expected |= {f"{name}_p", f"{name}_q"}
+        for among in ("model", "layer"):
+            expected |= {f"{metric}_percentile_{among}", f"{metric}_macro_percentile_{among}"}
     for name in ("logprob", "logit_difference", "log2_rank", "correct"):
         expected |= {f"clean_{name}{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
     assert set(atlas.summary) == expected

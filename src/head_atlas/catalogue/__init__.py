@@ -6,10 +6,21 @@ A *score* is read from attention patterns, an *attribution* is a decomposition, 
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import EFFECTS
+from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
 from head_atlas.catalogue.pattern_scores import SCORES
 from head_atlas.catalogue.reference import markdown
 
-__all__ = ["ATTRIBUTIONS", "EFFECTS", "MEASURES", "SCORES", "WITHOUT_EFFECTS", "Kind", "Measure", "markdown"]
+__all__ = [
+    "ATTRIBUTIONS",
+    "EFFECTS",
+    "EXEMPLARS",
+    "MEASURES",
+    "SCORES",
+    "WITHOUT_EFFECTS",
+    "Kind",
+    "Measure",
+    "markdown",
+]
 
-MEASURES: dict[str, Measure] = SCORES | EFFECTS | ATTRIBUTIONS
+MEASURES: dict[str, Measure] = SCORES | EXEMPLARS | EFFECTS | ATTRIBUTIONS

@@ -8,7 +8,7 @@ from typing import Literal
 
 Kind = Literal["score", "effect", "attribution"]
 
-WITHOUT_EFFECTS = ("rand_flat",)
+WITHOUT_EFFECTS = ("rand_flat", "sink_probe")
 """Families with no right answer: nothing is ablated on them."""
 
 

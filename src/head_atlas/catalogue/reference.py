@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
+from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.pattern_scores import SCORES
 
@@ -22,7 +23,12 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    for title, group in (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS)):
+    for title, group in (
+        ("Scores", SCORES),
+        ("Exemplars", EXEMPLARS),
+        ("Effects", EFFECTS),
+        ("Attributions", ATTRIBUTIONS),
+    ):
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [
@@ -47,4 +53,6 @@ def _range(measure: Measure) -> str:
 def _measured_on(measure: Measure) -> str:
     if measure.families:
         return ", ".join(measure.families)
+    if measure.name in EXEMPLARS:
+        return "any prompts"
     return "the user's prompt" if measure.kind == "attribution" else "every family with a target"

@@ -75,7 +75,7 @@ def pattern_scores(
     done = 0
     # Where attention does not go through our function, the architecture makes its patterns whole.
     n_queries = BLOCK_QUERIES if model.structure.through_interface else model.max_length
-    for members in _packs(prompts, model.n_heads, n_queries):
+    for members in packs_of_one_length(prompts, model.n_heads, n_queries):
         tokens = model.rows([prompts[i].tokens for i in members])
         n_pos = tokens.shape[1]
         n_rows = len(members)
@@ -141,7 +141,7 @@ def visible_windows(model: HeadModel, n_pos: int) -> list[int | None]:
     return [None if widths[layer] == n_pos else widths[layer] for layer in range(model.n_layers)]
 
 
-def _packs(prompts: Sequence[Prompt], n_heads: int, n_queries: int) -> list[list[int]]:
+def packs_of_one_length(prompts: Sequence[Prompt], n_heads: int, n_queries: int) -> list[list[int]]:
     """Prompts of one length, within the budget, in order of first appearance."""
     groups: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):

@@ -82,6 +82,15 @@ class Intervention:
     def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
         """Read a computed attention output, z W_O + b_O."""
 
+    def on_layer_output(self, layer: int, hidden: Float[Tensor, "batch pos d_model"]) -> None:
+        """Read the residual stream behind a layer."""
+
+    def on_mlp_output(self, layer: int, output: Float[Tensor, "*batch d_model"]) -> None:
+        """Read what the MLP writes, before it is scaled; called once the model's anatomy is known. Copy to keep."""
+
+    def on_neurons(self, layer: int, activations: Float[Tensor, "*batch neuron"]) -> None:
+        """Read the MLP's hidden units; called once the model's anatomy is known. Copy to keep."""
+
     def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
         """Return the rows of the final, normalised residual stream that are unembedded."""
         return hidden

@@ -1,0 +1,75 @@
+"""Everything that a build can measure, in the order it runs: a new measure is one entry here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from head_atlas.build import text_units, units
+from head_atlas.build.measurement import Corpus, Measurement, Run
+from head_atlas.interventions import Mode
+from head_atlas.interventions.replacements import MODES
+
+N_DRAWS = 5
+"""Prompts whose activations resample ablation puts in place."""
+
+
+def _no_means(corpus: Corpus) -> str:
+    return "" if corpus.reference else "mean ablation needs the natural family for its means"
+
+
+def _no_draws(corpus: Corpus) -> str:
+    if len(corpus.resample) >= N_DRAWS:
+        return ""
+    return (
+        f"resample ablation needs {N_DRAWS} natural prompts that are not measured and are as long as the longest "
+        f"measured one, found {len(corpus.resample)}"
+    )
+
+
+_LACKS = {"mean": _no_means, "resample": _no_draws}
+_RUNS = {"resample": N_DRAWS, "pattern_freeze": 1.1}
+"""How often the model runs for each head, where it is not once."""
+
+
+def _effects(mode: Mode) -> Measurement:
+    runs = _RUNS.get(mode, 1)
+    return Measurement(
+        mode,
+        partial(units.effects, mode),
+        work=lambda tokens, heads: tokens * (1 + runs * heads / 2),
+        prompts=units.effect_prompts(mode),
+        mode=mode,
+        lacks=_LACKS.get(mode, lambda _: ""),
+    )
+
+
+def _exemplars(kind: str, *, text: bool) -> Measurement:
+    """Exemplars on running text, or on all other families; the two are kept apart."""
+
+    def lacks(corpus: Corpus) -> str:
+        there = any((family == text_units.TEXT_FAMILY) == text for family in corpus.families)
+        return "" if there else f"no {'natural' if text else 'constructed'} family in this atlas"
+
+    run = partial(text_units.exemplars, text)
+    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=lacks)
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    entry.kind: entry
+    for entry in (
+        Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
+        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        *(_effects(mode) for mode in MODES),
+        # after the effects: harmed prompts are chosen by them
+        _exemplars("exemplars_text", text=True),
+        _exemplars("exemplars_families", text=False),
+    )
+}
+
+REFERENCE = Measurement("reference", units.reference, lambda tokens, _: tokens)
+"""Done first, on the reference prompts, wherever there are any."""
+
+
+def run_of(kind: str) -> Run:
+    """What does a unit of a kind."""
+    return (REFERENCE if kind == REFERENCE.kind else MEASUREMENTS[kind]).run
