@@ -28,7 +28,8 @@ OWN_AXES = frozenset(
     {
         *TWINS,
         # what a number is about
-        *("relation", "direction", "role", "state", "grade", "part", "side", "start", "subset", "score", "order"),
+        *("relation", "direction", "role", "criterion", "state", "grade", "part", "pair", "side", "start", "subset"),
+        *("score", "order"),
         # places in a list, draws, bins
         *("rank", "draw", "quantile", "band", "offset", "component", "token", "neuron", "token_rank"),
         *("largest_bin", "quantile_band", "distance_bin"),
