@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
 from head_atlas.errors import HeadAtlasError
-from head_atlas.measures.evidence import Measured, all_of, any_of, solved_families, weigh
+from head_atlas.measures.evidence import Measured, all_of, any_of, from_summary, solved_families, weigh
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles, assign_roles
+from head_atlas.store import open_atlas, write_atlas
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
+from synthetic_atlas import synthetic_contents
 
 SHAPE = (3, 4)
 CLEAN = dict.fromkeys(("rand_repeat", "ioi", "successor", "subject_verb", "pronoun", "completion"), 2.0)
@@ -29,7 +35,7 @@ UNIFORM = {
     ("end_to_s2_excess", "ioi"): 0.0,
     ("induction_copy", "rand_repeat"): 0.0,
     ("ov_copy", ""): 0.0,
-    ("ov_copy_negative", ""): 0.0,
+    ("negative_ov_copy", ""): 0.0,
     ("direct_logit", "ioi"): 0.0,
     ("direct_logit", "successor"): 0.0,
     ("sink", "natural"): 0.05,
@@ -87,7 +93,7 @@ IDEAL = {
     "successor": {("direct_logit", "successor"): 1.2, ("logit_difference", "successor"): -0.9},
     "copy_suppression": {
         ("end_to_io_excess", "ioi"): 0.6,
-        ("ov_copy_negative", ""): 0.9,
+        ("negative_ov_copy", ""): 0.9,
         ("direct_logit", "ioi"): -1.0,
         ("logit_difference", "ioi"): 0.5,
     },
@@ -307,6 +313,33 @@ def test_what_is_stored_comes_back():
     again = HeadRoles.from_arrays(arrays)
     assert again.arrays().keys() == arrays.keys()
     assert describe(again, 1, 2) == describe(found, 1, 2)
+
+
+def test_the_family_axis_can_be_given():
+    measured = measure({(0, 0): {("logit_difference", "ioi"): -1.0}})
+    found = assign_roles(measured, CLEAN, families=["rand_flat", "ioi", "natural"])
+    assert list(found.felt.coords["family"]) == ["rand_flat", "ioi", "natural"]
+    assert np.isnan(found.felt.values[0]).all()
+    assert found.felt.values[1, 0, 0] == 1
+    assert np.isnan(found.relative_effect.values[[0, 2]]).all()
+
+
+def test_numbers_from_the_summary_of_an_atlas(tmp_path):
+    write_atlas(tmp_path / "atlas.h5", synthetic_contents())
+    with open_atlas(tmp_path / "atlas.h5") as atlas:
+        summary = dict(atlas.summary)
+    found = from_summary(summary, "mean")
+    assert found["induction_excess", "rand_repeat"].low is summary["induction_excess_ci_low"].values
+    assert found["sink", "natural"].value is summary["sink_natural_mean"].values
+    effect = found["logit_difference", "ioi"]
+    np.testing.assert_array_equal(effect.value, summary["logit_difference_mean"].sel(mode="mean", family="ioi").values)
+    assert effect.n.tolist() == [[20] * 6] * 4
+    assert ("logit_difference", "natural") not in found, "natural text has no contrast"
+    assert ("logprob", "natural") in found
+    assert not any(measure in ("logit_difference", "kl") for measure, _ in from_summary(summary, "resample"))
+    held = assign_roles(found, {"ioi": 3.0}).held
+    assert held.shape == (len(ROLES), 4, 6)
+    assert not (held.values[: len(JOBS)] == 1).any(), "no null, no role"
 
 
 def test_a_head_in_one_sentence():

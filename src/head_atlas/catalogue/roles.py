@@ -295,7 +295,7 @@ ROLES: dict[str, Role] = {
             "a copy-suppression head",
             "It lowers tokens that are in the prompt and that earlier layers already predict.",
             (
-                Criterion("writes", "ov_copy_negative", "", "suppressed tokens in the lowest 5", required=True),
+                Criterion("writes", "negative_ov_copy", "", "suppressed tokens in the lowest 5", required=True),
                 Criterion("writes", "direct_logit", "ioi", "direct logit", "logits", sign=-1, floor=0.0, required=True),
                 _attends("end_to_io_excess", "ioi", required=False),
                 effect_on("ioi", 1),

@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.catalogue.roles import SOLVED, Criterion
-from head_atlas.measures.bootstrap import bootstrap_mean, resample_counts
+from head_atlas.measures.bootstrap import Interval, bootstrap_mean, resample_counts
 from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, tail_p
+from head_atlas.named_array import NamedArray
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Measured:
         """A number without an interval, read from the weights."""
         value = np.asarray(value, dtype=np.float64)
         return cls(value, value, value, np.zeros(value.shape, dtype=np.int32), p, n99)
+
+    @classmethod
+    def of(cls, interval: Interval, p: np.ndarray | None = None, n99: np.ndarray | None = None) -> Measured:
+        """A mean over prompts with its interval."""
+        return cls(interval.mean, interval.low, interval.high, interval.n, p, n99)
 
     def against(self, draws: np.ndarray) -> Measured:
         """The same with p and n99 from draws of the null, [layer, head, draw]; NaN where there is no draw."""
@@ -78,6 +85,39 @@ class Weighed:
     threshold: np.ndarray
     q: np.ndarray
     met: np.ndarray
+
+
+def from_summary(summary: Mapping[str, NamedArray], mode: str) -> dict[tuple[str, str], Measured]:
+    """What the summary of an atlas holds of scores and effects, by (measure, where) as criteria ask for it.
+
+    Args:
+        summary: arrays by name, as `atlas/README.md` lists them.
+        mode: of the effects.
+
+    Returns:
+        Scores as ("sink", "natural"), their excess as ("induction_excess", "rand_repeat"), effects with their p
+        values as ("logit_difference", "ioi"). Scores have no p value here: see `Measured.against`.
+    """
+    found = {}
+    for name, score in SCORES.items():
+        for family in score.families:
+            prefix = score.summary_prefix(family)
+            for measure, start in ((name, f"{prefix}_mean"), (f"{name}_excess", f"{prefix}_excess")):
+                if start in summary:
+                    stem = start.removesuffix("_mean")
+                    names = (start, f"{stem}_ci_low", f"{stem}_ci_high", f"{prefix}_n")
+                    found[measure, family] = Measured(*(summary[part].values for part in names))
+    for metric in EFFECTS:
+        if f"{metric}_mean" not in summary or mode not in summary[f"{metric}_mean"].coords["mode"]:
+            continue
+        for family in summary[f"{metric}_mean"].coords["family"]:
+            at = {"mode": mode, "family": family}
+            value, low, high, n = (
+                summary[f"{metric}_{part}"].sel(**at).values for part in ("mean", "ci_low", "ci_high", "n")
+            )
+            p = summary[f"{metric}_p"].sel(**at).values if f"{metric}_p" in summary else None
+            found[metric, family] = Measured(value, low, high, n, p)
+    return {key: one for key, one in found.items() if not np.isnan(one.value).all()}
 
 
 def weigh(

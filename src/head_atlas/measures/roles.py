@@ -11,11 +11,11 @@ otherwise count as previous-token heads.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from head_atlas.catalogue.roles import GRADES, ROLES, SMALL_WRITE, STATES, Role, effect_on, effect_on_natural
+from head_atlas.catalogue.roles import GRADES, ROLES, SMALL_WRITE, STATES, Criterion, Role, effect_on, effect_on_natural
 from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.evidence import Measured, Weighed, all_of, any_of, weigh, yes
 from head_atlas.measures.significance import effective_number, participation_ratio, q_values
@@ -80,6 +80,7 @@ def assign_roles(
     clean: Mapping[str, float],
     *,
     write_norm: np.ndarray | None = None,
+    families: Sequence[str] | None = None,
     roles: Mapping[str, Role] = ROLES,
 ) -> HeadRoles:
     """Weigh the evidence for every role of every head.
@@ -91,6 +92,7 @@ def assign_roles(
             that no role asks for, and `("logprob", "natural")` count for the states and the participation.
         clean: mean clean logit difference of the families that the model solves, from `evidence.solved_families`.
         write_norm: [layer, head] mean norm of z W_O on natural text; without it no head can be called dormant.
+        families: labels of the family axis, in order; those that `measured` has if None.
         roles: the catalogue's, or others.
 
     Raises:
@@ -105,8 +107,13 @@ def assign_roles(
     }
     held = _held(roles, weighed, shape)
     membership = np.stack([_membership(role, measured, weighed[name][0]) for name, role in roles.items()])
-    felt, families = _felt(measured, clean, shape)
-    relative = _relative_effects(measured, clean, families, shape)
+    natural = effect_on_natural(0)
+    # natural text has no contrast, so no logit difference: its log-probability stands for it
+    in_measured = [where for measure, where in measured if measure == "logit_difference" and where != natural.where]
+    families = families or [*in_measured, *([natural.where] if natural.key in measured else [])]
+    effects = {family: natural if family == natural.where else effect_on(family, 0) for family in families}
+    felt = _felt(effects, measured, clean, shape)
+    relative = _relative_effects(families, measured, clean, shape)
     jobs = np.array([not role.state for role in roles.values()])
     strength = np.where(held[jobs] == 1, membership[jobs], 0.0)
     by_role = {"held": held, "membership": membership, "q": np.stack([_first_q(p) for p in weighed.values()])}
@@ -165,34 +172,29 @@ def _first_q(parts: Sequence[Weighed]) -> np.ndarray:
 
 
 def _felt(
-    measured: Mapping[tuple[str, str], Measured], clean: Mapping[str, float], shape: tuple[int, int]
-) -> tuple[np.ndarray, list[str]]:
-    """Whether the effect is felt, [family, layer, head], and the families; q over heads and families together."""
-    natural = effect_on_natural(0)
-    criteria = [effect_on(where, 0) for measure, where in measured if measure == "logit_difference"]
-    # natural text has no contrast, so no logit difference: its log-probability stands for it
-    criteria = [criterion for criterion in criteria if criterion.where != natural.where]
-    criteria += [natural] if natural.key in measured else []
-    if not criteria:
-        return np.zeros((0, *shape)), []
+    effects: Mapping[str, Criterion],
+    measured: Mapping[tuple[str, str], Measured],
+    clean: Mapping[str, float],
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Whether the effect is felt, [family, layer, head]; q over heads and families together."""
     missing = np.full(shape, np.nan)
-    p = [measured[criterion.key].p for criterion in criteria]
-    q = q_values(np.stack([missing if of_family is None else of_family for of_family in p]))
-    met = [weigh(criterion, measured, clean, shape, q=one).met for criterion, one in zip(criteria, q, strict=True)]
-    return np.stack(met), [criterion.where for criterion in criteria]
+    p = [measured[c.key].p if c.key in measured else None for c in effects.values()]
+    q = q_values(np.stack([missing, *(missing if of_family is None else of_family for of_family in p)]))[1:]
+    met = [weigh(c, measured, clean, shape, q=one).met for c, one in zip(effects.values(), q, strict=True)]
+    return np.stack(met) if met else np.zeros((0, *shape))
 
 
 def _relative_effects(
+    families: Sequence[str],
     measured: Mapping[tuple[str, str], Measured],
     clean: Mapping[str, float],
-    families: Sequence[str],
     shape: tuple[int, int],
 ) -> np.ndarray:
     """|effect| / clean logit difference, [family, layer, head], 0 where the interval spans 0."""
     relative = np.full((len(families), *shape), np.nan)
     for row, family in zip(relative, families, strict=True):
-        # without a floor or a least: only whether the interval excludes 0
-        found = weigh(replace(effect_on(family, 0), least=None), measured, clean, shape)
+        found = weigh(effect_on(family, 0), measured, clean, shape)
         spans = (found.low <= 0) & (found.high >= 0)
         row[:] = np.where(np.isnan(found.low), np.nan, np.where(spans, 0.0, np.abs(found.value)))
     return relative
