@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from head_atlas.build import text_units, units
+from head_atlas.build import text_units, units, weight_units
 from head_atlas.build.measurement import Corpus, Measurement, Run
 from head_atlas.interventions import Mode
 from head_atlas.interventions.replacements import MODES
@@ -65,6 +65,8 @@ def _exemplars(kind: str, *, text: bool) -> Measurement:
 MEASUREMENTS: dict[str, Measurement] = {
     entry.kind: entry
     for entry in (
+        Measurement("weights", weight_units.weights, lambda tokens, _: tokens / 2),
+        Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
         Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
         Measurement("named_parts", text_units.named_parts, lambda tokens, _: tokens, lacks=_no_parts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,10 +10,11 @@ from head_atlas.build.measurement import DRAWS, Arrays
 from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
-from head_atlas.measures.evidence import Measured, solved_families
+from head_atlas.measures.evidence import Measured, from_summary, solved_families
 from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
 from head_atlas.named_array import NamedArray
+from head_atlas.store.schema import group_of
 
 ROLE_MODES = ("resample", "mean", "zero")
 """Roles are judged by the effects of the first of these modes that was measured."""
@@ -29,7 +30,9 @@ def role_mode(modes: Sequence[str]) -> str:
 
 def roles(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:
     """Roles, grades and states of every head, from what was measured; what was not is not judged."""
-    measured = _scores(arrays) | _weights(arrays) | _attributions(arrays) | _effects(plan, arrays)
+    summary = {place.rpartition("/")[2]: array for place, array in arrays.items() if group_of(place) == "summary"}
+    measured = _against_nulls(from_summary(summary, role_mode(plan.modes)), arrays)
+    measured |= _weights(arrays) | _syntax(arrays) | _attributions(summary)
     if not measured:
         left_out["roles"] = "no score and no effect was measured that a role is judged by"
         return {}
@@ -39,8 +42,9 @@ def roles(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:
         difference = arrays["clean/logit_difference"].values
         clean = solved_families(difference, families, templates, seed=plan.config["seed"])
     norm = arrays.get("model/write_norm")
-    found = assign_roles(measured, clean, write_norm=None if norm is None else norm.values)
-    return {f"roles/{name}": _on_all_families(array, plan) for name, array in found.arrays().items()}
+    norms = None if norm is None else norm.values
+    found = assign_roles(measured, clean, write_norm=norms, families=plan.families)
+    return {f"roles/{name}": array for name, array in found.arrays().items()}
 
 
 def nulls(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:  # noqa: ARG001
@@ -57,76 +61,45 @@ def nulls(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:  # no
     return found
 
 
-def _on_all_families(array: NamedArray, plan: Plan) -> NamedArray:
-    """An array on some families, on all of the atlas; NaN on the others."""
-    if "family" not in array.dims:
-        return array
-    axis = array.dims.index("family")
-    shape = list(array.shape)
-    shape[axis] = len(plan.families)
-    whole = np.full(shape, np.nan, dtype=np.float32)
-    at: list[slice | list[int]] = [slice(None)] * len(shape)
-    at[axis] = [plan.families.index(family) for family in array.coords["family"]]
-    whole[tuple(at)] = array.values
-    return NamedArray(whole, array.dims, {**array.coords, "family": list(plan.families)})
-
-
-def _interval(arrays: Arrays, mean: str, prefix: str, n: str, **labels: str) -> Measured | None:
-    """A mean of /summary with its interval, and with its p value where it has one."""
-    places = [f"summary/{name}" for name in (mean, f"{prefix}_ci_low", f"{prefix}_ci_high", n)]
-    if not all(place in arrays for place in places):
-        return None
-    value, low, high, counted = (arrays[place].sel(**labels).values for place in places)
-    p = arrays.get(f"summary/{prefix}_p")
-    return Measured(value, low, high, counted, p=None if p is None else p.sel(**labels).values)
-
-
-def _scores(arrays: Arrays) -> dict[tuple[str, str], Measured]:
-    """Scores of patterns by family, as excess where they have one, against their nulls."""
-    found = {}
+def _against_nulls(found: dict[tuple[str, str], Measured], arrays: Arrays) -> dict[tuple[str, str], Measured]:
+    """Scores held against the draws of their nulls, on the family that these were drawn on."""
     for name, score in _ENTRIES.items():
-        for family in score.families:
-            prefix = score.summary_prefix(family)
-            forms = [(name, f"{prefix}_mean", prefix)]
-            if score.has_excess:
-                forms.append((f"{name}_excess", f"{prefix}_excess", f"{prefix}_excess"))
-            for measure, mean, own in forms:
-                measured = _interval(arrays, mean, own, f"{prefix}_n")
-                draws = arrays.get(f"{DRAWS}/{name}") if family == score.family else None
-                if measured is not None:
-                    found[measure, family] = measured if draws is None else measured.against(draws.values)
+        draws = arrays.get(f"{DRAWS}/{name}")
+        for measure in (name, f"{name}_excess"):
+            if draws is not None and (measure, score.family) in found and score.has_excess == (measure != name):
+                found[measure, score.family] = found[measure, score.family].against(draws.values)
     return found
 
 
 def _weights(arrays: Arrays) -> dict[tuple[str, str], Measured]:
+    """Scores of the weights, with the largest of chance as their n99.
+
+    They have few draws of their null, too few for a p value that could survive a correction over all heads.
+    """
     found = {}
     for place, array in arrays.items():
         group, _, name = place.rpartition("/")
         if group == "weights" and array.dims == _HEADS:
-            measured = Measured.exact(array.values)
-            draws = arrays.get(f"{DRAWS}/{name}")
-            found[name, ""] = measured if draws is None else measured.against(draws.values)
+            n99 = arrays.get(f"nulls/{name}_n99")
+            found[name, ""] = Measured.exact(array.values, n99=None if n99 is None else n99.values)
     return found
 
 
-def _attributions(arrays: Arrays) -> dict[tuple[str, str], Measured]:
+def _syntax(arrays: Arrays) -> dict[tuple[str, str], Measured]:
+    return {}
+
+
+def _attributions(summary: Mapping[str, NamedArray]) -> dict[tuple[str, str], Measured]:
+    """Means with their intervals and tests."""
+
+    def measured(name: str, **labels: str) -> Measured:
+        parts = (summary[f"{name}_{part}"].sel(**labels).values for part in ("mean", "ci_low", "ci_high", "n", "p"))
+        return Measured(*parts)
+
     found = {}
-    if "summary/direct_logit_mean" in arrays:
-        for family in arrays["summary/direct_logit_mean"].coords["family"]:
-            measured = _interval(arrays, "direct_logit_mean", "direct_logit", "direct_logit_n", family=family)
-            if measured is not None:
-                found["direct_logit", family] = measured
-    measured = _interval(arrays, "induction_copy_mean", "induction_copy", "induction_copy_n")
-    return found if measured is None else found | {("induction_copy", "rand_repeat"): measured}
-
-
-def _effects(plan: Plan, arrays: Arrays) -> dict[tuple[str, str], Measured]:
-    """Effects on the logit difference, and on the log-probability of natural text."""
-    mode, found = role_mode(plan.modes), {}
-    for metric in ("logit_difference", "logprob") if mode else ():
-        for family in plan.families:
-            measured = _interval(arrays, f"{metric}_mean", metric, f"{metric}_n", mode=mode, family=family)
-            wanted = metric == "logit_difference" or family == "natural"
-            if measured is not None and wanted and bool((measured.n > 0).any()):
-                found[metric, family] = measured
-    return found
+    if "direct_logit_mean" in summary:
+        for family in summary["direct_logit_mean"].coords["family"]:
+            found["direct_logit", family] = measured("direct_logit", family=family)
+    if "induction_copy_mean" in summary:
+        found["induction_copy", "rand_repeat"] = measured("induction_copy")
+    return {key: one for key, one in found.items() if not np.isnan(one.value).all()}

@@ -28,7 +28,20 @@ OWN_AXES = frozenset(
     {
         *TWINS,
         # what a number is about
-        *("relation", "direction", "role", "criterion", "state", "grade", "part", "pair", "side", "start", "subset"),
+        *(
+            "kind",
+            "relation",
+            "direction",
+            "role",
+            "criterion",
+            "state",
+            "grade",
+            "part",
+            "pair",
+            "side",
+            "start",
+            "subset",
+        ),
         *("score", "order"),
         # places in a list, draws, bins
         *("rank", "draw", "quantile", "band", "offset", "component", "token", "neuron", "token_rank"),
