@@ -9,7 +9,19 @@ from head_atlas.catalogue.effects import EFFECTS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
 from head_atlas.catalogue.pattern_scores import SCORES
 from head_atlas.catalogue.reference import markdown
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 
-__all__ = ["ATTRIBUTIONS", "EFFECTS", "MEASURES", "SCORES", "WITHOUT_EFFECTS", "Kind", "Measure", "markdown"]
+__all__ = [
+    "ATTRIBUTIONS",
+    "EFFECTS",
+    "MEASURES",
+    "NULLS",
+    "SCORES",
+    "SYNTACTIC",
+    "WITHOUT_EFFECTS",
+    "Kind",
+    "Measure",
+    "markdown",
+]
 
-MEASURES: dict[str, Measure] = SCORES | EFFECTS | ATTRIBUTIONS
+MEASURES: dict[str, Measure] = SCORES | SYNTACTIC | NULLS | EFFECTS | ATTRIBUTIONS

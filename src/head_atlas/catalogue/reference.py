@@ -6,6 +6,7 @@ from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 
 
 def markdown() -> str:
@@ -22,7 +23,14 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    for title, group in (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS)):
+    groups = (
+        ("Scores", SCORES),
+        ("Syntactic scores", SYNTACTIC),
+        ("Nulls of scores", NULLS),
+        ("Effects", EFFECTS),
+        ("Attributions", ATTRIBUTIONS),
+    )
+    for title, group in groups:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [
