@@ -5,7 +5,7 @@ from __future__ import annotations
 from head_atlas.build import BuildOptions
 
 OPTIONS = BuildOptions(
-    families=["rand_repeat", "rand_flat", "natural", "sink_probe", "ioi", "pronoun", "syntax"],
+    families=["rand_repeat", "rand_flat", "natural", "sink_probe", "syntax", "ioi", "pronoun"],
     n_prompts=6,
     natural_length=40,
     threads=1,

@@ -49,7 +49,8 @@ def test_direct_logit_attribution_and_its_sum(atlas, model):
     np.testing.assert_allclose(found[..., places(atlas, "rand_repeat")], copy, rtol=ROUNDING, atol=1e-6)
     assert np.isnan(found[..., places(atlas, "ioi")]).all()
     mean = atlas.summary["direct_logit_mean"].sel(family="ioi").values
-    np.testing.assert_allclose(mean, atlas.direct_logit["heads"].values[..., places(atlas, "ioi")].mean(-1), rtol=1e-3)
+    expected = atlas.direct_logit["heads"].values[..., places(atlas, "ioi")].mean(-1)
+    np.testing.assert_allclose(mean, expected, rtol=1e-3, atol=1e-4)  # a mean of rounded numbers
 
 
 def test_weights_with_their_nulls_and_reasons(atlas, model):

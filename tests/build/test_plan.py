@@ -105,11 +105,13 @@ def test_an_empty_family_makes_no_unit():
 
 
 def test_every_registered_measurement_has_units_of_its_own():
-    p = plan(kinds=tuple(MEASUREMENTS))
+    whole = [replace(prompt, contrasts=(2,), corrupted=prompt.tokens) for prompt in prompts("ioi", 3)]
+    families = {"natural": prompts("natural", 3), "syntax": prompts("syntax", 3), "ioi": whole}
+    p = plan(families=families, kinds=tuple(MEASUREMENTS), left_out={})
     for kind, measurement in MEASUREMENTS.items():
         assert measurement.kind == kind
         assert measurement.mode in ("", kind)
-    assert {unit.kind for unit in p.units} | set(p.left_out) >= {"reference", *MEASUREMENTS} - {"pattern_freeze"}
+    assert {unit.kind for unit in p.units} == {"reference", *MEASUREMENTS}
 
 
 def test_resample_mode_without_enough_prompts_is_left_out_and_named():

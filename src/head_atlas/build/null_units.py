@@ -89,7 +89,7 @@ def syntax(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     labels = {dim: coords[dim] for dim in ("relation", "direction")}
     for part, values in (("mean", gain.mean), ("ci_low", gain.low), ("ci_high", gain.high), ("n", gain.n)):
         arrays[f"syntax/gain_{part}"] = NamedArray(values, dims, labels)
-    drawn = syntactic_null(found, at.model.n_layers, at.model.n_heads, n_draws=n_draws(at.model), seed=seed)
+    drawn = syntactic_null(found, n_draws=n_draws(at.model), seed=seed)
     for (relation, direction), null in drawn.items():
         arrays |= _of_null(syntactic_name(relation, direction), null)
     return arrays

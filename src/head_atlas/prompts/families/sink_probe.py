@@ -27,10 +27,11 @@ def build_sink_probe(policy: TokenPolicy, rng: random.Random, n_prompts: int) ->
     if not policy.prefix:
         raise PromptError("the tokenizer has no BOS, with and without which attention could be compared")
     prompts: list[Prompt] = []
-    while len(prompts) + len(STARTS) <= n_prompts:
+    # as many texts in either split, each with every start
+    for index in range(n_prompts // (2 * len(STARTS)) * 2):
         words = policy.pieces_of(f"{passage(rng)} {passage(rng)}")[:PROBE_LENGTH]
         swapped = (ordinary_tokens(policy, rng, 1)[0], *words)
-        split = "held_out" if (len(prompts) // len(STARTS)) % 2 else "train"
+        split = "held_out" if index % 2 else "train"
         for template, tokens in enumerate(((*policy.prefix, *words), words, swapped)):
             prompts.append(
                 Prompt(
@@ -44,5 +45,5 @@ def build_sink_probe(policy: TokenPolicy, rng: random.Random, n_prompts: int) ->
                 )
             )
     if not prompts:
-        raise PromptError(f"{len(STARTS)} prompts are needed at least, found {n_prompts}")
+        raise PromptError(f"{2 * len(STARTS)} prompts are needed at least, found {n_prompts}")
     return prompts, ""
