@@ -63,7 +63,7 @@ QUICK = BuildOptions(
     n_prompts=8,
     modes=("zero",),
     natural_length=48,
-    measures=[kind for kind, measurement in MEASUREMENTS.items() if measurement.quick],
+    measures=[kind for kind, measurement in MEASUREMENTS.items() if measurement.quick and not measurement.mode],
 )
 """Enough for a first look: a GPT-2-small-sized model in about ten minutes on two cores."""
 
