@@ -32,8 +32,8 @@ ATTRIBUTIONS: dict[str, Measure] = by_name(
             high=None,
             signed=True,
             formula="(z W_O - its mean, where the norm centres) / sigma * gamma . (W_U[y] - W_U[y']), sigma of the "
-            "final norm, and of a norm behind the attention, frozen; before a soft-cap. Without y', against the mean logit. "
-            "Mean over read positions",
+            "final norm, and of a norm behind the attention, frozen; before a soft-cap. Without y', against the mean "
+            "logit. Mean over read positions",
             source="Wang et al. 2022, Interpretability in the Wild; nostalgebraist 2020, Interpreting GPT",
             sentence="What the head adds to the lead of the right answer by itself, straight to the logits.",
             pitfall="It leaves out what later layers make of the head's output, and freezes the norms: no effect of "
