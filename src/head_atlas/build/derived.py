@@ -8,6 +8,7 @@ import numpy as np
 
 from head_atlas.build.measurement import TOTALS, Arrays
 from head_atlas.build.plan import Plan
+from head_atlas.build.role_evidence import nulls, roles
 from head_atlas.build.summaries import summarise
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.families.sink_probe import STARTS
@@ -41,5 +42,5 @@ def _sink_by_start(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arra
     return {"summary/sink_by_start": NamedArray(means, ("start", "layer", "head"), {"start": list(STARTS)})}
 
 
-DERIVED: tuple[Derivation, ...] = (_offsets, _summary, _sink_by_start)
+DERIVED: tuple[Derivation, ...] = (_offsets, _summary, _sink_by_start, nulls, roles)
 """In the order they run: each sees what those before it found."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from head_atlas.build import text_units, units
+from head_atlas.build import text_units, units, weight_units
 from head_atlas.build.measurement import Corpus, Measurement, Run
 from head_atlas.interventions import Mode
 from head_atlas.interventions.replacements import MODES
@@ -26,6 +26,19 @@ def _no_draws(corpus: Corpus) -> str:
     )
 
 
+def _no_text(corpus: Corpus) -> str:
+    return "" if text_units.TEXT_FAMILY in corpus.families else "measured on natural, not in this atlas"
+
+
+def _no_parts(corpus: Corpus) -> str:
+    return "" if "ioi" in corpus.families else "measured on ioi, not in this atlas"
+
+
+def _no_family(corpus: Corpus) -> str:
+    constructed = set(corpus.families) - {text_units.TEXT_FAMILY}
+    return "" if constructed else "measured on constructed families, none of which is in this atlas"
+
+
 _LACKS = {"mean": _no_means, "resample": _no_draws}
 _RUNS = {"resample": N_DRAWS, "pattern_freeze": 1.1}
 """How often the model runs for each head, where it is not once."""
@@ -45,20 +58,19 @@ def _effects(mode: Mode) -> Measurement:
 
 def _exemplars(kind: str, *, text: bool) -> Measurement:
     """Exemplars on running text, or on all other families; the two are kept apart."""
-
-    def lacks(corpus: Corpus) -> str:
-        there = any((family == text_units.TEXT_FAMILY) == text for family in corpus.families)
-        return "" if there else f"no {'natural' if text else 'constructed'} family in this atlas"
-
     run = partial(text_units.exemplars, text)
-    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=lacks)
+    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=_no_text if text else _no_family)
 
 
 MEASUREMENTS: dict[str, Measurement] = {
     entry.kind: entry
     for entry in (
+        Measurement("weights", weight_units.weights, lambda tokens, _: tokens / 2),
+        Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
         Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        Measurement("named_parts", text_units.named_parts, lambda tokens, _: tokens, lacks=_no_parts),
+        Measurement("write_norm", text_units.write_norms, lambda tokens, _: tokens, lacks=_no_text),
         *(_effects(mode) for mode in MODES),
         # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),

@@ -97,7 +97,7 @@ def _tokens(plan: Plan, arrays: Arrays) -> set[int]:
     used = {t for p in plan.prompts for t in (*p.tokens, *p.targets, *p.contrasts, *p.corrupted)}
     used |= {t for p in plan.resample_prompts for t in p.tokens}
     for place, array in arrays.items():
-        if place.endswith("_id"):
+        if place.endswith(("_id", "_tokens")):
             used |= {int(i) for i in np.unique(array.values) if i >= 0}
     return used
 

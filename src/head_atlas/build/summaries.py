@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from head_atlas.catalogue import SCORES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
 _HEADS = ("layer", "head")
+_ENTRIES = SCORES | NAMED_PARTS
 _PARTS = ("mean", "ci_low", "ci_high", "n")
 _OWN_PARTS = ("", "_ci_low", "_ci_high", "_n")
 """Suffixes of arrays whose mean has the bare name."""
@@ -77,6 +79,10 @@ def summarise(
         if correct is not None:
             right = np.where(correct == 1, values, np.nan)
             summary |= _of_effect(f"{name}{CORRECT}", right, list(modes), list(members.values()), seed)
+    for place, prefix in (("heads", "direct_logit"), ("induction_copy", "induction_copy")):
+        if f"direct_logit/{place}" in arrays:
+            values = arrays[f"direct_logit/{place}"].values
+            summary |= _of_attribution(prefix, values, list(members.values()), seed)
     for name, values in groups["clean"].items():
         per_family = [bootstrap_mean(f.values(values), f.counts) for f in members.values()]
         for part, found in zip(_OWN_PARTS, zip(*map(_arrays, per_family), strict=True), strict=True):
@@ -95,8 +101,8 @@ def _of_score(
 ) -> dict[str, NamedArray]:
     """Mean and excess of a score on each of its families."""
     summary: dict[str, NamedArray] = {}
-    for family in (members[name] for name in SCORES[name].families if name in members):
-        prefix = SCORES[name].summary_prefix(family.name)
+    for family in (members[name] for name in _ENTRIES[name].families if name in members):
+        prefix = _ENTRIES[name].summary_prefix(family.name)
         found = bootstrap_mean(family.values(values), family.counts)
         for part, array in zip(_PARTS, _arrays(found), strict=True):
             summary[f"{prefix}_{part}"] = NamedArray(array, _HEADS)
@@ -144,6 +150,19 @@ def _of_effect(
         for what, means in ((name, summary[f"{name}_mean"]), (f"{name}_macro", summary[f"{name}_macro"])):
             of = percentiles(np.abs(means.values), axes=axes)
             summary[f"{what}_percentile_{among}"] = NamedArray(of, means.dims, means.coords)
+    return summary
+
+
+def _of_attribution(name: str, values: np.ndarray, families: Sequence[_Family], seed: int) -> dict[str, NamedArray]:
+    """Mean and test of an attribution per family, (layer, head, family); of one family alone, (layer, head)."""
+    only = [f for f in families if f.name == "rand_repeat"] if name == "induction_copy" else list(families)
+    dims, coords = (*_HEADS, "family"), {"family": [f.name for f in only]}
+    intervals = [bootstrap_mean(f.values(values), f.counts) for f in only]
+    found = dict(zip(_PARTS, zip(*map(_arrays, intervals), strict=True), strict=True))
+    found["p"] = tuple(sign_flip_p(f.values(values), f.templates, seed=seed, family=f.name) for f in only)
+    summary = {f"{name}_{part}": NamedArray(np.stack(parts, axis=-1), dims, coords) for part, parts in found.items()}
+    if name == "induction_copy":
+        return {place: array.sel(family="rand_repeat") for place, array in summary.items()}
     return summary
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from head_atlas.catalogue import EFFECTS, SCORES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.roles import SOLVED, Criterion
 from head_atlas.measures.bootstrap import Interval, bootstrap_mean, resample_counts
 from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, tail_p
@@ -99,7 +100,7 @@ def from_summary(summary: Mapping[str, NamedArray], mode: str) -> dict[tuple[str
         values as ("logit_difference", "ioi"). Scores have no p value here: see `Measured.against`.
     """
     found = {}
-    for name, score in SCORES.items():
+    for name, score in (SCORES | NAMED_PARTS).items():
         for family in score.families:
             prefix = score.summary_prefix(family)
             for measure, start in ((name, f"{prefix}_mean"), (f"{name}_excess", f"{prefix}_excess")):

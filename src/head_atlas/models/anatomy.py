@@ -12,6 +12,7 @@ refused, with the reason.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,11 +91,11 @@ class Recorder:
     """Keeps what modules read and return in this thread; of a module called twice, the last call.
 
     Args:
-        root: the module whose modules are watched.
+        modules: those that are watched.
     """
 
-    def __init__(self, root: nn.Module) -> None:
-        self._root, self._thread = root, threading.get_ident()
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules, self._thread = list(modules), threading.get_ident()
         self.calls: dict[nn.Module, Call] = {}
 
     def _keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -107,7 +108,7 @@ class Recorder:
             self.calls[module] = Call(read.detach().clone(), returned.detach().clone())
 
     def __enter__(self) -> dict[nn.Module, Call]:
-        self._handles = [m.register_forward_hook(self._keep, with_kwargs=True) for m in self._root.modules()]
+        self._handles = [m.register_forward_hook(self._keep, with_kwargs=True) for m in self._modules]
         return self.calls
 
     def __exit__(self, *_: object) -> None:
@@ -127,7 +128,7 @@ def find_anatomy(model: HeadModel) -> Anatomy:
     """
     tokens = probe_tokens(model.d_vocab, n_rows=2, n_pos=min(6, model.max_length)).to(model.device)
     trace = Trace()
-    with without_interventions(), Recorder(model.model) as calls, model.intervening(trace):
+    with without_interventions(), Recorder(model.model.modules()) as calls, model.intervening(trace):
         logits = model.logits(tokens)
     tolerance = _TOLERANCE[model.dtype]
     blocks = model.structure.blocks

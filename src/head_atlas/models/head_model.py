@@ -21,6 +21,7 @@ from head_atlas.models.intervention import Intervention, intervening, rows_start
 from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens
+from head_atlas.models.weights import LayerPlaces, find_places
 from head_atlas.models.wrapping import install
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -80,6 +81,7 @@ class HeadModel:
                 bare = self.model(input_ids=probe, use_cache=False).logits
         self._finding = Lock()
         self._anatomy: Anatomy | None = None
+        self._places: tuple[LayerPlaces, ...] | None = None
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         install(self.structure, self, self._values_of)
         self._layerwise = lru_cache(maxsize=8)(partial(Layerwise, self))
@@ -230,6 +232,14 @@ class HeadModel:
             if self._anatomy is None:
                 self._anatomy = find_anatomy(self)
             return self._anatomy
+
+    @property
+    def weight_places(self) -> tuple[LayerPlaces, ...]:
+        """Where each layer's queries, keys and values are projected, found out at first use."""
+        with self._finding:
+            if self._places is None:
+                self._places = find_places(self)
+            return self._places
 
     def project(self, layer: int, z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "row pos d_model"]:
         """Attention output of a layer: z W_O + b_O."""

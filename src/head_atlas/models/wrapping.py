@@ -86,6 +86,10 @@ def _wrap_attention(structure: Structure, owner: object, layer: int) -> None:
         if given is not None:
             rest = _with_residual(given, structure, args, kwargs)
             args, kwargs = _first_rows(given.first_row, structure, args, kwargs)
+        hidden = args[0] if args else kwargs["hidden_states"]
+        for intervention in interventions:
+            hidden = intervention.on_attention_input(layer, hidden)
+        args, kwargs = ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
         cache = next((a for a in (*args, *kwargs.values()) if hasattr(a, "get_seq_length")), None)
         token = _N_CACHED.set(0 if cache is None else cache.get_seq_length(layer))
         try:

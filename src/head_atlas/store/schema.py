@@ -28,11 +28,24 @@ OWN_AXES = frozenset(
     {
         *TWINS,
         # what a number is about
-        *("relation", "direction", "role", "criterion", "state", "grade", "part", "pair", "side", "start", "subset"),
+        *(
+            "kind",
+            "relation",
+            "direction",
+            "role",
+            "criterion",
+            "state",
+            "grade",
+            "part",
+            "pair",
+            "side",
+            "start",
+            "subset",
+        ),
         *("score", "order"),
         # places in a list, draws, bins
         *("rank", "draw", "quantile", "band", "offset", "component", "token", "neuron", "token_rank"),
-        *("largest_bin", "quantile_band", "distance_bin"),
+        *("largest_bin", "quantile_band", "distance_bin", "distance"),
         # ragged rows: flat arrays, and the offsets of their rows
         *("exemplar", "exemplar_row", "exemplar_entry", "head_edge", "exemplar_edge"),
     }
