@@ -7,6 +7,7 @@ from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_reference import published_section, role_sections
 
 
 def markdown() -> str:
@@ -41,6 +42,7 @@ def markdown() -> str:
             if m.kind == "score":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
+    parts += [*role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 
