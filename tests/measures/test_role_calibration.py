@@ -57,12 +57,11 @@ def random_model(seed: int) -> HeadModel:
 
 
 def measure(model: HeadModel) -> dict[tuple[str, str], Measured]:
-    of = {f: [p for p in PROMPTS if p.family == f] for f in SCORES.values()}
     found = {}
-    for name, null in nulls.null_scores(model, of, tuple(SCORES), n_draws=400).items():
+    for name, null in nulls.null_scores(model, PROMPTS, tuple(SCORES), n_draws=400).items():
         family = SCORES[name]
-        scores = pattern_scores(model, of[family], [name])
-        counts = resample_counts([p.template for p in of[family]], seed=0, family=family)
+        scores = pattern_scores(model, PROMPTS[family], [name])
+        counts = resample_counts([p.template for p in PROMPTS[family]], seed=0, family=family)
         if name in scores.baselines:
             interval = bootstrap_excess(scores.values[name], scores.baselines[name], counts)
             key = f"{name}_excess", family
