@@ -74,6 +74,12 @@ def test_the_configuration_knows_prompts_modes_and_facts():
     assert plan(families=fewer).config_sha256 != same
 
 
+def test_what_is_not_asked_for_is_named():
+    p = plan(kinds=("zero",))
+    assert p.left_out["weights"] == p.left_out["mean"] == "not asked for in this build"
+    assert "zero" not in p.left_out
+
+
 def test_mean_mode_without_reference_is_left_out_and_named():
     p = plan(reference=())
     assert p.modes == ("zero",)

@@ -18,6 +18,7 @@ import transformers
 from head_atlas.catalogue.roles import ROLES, Criterion
 from head_atlas.measures.bootstrap import bootstrap_excess, bootstrap_mean, resample_counts
 from head_atlas.measures.evidence import Measured
+from head_atlas.measures.nulls import null_scores
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.roles import assign_roles
 from head_atlas.models import HeadModel
@@ -25,7 +26,6 @@ from head_atlas.prompts.families import build_families
 from head_atlas.prompts.tokens import TokenPolicy
 from tiny_models import CONFIGS, TOKENIZER
 
-nulls = pytest.importorskip("head_atlas.measures.nulls")
 N_MODELS = 40
 N_PROMPTS = 24
 KINDS = ("gpt2", "llama", "gpt_neox", "phi")
@@ -58,7 +58,7 @@ def random_model(seed: int) -> HeadModel:
 
 def measure(model: HeadModel) -> dict[tuple[str, str], Measured]:
     found = {}
-    for name, null in nulls.null_scores(model, PROMPTS, tuple(SCORES), n_draws=400).items():
+    for name, null in null_scores(model, PROMPTS, tuple(SCORES), n_draws=400).items():
         family = SCORES[name]
         scores = pattern_scores(model, PROMPTS[family], [name])
         counts = resample_counts([p.template for p in PROMPTS[family]], seed=0, family=family)

@@ -13,6 +13,7 @@ from head_atlas.build.measurement import Corpus
 from head_atlas.build.measurements import MEASUREMENTS, N_DRAWS
 from head_atlas.build.plan import Plan, make_plan
 from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages, public_model_id
+from head_atlas.build.role_evidence import role_mode
 from head_atlas.build.runner import parts_folder, run_plan
 from head_atlas.errors import BuildError
 from head_atlas.interventions import Budget, budget_for
@@ -178,5 +179,6 @@ def _provenance(plan: Plan, model: HeadModel) -> dict[str, Any]:
         **kept,
         "model_id": public_model_id(model.model_id),
         "config_sha256": plan.config_sha256,
+        "role_mode": role_mode(plan.modes),
         "git_commit": git_commit(),
     }

@@ -25,9 +25,11 @@ TOTALS = "totals"
 """Group of arrays that the merge adds up over units."""
 DRAWS = "draws"
 """Group of draws of nulls, from which the merge takes p values."""
+COUNTS = "counts"
+"""Group of counts per prompt, from which the merge takes scores that need all prompts at once."""
 REASONS = "reasons"
 """Group of texts: by name, why something is not in the atlas."""
-INTERNAL = (TOTALS, DRAWS, REASONS)
+INTERNAL = (TOTALS, DRAWS, COUNTS, REASONS)
 
 MEAN_Z = "references/mean_z"
 MEAN_Z_TOKENS = "references/n_tokens"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from head_atlas.build import text_units, units, weight_units
+from head_atlas.build import model_units, null_units, text_units, units, weight_units
 from head_atlas.build.measurement import Corpus, Measurement, Run
 from head_atlas.interventions import Mode
 from head_atlas.interventions.replacements import MODES
@@ -26,12 +27,14 @@ def _no_draws(corpus: Corpus) -> str:
     )
 
 
-def _no_text(corpus: Corpus) -> str:
-    return "" if text_units.TEXT_FAMILY in corpus.families else "measured on natural, not in this atlas"
+def _no_null(corpus: Corpus) -> str:
+    families = dict.fromkeys(null_units.NULL_FAMILIES.values())
+    there = any(family in corpus.families for family in families)
+    return "" if there else f"measured on {', '.join(families)}, not in this atlas"
 
 
-def _no_parts(corpus: Corpus) -> str:
-    return "" if "ioi" in corpus.families else "measured on ioi, not in this atlas"
+def _needs(family: str) -> Callable[[Corpus], str]:
+    return lambda corpus: "" if family in corpus.families else f"measured on {family}, not in this atlas"
 
 
 def _no_family(corpus: Corpus) -> str:
@@ -59,18 +62,24 @@ def _effects(mode: Mode) -> Measurement:
 def _exemplars(kind: str, *, text: bool) -> Measurement:
     """Exemplars on running text, or on all other families; the two are kept apart."""
     run = partial(text_units.exemplars, text)
-    return Measurement(kind, run, lambda tokens, _: 3 * tokens, lacks=_no_text if text else _no_family)
+    return Measurement(
+        kind, run, lambda tokens, _: 3 * tokens, lacks=_needs(text_units.TEXT_FAMILY) if text else _no_family
+    )
 
 
 MEASUREMENTS: dict[str, Measurement] = {
     entry.kind: entry
     for entry in (
-        Measurement("weights", weight_units.weights, lambda tokens, _: tokens / 2),
-        Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10),
+        Measurement("weights", weight_units.weights, lambda tokens, _: tokens, quick=False),
+        Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10, quick=False),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
         Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
-        Measurement("named_parts", text_units.named_parts, lambda tokens, _: tokens, lacks=_no_parts),
-        Measurement("write_norm", text_units.write_norms, lambda tokens, _: tokens, lacks=_no_text),
+        Measurement("named_parts", null_units.named_parts, lambda tokens, _: tokens, lacks=_needs("ioi")),
+        Measurement("nulls", null_units.nulls, lambda tokens, _: 2 * tokens, lacks=_no_null),
+        Measurement("syntax", null_units.syntax, lambda tokens, _: tokens / 10, lacks=_needs(null_units.SYNTAX_FAMILY)),
+        Measurement(
+            "write_norm", model_units.write_norms, lambda tokens, _: tokens / 10, lacks=_needs(text_units.TEXT_FAMILY)
+        ),
         *(_effects(mode) for mode in MODES),
         # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),

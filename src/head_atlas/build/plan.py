@@ -85,12 +85,11 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
     left_out = dict(corpus.left_out)
     chosen: list[Measurement] = []
     for kind, measurement in MEASUREMENTS.items():
-        if kind in kinds:
-            why = measurement.lacks(corpus)
-            if why:
-                left_out[kind] = why
-            else:
-                chosen.append(measurement)
+        why = measurement.lacks(corpus) if kind in kinds else "not asked for in this build"
+        if why:
+            left_out[kind] = why
+        else:
+            chosen.append(measurement)
     for score in SCORES.values():
         if not any(family in corpus.families for family in score.families):
             left_out[score.name] = f"measured on {' and '.join(score.families)}, not in this atlas"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 
 from head_atlas.build.measurement import DRAWS, Arrays
+from head_atlas.build.null_units import syntactic_name
 from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
@@ -86,7 +88,18 @@ def _weights(arrays: Arrays) -> dict[tuple[str, str], Measured]:
 
 
 def _syntax(arrays: Arrays) -> dict[tuple[str, str], Measured]:
-    return {}
+    """Gains of every relation and direction that occurs, against their nulls."""
+    if "syntax/gain_mean" not in arrays:
+        return {}
+    found = {}
+    coords = arrays["syntax/gain_mean"].coords
+    for relation, direction in product(coords["relation"], coords["direction"]):
+        draws = arrays.get(f"{DRAWS}/{syntactic_name(relation, direction)}")
+        if draws is not None:
+            parts = (arrays[f"syntax/gain_{part}"] for part in ("mean", "ci_low", "ci_high", "n"))
+            values = (part.sel(relation=relation, direction=direction).values for part in parts)
+            found["syntactic_gain", f"{relation}:{direction}"] = Measured(*values).against(draws.values)
+    return found
 
 
 def _attributions(summary: Mapping[str, NamedArray]) -> dict[tuple[str, str], Measured]:

@@ -1,4 +1,4 @@
-"""Units beside scores and effects: attributions, nulls, exemplars."""
+"""Units of attributions and exemplars."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.build.measurement import DRAWS, Arrays, Progress, Workplace, reason, select, spread
-from head_atlas.catalogue.named_parts import NAMED_PARTS
+from head_atlas.build.measurement import Arrays, Progress, Workplace, reason, select, spread
 from head_atlas.errors import NotApplicableError
 from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars as find_exemplars
-from head_atlas.measures.named_parts import part_attention
-from head_atlas.measures.write_norm import write_norm
-from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.store.schema import BASELINE_DIMS, SCORE_DIMS
+from head_atlas.store.schema import SCORE_DIMS
 
 if TYPE_CHECKING:
     from head_atlas.build.plan import Unit
 
 DECOMPOSED = ("heads", "mlps", "attention_bias", "embedding", "final_norm_bias", "unembedding_bias")
-DRAWS_PER_HEAD, FEWEST_DRAWS, MOST_DRAWS = 20, 1000, 5000
 TEXT_FAMILY = "natural"
 """Its exemplars are kept apart from those of the constructed families."""
 
@@ -49,40 +44,6 @@ def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # no
         place: NamedArray(spread(array.values.astype(np.float32), chosen, n), array.dims)
         for place, array in arrays.items()
     }
-
-
-def write_norms(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
-    """How much every head writes, on running text."""
-    prompts = [at.plan.prompts[i] for i in at.of_family(lambda family: family == TEXT_FAMILY)]
-    found = write_norm(at.model, prompts).values
-    return {"model/write_norm": NamedArray(np.nanmean(found, -1).astype(np.float32), ("layer", "head"))}
-
-
-def named_parts(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
-    """Attention between the named parts of indirect-object prompts, and its null."""
-    arrays: Arrays = {}
-    for name, score in NAMED_PARTS.items():
-        index = at.of_family({score.family}.__contains__)
-        found = part_attention(
-            at.model,
-            [at.plan.prompts[i] for i in index],
-            name,
-            windows=at.plan.config["windows"],
-            n_draws=n_draws(at.model),
-            seed=at.plan.config["seed"],
-            progress=lambda done, total: progress(done / total),
-        )
-        n = unit.stop - unit.start
-        arrays[f"scores/{name}"] = NamedArray(spread(found.mass.values, index, n), SCORE_DIMS)
-        arrays[f"baselines/{name}"] = NamedArray(spread(found.uniform.values, index, n), BASELINE_DIMS)
-        arrays[f"nulls/{name}_observed"] = found.excess
-        arrays[f"{DRAWS}/{name}"] = found.draws
-    return arrays
-
-
-def n_draws(model: HeadModel) -> int:
-    """Draws of a null: 20 for each head, up to a bound from which on the fitted tail says more than further draws."""
-    return min(max(FEWEST_DRAWS, DRAWS_PER_HEAD * model.n_layers * model.n_heads), MOST_DRAWS)
 
 
 def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.build.measurement import (
+    COUNTS,
     MEAN_Z,
     MEAN_Z_TOKENS,
     TOTALS,
@@ -51,6 +52,11 @@ def scores(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     found = pattern_scores(at.model, prompts, names, windows=at.plan.config["windows"], progress=_share(progress))
     arrays = {f"scores/{name}": NamedArray(values, SCORE_DIMS) for name, values in found.values.items()}
     arrays |= {f"baselines/{name}": NamedArray(values, BASELINE_DIMS) for name, values in found.baselines.items()}
+    if found.arg_max_offsets is not None:
+        # one offset per head, over all prompts: the merge counts them together
+        del arrays["scores/positional"]
+        dims = ("layer", "head", "offset", "prompt")
+        arrays[f"{COUNTS}/arg_max_offsets"] = NamedArray(found.arg_max_offsets, dims)
     if found.offsets is not None:
         profile, bins = found.offsets.astype(np.float64), {"bin": OFFSET_BINS}
         arrays[f"{TOTALS}/offsets"] = NamedArray(np.nansum(profile, -1), OFFSET_DIMS, bins)

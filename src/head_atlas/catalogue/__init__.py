@@ -8,19 +8,24 @@ from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
 from head_atlas.catalogue.reference import markdown
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 
 __all__ = [
     "ATTRIBUTIONS",
     "EFFECTS",
     "EXEMPLARS",
     "MEASURES",
+    "NAMED_PARTS",
+    "NULLS",
     "SCORES",
+    "SYNTACTIC",
     "WITHOUT_EFFECTS",
     "Kind",
     "Measure",
     "markdown",
 ]
 
-MEASURES: dict[str, Measure] = SCORES | EXEMPLARS | EFFECTS | ATTRIBUTIONS
+MEASURES: dict[str, Measure] = SCORES | NAMED_PARTS | SYNTACTIC | NULLS | EXEMPLARS | EFFECTS | ATTRIBUTIONS

@@ -32,6 +32,7 @@ class Measure:
         families: prompt families it is measured on, the first of which the default view shows; empty for
             every family that has a target (all except those in `WITHOUT_EFFECTS`).
         has_excess: whether a causal-uniform baseline is stored beside it.
+        variant_of: the measure that this one is another way to read, or "": menus can group or hide it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Measure:
     pitfall: str
     families: tuple[str, ...] = ()
     has_excess: bool = False
+    variant_of: str = ""
 
     @property
     def family(self) -> str:

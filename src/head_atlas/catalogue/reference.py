@@ -6,8 +6,10 @@ from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.measure import Measure
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
 from head_atlas.catalogue.role_reference import published_section, role_sections
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 
 
 def markdown() -> str:
@@ -24,12 +26,16 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    for title, group in (
+    groups = (
         ("Scores", SCORES),
+        ("Scores between named parts", NAMED_PARTS),
+        ("Syntactic scores", SYNTACTIC),
+        ("Nulls of scores", NULLS),
         ("Exemplars", EXEMPLARS),
         ("Effects", EFFECTS),
         ("Attributions", ATTRIBUTIONS),
-    ):
+    )
+    for title, group in groups:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [

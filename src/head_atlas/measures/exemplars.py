@@ -16,7 +16,7 @@ import numpy as np
 
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.measures.attention_totals import AttentionTotals, distance_labels, uniform_totals
-from head_atlas.measures.patterns import packs_of_one_length
+from head_atlas.measures.patterns import packs as packs_of_prompts
 from head_atlas.measures.running_scores import BLOCK_QUERIES
 from head_atlas.measures.sparse_patterns import SparsePattern, SparsePatternReader, on_grid
 from head_atlas.measures.stratified import Choice, Strata, canonical_order, choose
@@ -245,7 +245,7 @@ def _second_run(
 
 def _packs(model: HeadModel, prompts: Sequence[Prompt], indices: Sequence[int]) -> list[list[int]]:
     n_queries = BLOCK_QUERIES if model.structure.through_interface else model.max_length
-    packs = packs_of_one_length([prompts[i] for i in indices], model.n_heads, n_queries)
+    packs = packs_of_prompts([prompts[i] for i in indices], model.n_heads, n_queries)
     return [[indices[place] for place in pack] for pack in packs]
 
 

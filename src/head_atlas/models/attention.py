@@ -93,6 +93,10 @@ def head_attention(
     site: Site | None = getattr(module, "_head_atlas_site", None)
     interventions = active(site.owner) if site is not None else []
     readers = [intervention for intervention in interventions if intervention.wants_pattern]
+    for intervention in interventions:
+        if intervention.wants_values and site is not None:
+            repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+            intervention.on_values(site.layer, repeated.transpose(1, 2))
     beyond_sdpa = kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None
     if site is not None and readers:
         z = _read_patterns(site.layer, readers, module, query, key, value, attention_mask, kwargs)
@@ -104,10 +108,6 @@ def head_attention(
     calls = _CALLS.get()
     if calls is not None:
         calls.append(AttentionCall(module, query, key, value, z))
-    for intervention in interventions:
-        if intervention.wants_values and site is not None:
-            repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
-            intervention.on_values(site.layer, repeated.transpose(1, 2))
     return z, None
 
 

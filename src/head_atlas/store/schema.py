@@ -25,30 +25,15 @@ COUNTED = ("layer", "head", "prompt", *TWINS)
 """Axes that have numbers and no names."""
 
 OWN_AXES = frozenset(
-    {
+    (
         *TWINS,
-        # what a number is about
-        *(
-            "kind",
-            "relation",
-            "direction",
-            "role",
-            "criterion",
-            "state",
-            "grade",
-            "part",
-            "pair",
-            "side",
-            "start",
-            "subset",
-        ),
-        *("score", "order"),
-        # places in a list, draws, bins
-        *("rank", "draw", "quantile", "band", "offset", "component", "token", "neuron", "token_rank"),
-        *("largest_bin", "quantile_band", "distance_bin", "distance"),
+        *"kind relation direction role criterion state grade part pair side start subset score order".split(),
+        *"space centring statistic neuron token".split(),
+        *"rank draw quantile band offset distance component token_rank".split(),
+        *"largest_bin quantile_band distance_bin".split(),
         # ragged rows: flat arrays, and the offsets of their rows
-        *("exemplar", "exemplar_row", "exemplar_entry", "head_edge", "exemplar_edge"),
-    }
+        *"exemplar exemplar_row exemplar_entry head_edge exemplar_edge".split(),
+    )
 )
 """Axes that a group may have for itself, beside those at the root. Their scales lie in the group."""
 

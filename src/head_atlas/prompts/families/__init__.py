@@ -1,8 +1,8 @@
 """The prompt families that heads are measured on, built for the tokenizer at hand. No model is involved.
 
 Families of `templates` and `further_templates` have determined answers; `rand_repeat` and `rand_flat` are random
-tokens of any tokenizer; `natural` is running text; `sink_probe` is text with different
-starts. A family that cannot be built for a tokenizer is left out and named.
+tokens of any tokenizer; `natural` is running text; `sink_probe` is text with different starts; `syntax` is sentences
+with annotated grammar. A family that cannot be built for a tokenizer is left out and named.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from head_atlas.prompts.families.from_templates import CONTAINED_TEMPLATES, SMAL
 from head_atlas.prompts.families.natural import NATURAL_LENGTH, build_natural
 from head_atlas.prompts.families.random_tokens import build_rand_flat, build_rand_repeat
 from head_atlas.prompts.families.sink_probe import build_sink_probe
+from head_atlas.prompts.families.syntax import build_syntax
 from head_atlas.prompts.further_templates import FURTHER_SAMPLERS
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.running_text import RunningText
@@ -24,7 +25,15 @@ from head_atlas.prompts.tokens import TokenPolicy
 
 __all__ = ["CONTAINED_TEMPLATES", "FAMILIES", "Families", "build_families"]
 
-FAMILIES: tuple[str, ...] = ("rand_repeat", "rand_flat", "natural", "sink_probe", *SAMPLERS, *FURTHER_SAMPLERS)
+FAMILIES: tuple[str, ...] = (
+    "rand_repeat",
+    "rand_flat",
+    "natural",
+    "sink_probe",
+    "syntax",
+    *SAMPLERS,
+    *FURTHER_SAMPLERS,
+)
 
 
 @dataclass(frozen=True)
@@ -83,8 +92,9 @@ def build_families(
             elif name in ("rand_repeat", "rand_flat"):
                 build = build_rand_repeat if name == "rand_repeat" else build_rand_flat
                 prompts, note = build(policy, rng, n_prompts), ""
-            elif name == "sink_probe":
-                prompts, note = build_sink_probe(policy, rng, n_prompts)
+            elif name in ("sink_probe", "syntax"):
+                build = build_sink_probe if name == "sink_probe" else build_syntax
+                prompts, note = build(policy, rng, n_prompts)
             else:
                 prompts, note = build_from_templates(name, policy, rng, n_prompts)
         except PromptError as error:
