@@ -68,7 +68,7 @@ def test_known_heads_have_their_known_ranks(bench, atlas):
     assert all("1 of 144" in line and "| yes |" in line for line in suppressing)
     assert "none can show it" in next(line for line in run.out.splitlines() if "| L10H10 |" in line)
     assert row(run, "L9H9", "direct_logit on ioi, high")[7] == "not measured"
-    assert "Not in this atlas: direct_logit on ioi, direct_logit on successor, logit_difference on greater_than" in run.out
+    assert "Not in this atlas: direct_logit on ioi, direct_logit on successor, logit_difference on greater" in run.out
     assert "is your word" not in run.out
 
 
