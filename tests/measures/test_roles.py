@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from head_atlas.catalogue import EFFECTS, NAMED_PARTS, SCORES
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
 from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.evidence import Measured, all_of, any_of, from_summary, solved_families, weigh
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles, assign_roles
+from head_atlas.measures.syntax import DIRECTIONS
+from head_atlas.prompts.families import FAMILIES
+from head_atlas.prompts.families.syntax import RELATIONS
 from head_atlas.store import open_atlas, write_atlas
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
@@ -388,6 +392,31 @@ def test_the_catalogue_of_roles_says_what_it_must():
         for criterion in role.criteria:
             assert criterion.number
             assert criterion.tested <= (criterion.floor is not None)
+
+
+def test_criteria_ask_for_numbers_that_are_measured():
+    named = {name.removeprefix("syntactic_") for name in ROLES if name.startswith("syntactic_")}
+    expected = set()
+    for relation in RELATIONS:
+        first, second = relation.split("-")
+        expected |= {f"{first}_to_{second}", f"{second}_to_{first}"}
+    assert named == expected
+    weights = {"ov_copy", "negative_ov_copy"}
+    for role in ROLES.values():
+        for criterion in role.criteria:
+            name = criterion.measure.removesuffix("_excess")
+            if name == "syntactic_gain":
+                relation, direction = criterion.where.split(":")
+                assert relation in RELATIONS
+                assert direction in DIRECTIONS
+            elif name in SCORES | NAMED_PARTS:
+                entry = (SCORES | NAMED_PARTS)[name]
+                assert entry.family == criterion.where or not criterion.tested, "nulls are drawn on the first family"
+                assert criterion.where in entry.families
+                assert entry.has_excess or name == criterion.measure
+            elif name not in weights:
+                assert name in ("direct_logit", "induction_copy", *EFFECTS)
+                assert criterion.where in FAMILIES
 
 
 def test_a_role_is_nothing_but_its_entry():

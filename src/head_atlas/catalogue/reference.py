@@ -11,6 +11,7 @@ from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_reference import published_section, role_sections
 from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
@@ -56,6 +57,7 @@ def markdown() -> str:
             if m.kind == "score" and m.measured_on != "weights":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
+    parts += [*role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 

@@ -121,6 +121,30 @@ def from_summary(summary: Mapping[str, NamedArray], mode: str) -> dict[tuple[str
     return {key: one for key, one in found.items() if not np.isnan(one.value).all()}
 
 
+def by_family(
+    measure: str, values: np.ndarray, families: Sequence[str], templates: Sequence[int], *, seed: int
+) -> dict[tuple[str, str], Measured]:
+    """Means over the prompts of each family, with intervals.
+
+    Args:
+        measure: its name.
+        values: [layer, head, prompt]; NaN where not measured.
+        families: of each prompt.
+        templates: of each prompt; a negative one stands alone.
+        seed: of the bootstrap.
+
+    Returns:
+        By (measure, family); families without any value are left out.
+    """
+    names, found = np.array(families), {}
+    for family in dict.fromkeys(families):
+        index = np.flatnonzero(names == family)
+        if not np.isnan(values[..., index]).all():
+            counts = resample_counts([templates[int(i)] for i in index], seed=seed, family=family)
+            found[measure, family] = Measured.of(bootstrap_mean(values[..., index], counts))
+    return found
+
+
 def weigh(
     criterion: Criterion,
     measured: Mapping[tuple[str, str], Measured],
