@@ -65,7 +65,7 @@ def exemplars_of(found, model, prompts):
 def test_a_row_keeps_its_eight_largest_weights_and_counts_the_rest():
     row = torch.tensor([[0.004, 0.3, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.246]])
     found = sparse_rows(row)
-    assert found.count.tolist() == [8]
+    assert found.n_kept.tolist() == [8]
     assert found.key.tolist() == [1, 2, 3, 4, 5, 6, 7, 11]  # of equal ones the first
     np.testing.assert_allclose(found.weight, [0.3, *[0.05] * 6, 0.246], atol=GRID / 2)
     assert found.dropped == pytest.approx(0.004 + 3 * 0.05, abs=GRID / 2)
@@ -73,7 +73,7 @@ def test_a_row_keeps_its_eight_largest_weights_and_counts_the_rest():
 
 def test_small_weights_are_dropped_and_not_lost():
     found = sparse_rows(torch.tensor([[1.0, 0.0, 0.0], [0.9955, 0.0045, 0.0], [0.0048, 0.9902, 0.005]]))
-    assert found.count.tolist() == [1, 1, 2]
+    assert found.n_kept.tolist() == [1, 1, 2]
     assert found.key.tolist() == [0, 0, 1, 2]
     np.testing.assert_allclose(found.dropped, [0, 0.0045, 0.0048], atol=GRID / 2)
     whole = np.add.reduceat(found.weight, [0, 1, 2]) + found.dropped

@@ -165,7 +165,7 @@ def exemplars(
     coords = {"quantile_band": [str(band) for band in range(1, strata.n_bands + 1)]}
     return Exemplars(
         largest=NamedArray(largest, (*of_layer, "prompt")),
-        mean_largest=NamedArray(np.nanmean(largest, -1, dtype=np.float64).astype(np.float32), of_layer),
+        mean_largest=NamedArray(np.asarray(np.nanmean(largest, -1, dtype=np.float64), dtype=np.float32), of_layer),
         histogram=NamedArray(histogram.reshape(*shape[:2], -1).astype(np.int32), (*of_layer, "largest_bin")),
         band_low=NamedArray(stacked["band_low"], (*of_layer, "quantile_band"), coords),
         band_high=NamedArray(stacked["band_high"], (*of_layer, "quantile_band"), coords),
@@ -253,7 +253,7 @@ def _flat_choices(choices: Sequence[Choice], largest: np.ndarray, effects: np.nd
     prompt = np.concatenate([choice.prompt for choice in choices]).astype(np.int32)
     counts = [len(choice.prompt) for choice in choices]
     head = np.repeat(np.arange(len(choices)), counts)
-    found = {
+    found: dict[str, np.ndarray] = {
         "prompt_index": prompt,
         "band": np.concatenate([choice.band for choice in choices]).astype(np.int8),
         "rank": np.concatenate([choice.rank for choice in choices]).astype(np.int16),
@@ -270,7 +270,7 @@ def _flat_patterns(patterns: Sequence[SparsePattern]) -> dict[str, NamedArray]:
     counts, dropped, keys, weights = (np.concatenate(parts) for parts in zip(*patterns, strict=True))
     edges = ("exemplar_edge",)
     return {
-        "row_offset": NamedArray(_offsets([len(p.count) for p in patterns]), edges),
+        "row_offset": NamedArray(_offsets([len(p.n_kept) for p in patterns]), edges),
         "row_count": NamedArray(counts, ("exemplar_row",)),
         "row_dropped": NamedArray(dropped, ("exemplar_row",)),
         "entry_offset": NamedArray(_offsets([len(p.key) for p in patterns]), edges),

@@ -30,13 +30,13 @@ class SparsePattern(NamedTuple):
     """A pattern, row by row.
 
     Attributes:
-        count: [query] uint8, keys kept.
+        n_kept: [query] uint8, keys kept.
         dropped: [query] float32, attention to the keys that are not kept.
         key: [entry] uint16, rising within a row.
         weight: [entry] float32.
     """
 
-    count: np.ndarray
+    n_kept: np.ndarray
     dropped: np.ndarray
     key: np.ndarray
     weight: np.ndarray
@@ -99,7 +99,7 @@ class SparsePatternReader(Intervention):
             some = pairs[start : start + at_once]
             rows, heads = zip(*some, strict=True)
             flat = sparse_rows(pattern[list(rows), list(heads)].flatten(0, 1))
-            counts = flat.count.reshape(len(some), -1)
+            counts = flat.n_kept.reshape(len(some), -1)
             edges = np.cumsum(counts.sum(1, dtype=np.int64))[:-1]
             parts = (
                 counts,
