@@ -10,11 +10,14 @@ from small_build import OPTIONS, SMALL, silent
 
 from head_atlas.build import build_atlas, plan_atlas
 from head_atlas.build.measurements import MEASUREMENTS
+from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import BuildError
 from head_atlas.measures.composition import composition
 from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars
+from head_atlas.measures.neurons import neuron_statistics
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p
+from head_atlas.measures.superposition import interference, participation
 from head_atlas.measures.weights import weight_scores
 from head_atlas.measures.write_norm import write_norm
 from head_atlas.prompts.families.sink_probe import STARTS
@@ -82,6 +85,31 @@ def test_exemplars_of_text_and_of_families_on_the_prompts_of_the_atlas(atlas, mo
     for band, prompt in zip(found["band"].values, found["prompt_index"].values, strict=True):
         assert prompt in index
         assert 0 <= band <= 6
+
+
+def test_neurons_on_the_prompts_and_families_of_the_atlas(atlas, model):
+    index = [p.index for p in atlas.prompts if p.family not in WITHOUT_EFFECTS]
+    live = neuron_statistics(model, [atlas.prompts[i] for i in index])
+    names = list(live.mean.coords["family"])
+    for name in ("mean", "firing"):
+        found = atlas.neurons[name]
+        assert found.coords["family"] == atlas.families
+        at = [atlas.families.index(family) for family in names]
+        np.testing.assert_allclose(found.values[..., at], getattr(live, name).values, rtol=ROUNDING, atol=1e-6)
+        assert np.isnan(found.sel(family="rand_flat").values).all()
+    top = live.top_prompts.values
+    np.testing.assert_array_equal(atlas.neurons["top_prompts"].values, np.where(top < 0, -1, np.array(index)[top]))
+
+
+def test_how_crowded_the_model_is(atlas, model):
+    live = interference(model, seed=0)
+    np.testing.assert_allclose(atlas.model["interference"].values, live.values.values, rtol=1e-5)
+    assert atlas.model["interference"].coords == live.values.coords | {
+        dim: list(labels) for dim, labels in live.values.coords.items()
+    }
+    used = participation(model, members(atlas, "natural"))
+    np.testing.assert_allclose(atlas.model["head_participation"].values, used.heads.values, rtol=1e-5)
+    assert int(atlas.model["participation_tokens"].values) == used.n_tokens == 6 * 39
 
 
 def test_how_much_heads_write(atlas, model):

@@ -9,6 +9,7 @@ from head_atlas.build import model_units, null_units, text_units, units, weight_
 from head_atlas.build.measurement import Corpus, Measurement, Run
 from head_atlas.interventions import Mode
 from head_atlas.interventions.replacements import MODES
+from head_atlas.measures.nulls import NULL_FAMILIES
 
 N_DRAWS = 5
 """Prompts whose activations resample ablation puts in place."""
@@ -28,7 +29,7 @@ def _no_draws(corpus: Corpus) -> str:
 
 
 def _no_null(corpus: Corpus) -> str:
-    families = dict.fromkeys(null_units.NULL_FAMILIES.values())
+    families = dict.fromkeys(NULL_FAMILIES.values())
     there = any(family in corpus.families for family in families)
     return "" if there else f"measured on {', '.join(families)}, not in this atlas"
 
@@ -80,6 +81,14 @@ MEASUREMENTS: dict[str, Measurement] = {
         Measurement(
             "write_norm", model_units.write_norms, lambda tokens, _: tokens / 10, lacks=_needs(text_units.TEXT_FAMILY)
         ),
+        Measurement(
+            "superposition",
+            model_units.superposition,
+            lambda tokens, _: tokens / 5,
+            quick=False,
+            lacks=_needs(text_units.TEXT_FAMILY),
+        ),
+        Measurement("neurons", model_units.neurons, lambda tokens, _: 2 * tokens, quick=False),
         *(_effects(mode) for mode in MODES),
         # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),

@@ -8,7 +8,7 @@ with annotated grammar. A family that cannot be built for a tokenizer is left ou
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from head_atlas.errors import PromptError
@@ -34,6 +34,14 @@ FAMILIES: tuple[str, ...] = (
     *SAMPLERS,
     *FURTHER_SAMPLERS,
 )
+
+
+_BUILDERS: dict[str, Callable[[TokenPolicy, random.Random, int], tuple[list[Prompt], str]]] = {
+    "rand_repeat": lambda *of: (build_rand_repeat(*of), ""),
+    "rand_flat": lambda *of: (build_rand_flat(*of), ""),
+    "sink_probe": build_sink_probe,
+    "syntax": build_syntax,
+}
 
 
 @dataclass(frozen=True)
@@ -89,12 +97,8 @@ def build_families(
             if name == "natural":
                 length = natural_length if max_length is None else min(natural_length, max_length)
                 prompts, note = build_natural(policy, rng, n_prompts, length, corpus)
-            elif name in ("rand_repeat", "rand_flat"):
-                build = build_rand_repeat if name == "rand_repeat" else build_rand_flat
-                prompts, note = build(policy, rng, n_prompts), ""
-            elif name in ("sink_probe", "syntax"):
-                build = build_sink_probe if name == "sink_probe" else build_syntax
-                prompts, note = build(policy, rng, n_prompts)
+            elif name in _BUILDERS:
+                prompts, note = _BUILDERS[name](policy, rng, n_prompts)
             else:
                 prompts, note = build_from_templates(name, policy, rng, n_prompts)
         except PromptError as error:
