@@ -18,6 +18,7 @@ from head_atlas.errors import AtlasError
 from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
+from head_atlas.store.inspection import inspect
 from head_atlas.store.schema import COUNTED, LAYOUTS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
@@ -27,13 +28,21 @@ _ARRAYS = ("array", "string-array")
 _NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "checks"}
 
 
-def open_atlas(path: str | Path) -> Atlas:
+def open_atlas(path: str | Path, *, trusted: bool = False) -> Atlas:
     """Open an atlas file.
+
+    Args:
+        path: the file.
+        trusted: whether to leave out the process that opens it first (`store.inspection`), because nobody else
+            can have made it; the checks of this process are the same. Files that this process wrote, or that
+            passed before, need none in any case.
 
     Raises:
         AtlasError: the file is missing, not HDF5, truncated, damaged, not an atlas, of a newer major
             version, unfinished, or holds something that an atlas must not hold.
     """
+    if not trusted:
+        inspect(Path(path))
     return Atlas(path)
 
 
@@ -181,6 +190,13 @@ class Atlas:
             return NamedArray(_values(dataset), dims, {dim: names for dim, names in labels.items() if names})
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
+
+    def places(self) -> list[str]:
+        """Places of all arrays of measures and references: "scores/induction", "exemplars/text/key", "offsets"."""
+        groups = [*LAYOUTS, "references", "provenance"]
+        groups += [f"{name}/{inner}" for name in groups for inner in self.groups(name)]
+        found = [f"{group}/{name}" for group in groups for name in self.names(group)]
+        return sorted([*found, *(["offsets"] if "offsets" in self._file else [])])
 
     def names(self, group: str) -> list[str]:
         """Names of the arrays in a group."""
