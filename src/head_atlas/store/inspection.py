@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from threading import Lock
 
-import head_atlas
 from head_atlas.errors import AtlasError
 from head_atlas.store.validate import check_signature
 
@@ -26,6 +25,7 @@ NUMBERS_PER_SECOND = 16 * 2**20
 _WAITS = 12
 """Seconds by the clock for each second of CPU: other processes want theirs too."""
 _MOST_ANSWER = 4000
+_PACKAGES = Path(__file__).parents[2]
 
 _Identity = tuple[int, int, int, int, int]
 _known: set[_Identity] = set()
@@ -71,10 +71,9 @@ def command(*, memory: int = MEMORY, seconds: int = SECONDS, numbers: bool = Fal
 
 def environment() -> dict[str, str]:
     """Its environment: this package, one thread, and no plug-ins of HDF5."""
-    package = str(Path(head_atlas.__file__).parents[1])
     before = os.environ.get("PYTHONPATH")
     return os.environ | {
-        "PYTHONPATH": os.pathsep.join([package, *([before] if before else [])]),
+        "PYTHONPATH": os.pathsep.join([str(_PACKAGES), *([before] if before else [])]),
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
         "HDF5_PLUGIN_PRELOAD": "::",
