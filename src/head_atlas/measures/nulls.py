@@ -148,7 +148,7 @@ def syntactic_null(found: SyntacticScores, *, n_draws: int | None = None, seed: 
         held_out = np.flatnonzero(~np.isnan(gains).all(axis=(0, 1)))
         if not len(held_out):
             continue
-        members: dict[int, list[int]] = {prompt: [] for prompt in held_out}
+        members: dict[int, list[int]] = {int(prompt): [] for prompt in held_out}
         for place, pair in enumerate(found.pairs):
             if (pair.relation, pair.direction) == group and pair.prompt in members:
                 members[pair.prompt].append(place)

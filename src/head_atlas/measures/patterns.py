@@ -100,9 +100,9 @@ def pattern_scores(
             layers = [layer for layer, of in enumerate(windows) if of == window]
             for name in baselines:
                 target = targets[name][:1] if name in SHARED_MASSES else targets[name]
-                base = scores.uniform_mass(target, seen).numpy()
+                uniform = scores.uniform_mass(target, seen).numpy()
                 for layer in layers:
-                    baselines[name][layer, members] = base
+                    baselines[name][layer, members] = uniform
         running = RunningScores(
             plain,
             {name: targets[name].to(model.device) for name in plain if name in TARGETS and name not in SHARED_MASSES},
