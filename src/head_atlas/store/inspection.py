@@ -63,6 +63,12 @@ def remember(path: Path) -> None:
         _known.add(_identity(path))
 
 
+def is_known(path: Path) -> bool:
+    """Whether the file, as it is now, was written here or has passed."""
+    with _lock:
+        return _identity(path) in _known
+
+
 def command(*, memory: int = MEMORY, seconds: int = SECONDS, numbers: bool = False) -> list[str]:
     """The command line of the process that walks."""
     depth = "numbers" if numbers else "structure"

@@ -18,7 +18,8 @@ from head_atlas.errors import AtlasError
 from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
-from head_atlas.store.inspection import inspect
+from head_atlas.store.exemplars import StoredExemplars
+from head_atlas.store.inspection import inspect, is_known
 from head_atlas.store.schema import COUNTED, LAYOUTS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
@@ -33,23 +34,31 @@ def open_atlas(path: str | Path, *, trusted: bool = False) -> Atlas:
 
     Args:
         path: the file.
-        trusted: whether to leave out the process that opens it first (`store.inspection`), because nobody else
-            can have made it; the checks of this process are the same. Files that this process wrote, or that
-            passed before, need none in any case.
+        trusted: whether to check it in this process and no other (`store.inspection`), because no stranger can
+            have made it. Files that this process wrote, or that passed before, are not checked again in any case.
 
     Raises:
         AtlasError: the file is missing, not HDF5, truncated, damaged, not an atlas, of a newer major
             version, unfinished, or holds something that an atlas must not hold.
     """
-    if not trusted:
-        inspect(Path(path))
-    return Atlas(path)
+    if trusted:
+        return Atlas(path)
+    inspect(Path(path))
+    atlas = Atlas(path, walked=True)
+    if not is_known(Path(path)):
+        atlas.close()
+        raise AtlasError(f"{path} changed while it was opened; open it again")
+    return atlas
 
 
 class Atlas:
     """An open atlas. Mappings by name give arrays with named axes, read on first use and cached.
 
     Safe to share between threads. Close it, or use it in a `with` statement.
+
+    Args:
+        path: the file; `open_atlas` is the way to open one.
+        walked: whether its structure and its axes were checked already.
 
     Attributes:
         path: where the file lies.
@@ -77,7 +86,7 @@ class Atlas:
         model: what is measured of the whole model.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, walked: bool = False) -> None:
         self.path = Path(path)
         check_signature(self.path)
         try:
@@ -87,8 +96,9 @@ class Atlas:
             raise AtlasError(f"{self.path} {how}: {error}") from error
         try:
             check_version(self._file)
-            check_structure(self._file)
-            check_axes(self._file)
+            if not walked:
+                check_structure(self._file)
+                check_axes(self._file)
             self._read_header()
         except AtlasError:
             self._file.close()
@@ -167,6 +177,18 @@ class Atlas:
             return ResamplePrompts(tokens, str(attrs["source"]), int(attrs["seed"]))
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /references/resample_token lacks its source: {error}") from error
+
+    def stored_exemplars(self, name: str) -> StoredExemplars:
+        """The exemplars of a set of prompts, "text" or "families", head by head.
+
+        Raises:
+            KeyError: there are none of that set.
+            AtlasError: they are damaged.
+        """
+        if name not in self.exemplars:
+            raise KeyError(f"no exemplars of {name!r}; there are those of {', '.join(self.exemplars) or 'none'}")
+        lengths = [len(prompt) for prompt in self.prompts]
+        return StoredExemplars(self.exemplars[name], self.n_layers, self.n_heads, lengths)
 
     @cached_property
     def token_strings(self) -> dict[int, str]:

@@ -22,7 +22,7 @@ from head_atlas.store.schema import (
 
 _FILTER_NAMES = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle"}
 _FILTER_NAMES[h5py.h5z.FILTER_FLETCHER32] = "fletcher32"
-_REFERENCES = {"DIMENSION_LIST": h5py.h5t.VLEN, "REFERENCE_LIST": h5py.h5t.COMPOUND}
+_REFERENCES = {b"DIMENSION_LIST": h5py.h5t.VLEN, b"REFERENCE_LIST": h5py.h5t.COMPOUND}
 """Attributes of dimension scales: the only ones that hold references, and how."""
 _CHECKSUM_BYTES = 4
 
@@ -38,19 +38,27 @@ def check_attributes(element: h5py.Group | h5py.Dataset, where: str) -> None:
         raise AtlasError(f"{where}: {n} attributes; at most {MAX_ATTRIBUTES} are allowed")
     for index in range(n):
         attribute = h5py.h5a.open(element.id, index=index)
-        name = attribute.name.decode("utf-8", errors="replace")[:100]
-        here = f"{where}: the attribute {ascii(name)}"
-        space = attribute.get_space()
-        if space.get_simple_extent_type() == h5py.h5s.NULL:
-            raise AtlasError(f"{here} has no value")
-        if attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
-            raise AtlasError(f"{here} is over {MAX_ATTRIBUTE_BYTES} bytes")
-        if not _is_plain(attribute.get_type()) and not _lists_references(name, attribute.get_type()):
-            raise AtlasError(f"{here} is neither numbers nor text")
-        if name not in _REFERENCES:
-            value = element.attrs[attribute.name]
-            if isinstance(value, str | bytes) and len(value) > MAX_ATTRIBUTE_BYTES:
-                raise AtlasError(f"{here} is over {MAX_ATTRIBUTE_BYTES} bytes")
+        problem = _attribute_problem(element, attribute)
+        if problem:
+            name = attribute.name.decode("utf-8", errors="replace")[:100]
+            raise AtlasError(f"{where}: the attribute {ascii(name)} {problem}")
+
+
+def _attribute_problem(element: h5py.Group | h5py.Dataset, attribute: h5py.h5a.AttrID) -> str:
+    kind = attribute.get_type()
+    if attribute.get_space().get_simple_extent_type() == h5py.h5s.NULL:
+        return "has no value"
+    too_large = f"is over {MAX_ATTRIBUTE_BYTES} bytes"
+    if attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
+        return too_large
+    if not _is_plain(kind):
+        return "" if _lists_references(attribute.name, kind) else "is neither numbers nor text"
+    if kind.get_class() == h5py.h5t.STRING and kind.is_variable_str():
+        if attribute.shape:
+            return "is an array of texts"
+        if len(element.attrs[attribute.name]) > MAX_ATTRIBUTE_BYTES:
+            return too_large
+    return ""
 
 
 def _is_plain(kind: h5py.h5t.TypeID) -> bool:
@@ -59,10 +67,10 @@ def _is_plain(kind: h5py.h5t.TypeID) -> bool:
     return kind.get_class() in (h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.STRING)
 
 
-def _lists_references(name: str, kind: h5py.h5t.TypeID) -> bool:
+def _lists_references(name: bytes, kind: h5py.h5t.TypeID) -> bool:
     if kind.get_class() != _REFERENCES.get(name):
         return False
-    if name == "DIMENSION_LIST":
+    if name == b"DIMENSION_LIST":
         return bool(kind.get_super().get_class() == h5py.h5t.REFERENCE)
     members = [kind.get_member_class(i) for i in range(kind.get_nmembers())]
     return members == [h5py.h5t.REFERENCE, h5py.h5t.INTEGER]
