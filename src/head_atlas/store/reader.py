@@ -65,6 +65,7 @@ class Atlas:
         n_layers: layers of the model.
         n_heads: query heads per layer.
         model_id: the model's folder or hub name when it was measured.
+        version: of the file's format.
         families: names of the prompt families.
         modes: ablation modes.
         provenance: model revision and fingerprint, tokenizer and corpus hashes, versions, seeds, ...
@@ -134,6 +135,7 @@ class Atlas:
             raise AtlasError(f"{self.path}: checks_json must be an array of objects")
         self.provenance = {key: value for key, value in values.items() if key not in _NOT_PROVENANCE}
         self.model_id: str = str(values.get("model_id", ""))
+        self.version: str = str(values["encoding-version"])
 
     @cached_property
     def prompts(self) -> tuple[PromptRecord, ...]:

@@ -41,7 +41,7 @@ def check_attributes(element: h5py.Group | h5py.Dataset, where: str) -> None:
         problem = _attribute_problem(element, attribute)
         if problem:
             name = attribute.name.decode("utf-8", errors="replace")[:100]
-            raise AtlasError(f"{where}: the attribute {ascii(name)} {problem}")
+            raise AtlasError(f"{where}: the attribute {name!a} {problem}")
 
 
 def _attribute_problem(element: h5py.Group | h5py.Dataset, attribute: h5py.h5a.AttrID) -> str:

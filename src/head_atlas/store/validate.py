@@ -7,7 +7,6 @@ from pathlib import Path
 import h5py
 
 from head_atlas.errors import AtlasError
-from head_atlas.store.stored import check_attributes, check_dataset, check_stored
 from head_atlas.store.schema import (
     AXES,
     ELEMENT_TYPES,
@@ -26,6 +25,8 @@ from head_atlas.store.schema import (
     dims_problem,
     is_name,
 )
+from head_atlas.store.stored import check_attributes, check_dataset, check_stored
+
 
 def check_signature(path: Path) -> None:
     """Refuse what is not there, not a file, or not HDF5.
@@ -84,7 +85,7 @@ def check_structure(root: h5py.File) -> None:
         for name in group:
             where = f"{group.name.rstrip('/')}/{name!s:.100}"
             if not is_name(name):
-                raise AtlasError(f"{ascii(where)}: names are small letters, digits and underscores")
+                raise AtlasError(f"{where!a}: names are small letters, digits and underscores")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise AtlasError(f"{where}: a link that points elsewhere is not allowed in an atlas")
             element = group[name]
