@@ -105,6 +105,10 @@ def _of_families(contents: AtlasContents, families: Sequence[str]) -> AtlasConte
             if MACRO in name or (family and family not in kept_families):
                 continue
         arrays[place] = _taken(array, {"prompt": index, "family": _indices(array, kept_families)})
+    for place in [place for place in arrays if place.startswith("scores/") and _is_empty(arrays[place])]:
+        name = place.removeprefix("scores/")
+        left_out[name] = "not measured on the extracted families"
+        arrays = {at: array for at, array in arrays.items() if at not in (place, f"baselines/{name}")}
     for inner in sorted({place.rpartition("/")[0] for place in arrays if place.startswith("exemplars/")}):
         problem = _renumber(arrays, contents.arrays, inner, places)
         if problem:
@@ -122,6 +126,10 @@ def _of_families(contents: AtlasContents, families: Sequence[str]) -> AtlasConte
         left_out=left_out,
         provenance=provenance,
     )
+
+
+def _is_empty(array: NamedArray) -> bool:
+    return bool(np.isnan(array.values).all())
 
 
 def _indices(array: NamedArray, families: Sequence[str]) -> list[int]:
