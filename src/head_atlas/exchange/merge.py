@@ -66,7 +66,8 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
             elif not (MACRO in place and place.startswith("summary/")):
                 _put(merged, place, _renumbered(place, array, places["prompt"]), places, sizes)
     seed = int(first.provenance.get("seed", 0))
-    merged |= macro_summaries(prompts, families, modes, merged, seed)
+    macro = macro_summaries(prompts, families, modes, merged, seed)
+    merged |= {place: array for place, array in macro.items() if any(place in part.arrays for part in parts)}
     here = {*families, *(place.rpartition("/")[2] for place in merged)}
     return replace(
         first,
