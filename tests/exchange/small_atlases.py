@@ -12,7 +12,9 @@ WORDS = ["<bos>", " a", " b", " c", "é<b>"]
 
 
 def prompt(*tokens, family="ioi", template=-1):
-    return Prompt("".join(WORDS[t] for t in tokens[1:]), tokens, (len(tokens) - 2,), (tokens[-1],), (1,), family, template)
+    return Prompt(
+        "".join(WORDS[t] for t in tokens[1:]), tokens, (len(tokens) - 2,), (tokens[-1],), (1,), family, template
+    )
 
 
 def prompts_of(family, n):

@@ -41,10 +41,10 @@ def test_families_are_cut_out_of_every_axis(whole, tmp_path):
     assert found.families == ["natural", "ioi"]  # the order of the whole
     index = [i for i, p in enumerate(whole.prompts) if p.family in found.families]
     assert list(found.prompts) == [whole.prompts[i] for i in index]
+    np.testing.assert_array_equal(found.arrays["effects/kl"].values, whole.arrays["effects/kl"].values[..., index])
     np.testing.assert_array_equal(
-        found.arrays["effects/kl"].values, whole.arrays["effects/kl"].values[..., index]
+        found.arrays["summary/kl_mean"].values, whole.arrays["summary/kl_mean"].values[..., [2, 3]]
     )
-    np.testing.assert_array_equal(found.arrays["summary/kl_mean"].values, whole.arrays["summary/kl_mean"].values[..., [2, 3]])
     assert found.arrays["summary/kl_mean"].coords["family"] == ["natural", "ioi"]
     assert "summary/diffuse_mean" in found.arrays  # of natural text
     assert "summary/induction_mean" not in found.arrays  # of rand_repeat
@@ -141,7 +141,10 @@ def test_what_was_cut_apart_by_families_can_be_put_together(whole, tmp_path):
 
 
 def test_what_was_cut_apart_by_measures_can_be_put_together(whole, tmp_path):
-    parts = [extract(whole, measures=["kl", "roles"]), extract(whole, measures=["sink", "logit_difference", "exemplars"])]
+    parts = [
+        extract(whole, measures=["kl", "roles"]),
+        extract(whole, measures=["sink", "logit_difference", "exemplars"]),
+    ]
     found = stored(merge(parts), tmp_path)
     together = extract(whole, measures=["kl", "roles", "sink", "logit_difference", "exemplars"])
     macros = {place for place in together.arrays if "_macro" in place}  # invented in this atlas

@@ -34,7 +34,13 @@ def test_a_head_that_changed_by_one_on_every_prompt(compared):
     """Before: 0 or 1 in turn, so 0.5 on average; after: 1 less. Prompt by prompt there is no spread at all."""
     found = compared(contents({"ioi": (0, 0)}), contents({"ioi": (0, -1)}, provenance={"model_fingerprint": "e" * 64}))
     first, second = found.changes
-    assert (first.layer, first.head, first.family, first.mode, first.measure) == (0, 1, "ioi", "zero", "logit_difference")
+    assert (first.layer, first.head, first.family, first.mode, first.measure) == (
+        0,
+        1,
+        "ioi",
+        "zero",
+        "logit_difference",
+    )
     assert (first.before, first.after, first.change, first.low, first.high) == (0.5, -0.5, -1, -1, -1)
     assert first.paired
     assert first.changed
@@ -60,7 +66,7 @@ def test_a_change_within_the_spread_is_none(compared):
 @pytest.mark.parametrize(("shift", "changed"), [(-3, True), (-0.125, False)])
 def test_other_prompts_are_compared_by_their_intervals(compared, shift, changed):
     """20 numbers 0 or 1 in turn: the interval is about 0.5 +- 0.2 wherever it lies."""
-    other = [p for p in prompts_of("ioi", 21)[1:]]
+    other = prompts_of("ioi", 21)[1:]
     found = compared(contents({"ioi": (0, 0)}), contents({"ioi": (0, shift)}, prompts=other))
     of_second = next(c for c in found.changes if c.head == 1)
     assert not of_second.paired

@@ -145,7 +145,9 @@ def test_a_second_export_is_the_first(tree, tmp_path):
 def test_a_bare_tree_with_hardly_a_field(tmp_path):
     (tmp_path / "heads").mkdir()
     store(tmp_path, "config.json", {"heads": ["L1H0", "L2H3"]})
-    store(tmp_path, "heads/L1H0.json", {"sequences": [{"tokens": ["x"]}, {"tokens": ["x", "y"], "attention_indices": []}]})
+    store(
+        tmp_path, "heads/L1H0.json", {"sequences": [{"tokens": ["x"]}, {"tokens": ["x", "y"], "attention_indices": []}]}
+    )
     found = read_headvis(tmp_path)
     assert (found.n_layers, found.n_heads) == (3, 4)
     assert found.left_out["heads"] == "1 of 2 have no file in the tree"

@@ -51,7 +51,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
 
     clashing = set() if one_corpus else _clashing_exemplars(parts)
     merged: dict[str, NamedArray] = {}
-    sizes = {"prompt": prompts, "mode": modes, "family": families}
+    sizes: dict[str, Sequence[Any]] = {"prompt": prompts, "mode": modes, "family": families}
     for part in parts:
         places = {
             "prompt": _prompt_places(part.prompts, start),
@@ -151,11 +151,11 @@ def _put(
         or labels != {dim: list(before.coords[dim]) for dim in labels}
     ):
         raise AtlasError(f"/{place}: the atlases have it with other axes")
-    old = before.values[where]
-    there, new = ~is_missing(place, old), ~is_missing(place, array.values)
-    if (old[there & new] != array.values[there & new]).any():
+    old, found = np.asarray(before.values[where]), np.asarray(array.values)
+    there, new = ~is_missing(place, old), ~is_missing(place, found)
+    if (old[there & new] != found[there & new]).any():
         raise AtlasError(f"/{place}: the atlases have different numbers for the same thing")
-    before.values[where] = np.where(there, old, array.values)
+    before.values[where] = np.where(there, old, found)
 
 
 def missing(place: str, dtype: np.dtype) -> Any:
