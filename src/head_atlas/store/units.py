@@ -5,7 +5,7 @@ from __future__ import annotations
 from head_atlas.catalogue import MEASURES
 from head_atlas.store.schema import LAYOUTS
 
-_PLAIN = ("_n", "_p", "_q", "_excess", "_excess_ci_low", "_excess_ci_high")
+_PLAIN = ("_n", "_p", "_q", "_excess", "_excess_ci_low", "_excess_ci_high", "_split_half")
 _PERCENT = ("_percentile_model", "_percentile_layer")
 
 
