@@ -160,7 +160,7 @@ def open_page(chromium):
         )
         page.set_default_timeout(30_000)
         if hold is not None:
-            page.route(f"**/{late}", hold.append)
+            page.route(f"**/{late}", lambda route: hold.append(route))
         page.goto(url)
         page.wait_for_selector("#tabs")
         return page

@@ -89,7 +89,7 @@ def settled(state: PageState) -> tuple[PageState, list[str]]:
         kept["mode"] = state.mode
     for key, names, words in (("colour", EFFECTS, "colouring"), ("mode", MODES, "ablation mode")):
         if kept.get(key) and kept[key] not in names:
-            problems.append(f"The Lab has no {words} “{kept.pop(key)}”; its default is shown.")
+            problems.append(f"The Lab has no {words} “{kept[key]}”; its default is shown.")
             kept[key] = ""
     for key in ("target", "contrast"):
         try:
