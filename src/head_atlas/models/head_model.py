@@ -16,6 +16,7 @@ from head_atlas.heads import HeadId
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
 from head_atlas.models.intervention import Intervention, intervening, rows_start_at, without_interventions
+from head_atlas.models.kernels import use_fast_kernels
 from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens
@@ -71,8 +72,11 @@ class HeadModel:
             raise ModelError(
                 f"{type(model).__name__} does not run in {self.dtype} on {self.device}: {error}"
             ) from error
+        use_fast_kernels(model)
+        with torch.no_grad():
+            fast = self.model(input_ids=probe, use_cache=False).logits
         self.structure: Structure = find_structure(model, probe)
-        bare = plain
+        bare = fast
         if not self.structure.through_interface:
             with torch.no_grad():
                 bare = self.model(input_ids=probe, use_cache=False).logits
@@ -83,7 +87,7 @@ class HeadModel:
         self.d_head = self.structure.d_head
         self.d_model, self.d_vocab = self.structure.d_model, self.structure.d_vocab
         self.n_kv_heads = self.structure.n_kv_heads
-        self.checks: tuple[Check, ...] = identity_checks(self, probe, plain, bare)
+        self.checks: tuple[Check, ...] = identity_checks(self, probe, plain, fast, bare)
         if not self.structure.through_interface:
             self.n_kv_heads = self._count_values(probe)
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from head_atlas.models.activations import run_in_pieces
 from head_atlas.models.attention import Site
 from head_atlas.models.intervention import GivenAttention, active, first_position, tell_pattern
 from head_atlas.models.structure import Structure
@@ -38,7 +37,6 @@ def install(structure: Structure, owner: object, values_of: ValuesOf) -> None:
     """
     for layer in range(structure.n_layers):
         structure.attentions[layer]._head_atlas_site = Site(owner, layer, structure.eager)  # type: ignore[assignment]
-        run_in_pieces(structure.blocks[layer])
         _wrap_block(structure, owner, layer, values_of)
         _wrap_attention(structure, owner, layer)
         _wrap_projection(structure, owner, layer)
