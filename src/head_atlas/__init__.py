@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from head_atlas.live import attribute as attribute
     from head_atlas.live import attribution_change as attribution_change
     from head_atlas.live import faithfulness as faithfulness
+    from head_atlas.live import generate as generate
     from head_atlas.measures.effects import sweep as sweep
     from head_atlas.measures.estimates import agreement as agreement
     from head_atlas.measures.estimates import estimate as estimate
@@ -35,6 +36,7 @@ _HOMES = {
     "attribution_change": "head_atlas.live",
     "estimate": "head_atlas.measures.estimates",
     "faithfulness": "head_atlas.live",
+    "generate": "head_atlas.live",
     "load_model": "head_atlas.models",
     "open_atlas": "head_atlas.store",
     "sweep": "head_atlas.measures.effects",
@@ -52,6 +54,7 @@ __all__ = [
     "catalogue",
     "estimate",
     "faithfulness",
+    "generate",
     "load_model",
     "open_atlas",
     "sweep",

@@ -7,7 +7,7 @@ import pytest
 
 from head_atlas import agreement, all_heads, estimate, sweep
 from head_atlas.errors import HeadAtlasError
-from head_atlas.live.all_heads import standing
+from head_atlas.live.heads import standing
 from tiny_models import head_model
 
 PROMPT = "The cat sat on the mat. Harry"

@@ -4,7 +4,7 @@
     occlusion_replace, occlusion_mask, occlusion_delete  see `live.occlusion`
 
 What is explained, f = logit(y) - logit(y') or log p(y), is defined in `live.explained`. `faithfulness` (in
-`live.faithfulness`) tests how far an attribution's order of tokens is the model's.
+`live.faithfulness_curves`) tests how far an attribution's order of tokens is the model's.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def attribute(
         contrast: likewise; without one, the target's log-probability is explained.
         heads: removed in the run that is explained.
         mode: what their output becomes.
-        reference: what the mode needs, as in `ablating`.
+        reference: what the mode needs, as in `ablating`; of a `ResampleReference` the first draw stands in.
         method: one of `METHODS`.
         baseline: of integrated gradients: "mean" embedding, "zero", "eos", "corpus", or an array of embeddings.
         corpus: texts, for the baseline "corpus" and for the tokens that occlusion_replace puts in; without any, those

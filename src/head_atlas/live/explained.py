@@ -21,6 +21,7 @@ from head_atlas.heads import HeadId
 from head_atlas.interventions import Budget, Mode, Reference, ablating, budget_for
 from head_atlas.measures.effects import as_prompts
 from head_atlas.models import HeadModel
+from head_atlas.models.last_position import last_logits
 from head_atlas.prompts.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -150,9 +151,8 @@ class Explained:
         return max(1, self.rows_at_once // self.model.n_layers)
 
     def _f(self, tokens: Tensor, embeddings: Tensor | None, seen: Tensor | None) -> Float[Tensor, " row"]:
-        read = torch.full((len(tokens), 1), tokens.shape[1] - 1, device=tokens.device)
         with self._without_heads():
-            return self.of_logits(self.model.run(tokens, read, embeddings=embeddings, seen=seen)[:, 0])
+            return self.of_logits(last_logits(self.model, tokens, embeddings=embeddings, seen=seen))
 
     def _without_heads(self) -> AbstractContextManager[Any]:
         return ablating(self.model, self.heads, self.mode, self.reference)
