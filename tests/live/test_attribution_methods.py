@@ -142,7 +142,7 @@ def test_without_a_corpus_no_special_token_is_put_in():
     model = head_model("llama")
     everything = attribute(model, PROMPT, method="occlusion_replace", n_draws=len(TOKENIZER) - 1, seed=1)
     assert everything.n_draws == len(TOKENIZER) - 1
-    with pytest.raises(PromptError, match=r"n_draws must lie in 1\.\.319"):
+    with pytest.raises(PromptError, match=rf"n_draws must lie in 1\.\.{len(TOKENIZER) - 1}, "):
         attribute(model, PROMPT, method="occlusion_replace", n_draws=len(TOKENIZER))
 
 
@@ -165,16 +165,16 @@ def test_integrated_gradients_add_up_in_every_family(family):
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2", "falcon"])
 def test_integrated_gradients_agree_with_a_slow_twin(family):
-    """Four hundred midpoints, one at a time, each by its own backward pass."""
+    """Two hundred midpoints, one at a time, each by its own backward pass."""
     model = head_model(family)
     tokens = model.tokens(PROMPT)
-    found = attribute(model, PROMPT, 20, 30, ("0.1",), method="integrated_gradients", baseline="zero")
+    found = attribute(model, PROMPT, 20, 30, ("0.1",), method="integrated_gradients")
     embed = model.model.get_input_embeddings()
     end = embed(tokens).detach()
-    start = torch.zeros_like(end)
+    start = embed(torch.arange(len(TOKENIZER))).mean(0).expand_as(end).clone()
     start[0] = end[0]
     total = torch.zeros_like(end)
-    n = 400
+    n = 200
     for k in range(n):
         x = (start + (k + 0.5) / n * (end - start)).requires_grad_()
         with torch.enable_grad(), ablating(model, "0.1"):

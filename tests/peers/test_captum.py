@@ -37,7 +37,7 @@ def from_embeddings(model, contrast):
 
 def close(found, expected):
     np.testing.assert_allclose(found.values.values[1:], expected[0, 1:].detach().numpy(), atol=1e-5, rtol=1e-5)
-    assert np.nanmax(np.abs(found.values.values)) > 1e-3
+    assert np.nanmax(np.abs(found.values.values)) > 1e-4  # Bloom normalises its embeddings: small
 
 
 @pytest.mark.parametrize("heads", HEADS, ids=["all", "without"])

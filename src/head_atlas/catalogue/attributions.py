@@ -53,7 +53,7 @@ ATTRIBUTIONS: dict[str, Measure] = by_name(
             source="Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks",
             sentence="How the change of the answer from a neutral prompt to this one divides among its tokens.",
             pitfall="It depends on the baseline, and the path leads through embeddings that no text has. Where the "
-            "completeness gap is large, the parts do not add up.",
+            "completeness gap is large, the parts do not add up: so it is from zero in models that normalise early.",
         ),
         Measure(
             name="occlusion_replace",

@@ -1,8 +1,5 @@
 """One prompt on one loaded model."""
 
-from head_atlas.live.heads import AllHeads as AllHeads
-from head_atlas.live.heads import Standing as Standing
-from head_atlas.live.heads import all_heads as all_heads
 from head_atlas.live.attribution import Attribution as Attribution
 from head_atlas.live.attribution import AttributionChange as AttributionChange
 from head_atlas.live.attribution import AttributionStep as AttributionStep
@@ -19,3 +16,6 @@ from head_atlas.live.faithfulness_curves import faithfulness as faithfulness
 from head_atlas.live.generation import Generation as Generation
 from head_atlas.live.generation import generate as generate
 from head_atlas.live.generation import iter_generate as iter_generate
+from head_atlas.live.heads import AllHeads as AllHeads
+from head_atlas.live.heads import Standing as Standing
+from head_atlas.live.heads import all_heads as all_heads

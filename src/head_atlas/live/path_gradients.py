@@ -9,6 +9,9 @@ from 32 to 256 until the sum is complete:
 
     | sum_i a_i - (f(e) - f(e')) | < max(5 % of | f(e) - f(e') |, 0.02)
 
+From zero, a layer that normalises the embeddings makes f turn abruptly next to the start of the line: many nodes may
+not be enough, and the gap then says so.
+
 Nodes run in batches of a bounded size, and only one sum of gradients is kept, so memory does not grow with them.
 
 Source: Simonyan et al. 2013 (saliency); Shrikumar et al. 2016 (gradient x input); Sundararajan et al. 2017.
