@@ -98,8 +98,7 @@ class RecordedRun:
             pick(self.z),
             pick(self.attention_outputs),
             self.logits[index : index + 1],
-            # an MLP may return its rows flattened
-            {l: t.view(*self.tokens.shape, -1)[index : index + 1] for l, t in self.mlp_outputs.items()},  # noqa: E741
+            pick(self.mlp_outputs),
             pick(self.q),
             pick(self.k),
             pick(self.v),
@@ -119,10 +118,10 @@ class _Recorder(Trace):
         self.q[layer], self.k[layer], self.v[layer] = inputs.q, inputs.k, inputs.v
         return z
 
-    def on_mlp_output(self, layer: int, output: Tensor) -> Tensor:
+    def on_mlp_output(self, layer: int, output: Tensor) -> None:
         if self._mlps:
-            self.mlp_outputs[layer] = output.clone()  # Falcon adds to it in place
-        return output
+            # some MLPs return their rows flattened, and Falcon adds to the output in place
+            self.mlp_outputs[layer] = output.reshape(self.inputs[layer].shape).clone()
 
 
 @torch.no_grad()
@@ -146,10 +145,11 @@ def record(
         run: makes the logits at read positions in place of a plain run of the tokens.
 
     Raises:
-        UnsupportedModelError: what is asked for cannot be reached in this architecture.
+        UnsupportedModelError: q, k and v cannot be reached in this architecture.
+        NotApplicableError: nor can what its MLPs write.
     """
     if mlps:
-        model.require_mlps()
+        _ = model.anatomy  # found at first use: from then on MLPs tell what they write
     if attention_inputs:
         model.require_attention_inputs()
     recorder = _Recorder(mlps, attention_inputs)
@@ -333,16 +333,13 @@ class Patches(Intervention):
         mask = self._mask(layer, ("z", "attn_out"), len(z))
         return z if mask is None else _where(mask.transpose(1, 2)[..., None], self._source.z[layer], z)
 
-    def on_mlp_output(self, layer: int, output: Tensor) -> Tensor:
+    def change_mlp_output(self, layer: int, output: Tensor) -> Tensor:
         """Patch `mlp_out`."""
-        n_rows = len(output) if output.ndim == 3 else output.shape[0] // self._source.tokens.shape[1]
-        mask = self._mask(layer, ("mlp_out",), n_rows)
+        rows = output.view(-1, self._source.tokens.shape[1], output.shape[-1])  # some MLPs flatten them
+        mask = self._mask(layer, ("mlp_out",), len(rows))
         if mask is None:
             return output
-        theirs = self._source.mlp_outputs[layer]
-        rows = output.view(n_rows, *self._source.tokens.shape[1:], output.shape[-1])
-        theirs = theirs.view(-1, *rows.shape[1:])
-        return _where(mask.any(1)[..., None], theirs, rows).view(output.shape)
+        return _where(mask.any(1)[..., None], self._source.mlp_outputs[layer], rows).view(output.shape)
 
     def _mask(self, layer: int, places: tuple[Place, ...], n_rows: int) -> Bool[Tensor, "row head pos"] | None:
         """Where some places of a layer are patched, in the rows that run; None for nowhere."""

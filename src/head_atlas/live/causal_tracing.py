@@ -116,7 +116,7 @@ def causal_trace(
     Raises:
         PromptError: a subject that is not in the prompt, or a target that is not one token.
         HeadAtlasError: another place or metric, or a number that makes no sense.
-        UnsupportedModelError: the place cannot be reached in this architecture.
+        NotApplicableError: what MLPs write cannot be told apart in this architecture.
     """
     if what not in TRACED:
         raise HeadAtlasError(f"what must be one of {', '.join(TRACED)}, found {str(what)[:40]!r}")

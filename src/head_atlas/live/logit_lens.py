@@ -19,7 +19,7 @@ from head_atlas.interventions.packing import budget_for
 from head_atlas.measures.effects import as_prompts
 from head_atlas.measures.metrics import Reading, kl
 from head_atlas.models import HeadModel
-from head_atlas.models.readers import Trace
+from head_atlas.models.readers import StreamReader
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
@@ -76,12 +76,11 @@ def logit_lens(
     (one,) = as_prompts(model, prompt, target)
     tokens = model.rows([one.tokens])
     n_pos, n_top = len(one), min(n_top, model.d_vocab)
-    trace = Trace()
-    with model.intervening(trace):
+    reader = StreamReader()
+    with model.intervening(reader):
         final = model.logits(tokens)
     course = model.layerwise(n_pos)
-    last = model.n_layers - 1
-    stream = torch.cat([trace.inputs[layer] for layer in range(model.n_layers)] + [course.run(last, trace.inputs[last])])
+    stream = torch.cat(reader.streams)
     wanted = torch.tensor(one.targets[-1], device=model.device)
     nothing = torch.tensor(-1, device=model.device)
     output = Reading.of(final, wanted, nothing)

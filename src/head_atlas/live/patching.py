@@ -103,7 +103,8 @@ def patch(
     Raises:
         PromptError: prompts that are not aligned, or a target that is not one token.
         HeadAtlasError: no such place, direction or metric.
-        UnsupportedModelError: the place cannot be reached in this architecture.
+        UnsupportedModelError: q, k and v cannot be reached in this architecture.
+        NotApplicableError: what MLPs write cannot be told apart in it.
     """
     last: Patching | None = None
     for last in iter_patch(
@@ -144,10 +145,6 @@ def iter_patch(
         raise HeadAtlasError(f"direction must be one of {', '.join(DIRECTIONS)}, found {str(direction)[:40]!r}")
     if positions not in (None, "each", "together"):
         raise HeadAtlasError(f"positions must be each or together, found {str(positions)[:40]!r}")
-    if what in ATTENTION_INPUTS:
-        model.require_attention_inputs()
-    if what == "mlp_out":
-        model.require_mlps()
     pair = prompt_pair(model, clean, corrupted, metric, target, contrast)
     runs = run_pair(model, pair, mlps=what == "mlp_out", attention_inputs=what in ATTENTION_INPUTS)
     each = (positions or ("together" if what in ATTENTION_INPUTS else "each")) == "each"

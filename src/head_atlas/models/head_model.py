@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import lru_cache, partial
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from head_atlas.errors import ModelError, PromptError
+from head_atlas.errors import ModelError, PromptError, UnsupportedModelError
 from head_atlas.heads import HeadId
+from head_atlas.models.anatomy import Anatomy, find_anatomy
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
 from head_atlas.models.intervention import Intervention, intervening, rows_start_at, without_interventions
@@ -76,6 +78,8 @@ class HeadModel:
         if not self.structure.through_interface:
             with torch.no_grad():
                 bare = self.model(input_ids=probe, use_cache=False).logits
+        self._finding = Lock()
+        self._anatomy: Anatomy | None = None
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         install(self.structure, self, self._values_of)
         self._layerwise = lru_cache(maxsize=8)(partial(Layerwise, self))
@@ -193,6 +197,18 @@ class HeadModel:
         real = [[side == "right"] * len(one) + [side == "left"] * len(two) for one, two in both]
         return tokens, torch.tensor(real, device=self.device)
 
+    def require_attention_inputs(self) -> None:
+        """Make sure that `Intervention.on_attention` is called in every layer.
+
+        Raises:
+            UnsupportedModelError: the architecture computes attention by itself.
+        """
+        if not self.structure.through_interface:
+            raise UnsupportedModelError(
+                f"{type(self.model).__name__} computes attention by itself, so q, k and v of a head cannot be read or "
+                "patched there; z can"
+            )
+
     def _values_of(
         self, layer: int, hidden: Float[Tensor, "batch pos d_model"]
     ) -> Float[Tensor, "batch pos head d_head"]:
@@ -214,6 +230,18 @@ class HeadModel:
     ) -> tuple[Float[Tensor, "head d_head d_model"], Float[Tensor, " d_model"] | None]:
         """W_O of each head of a layer, and b_O (None where there is none)."""
         return self.structure.output_weights(layer)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """How the layers write into the residual stream and how it is read, found out at first use.
+
+        Raises:
+            NotApplicableError: the architecture has another form.
+        """
+        with self._finding:  # once: it lets modules tell what they do
+            if self._anatomy is None:
+                self._anatomy = find_anatomy(self)
+            return self._anatomy
 
     def project(self, layer: int, z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "row pos d_model"]:
         """Attention output of a layer: z W_O + b_O."""

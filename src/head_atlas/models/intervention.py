@@ -100,17 +100,26 @@ class Intervention:
     def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
         """Read a computed attention output, z W_O + b_O."""
 
-    def on_mlp_output(
+    def on_layer_output(self, layer: int, hidden: Float[Tensor, "batch pos d_model"]) -> None:
+        """Read the residual stream behind a layer."""
+
+    def on_mlp_output(self, layer: int, output: Float[Tensor, "*batch d_model"]) -> None:
+        """Read what the MLP writes, before it is scaled; called once the model's anatomy is known. Copy to keep."""
+
+    def on_neurons(self, layer: int, activations: Float[Tensor, "*batch neuron"]) -> None:
+        """Read the MLP's hidden units; called once the model's anatomy is known. Copy to keep."""
+
+    def change_mlp_output(
         self,
         layer: int,  # noqa: ARG002
-        output: Float[Tensor, "batch pos d_model"],
-    ) -> Float[Tensor, "batch pos d_model"]:
-        """Return what the layer's MLP writes: the same tensor, or a changed copy.
+        output: Float[Tensor, "*batch d_model"],
+    ) -> Float[Tensor, "*batch d_model"]:
+        """Return what the MLP is to write, before it is scaled: the same tensor, or a changed copy.
 
-        Called only where MLPs were found (`HeadModel.require_mlps`). The layer may go on to add to the tensor
-        itself, so whoever keeps it keeps a copy.
+        Called once the model's anatomy is known, before `on_mlp_output`.
         """
         return output
+
 
     def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
         """Return the rows of the final, normalised residual stream that are unembedded."""

@@ -64,7 +64,10 @@ def _wrap_block(structure: Structure, owner: object, layer: int, values_of: Valu
             values = values_of(layer, hidden)
             for reader in readers:
                 reader.on_values(layer, values)
-        return plain(hidden, *args[1:], **kwargs)
+        output = plain(hidden, *args[1:], **kwargs)
+        for intervention in interventions:
+            intervention.on_layer_output(layer, output[0] if isinstance(output, tuple) else output)
+        return output
 
     block.forward = forward
 
@@ -138,6 +141,36 @@ def _wrap_unembedding(unembedding: nn.Module, owner: object) -> None:
         return plain(hidden)
 
     unembedding.forward = forward
+
+
+def tell_mlp_output(module: nn.Module, owner: object, layer: int) -> None:
+    """Let the module that writes an MLP's output tell interventions what it writes, and obey them."""
+    plain = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        returned = plain(*args, **kwargs)
+        interventions = active(owner)
+        if not interventions:
+            return returned
+        output = returned[0] if isinstance(returned, tuple) else returned
+        for intervention in interventions:
+            output = intervention.change_mlp_output(layer, output)
+            intervention.on_mlp_output(layer, output)
+        return (output, *returned[1:]) if isinstance(returned, tuple) else output
+
+    module.forward = forward
+
+
+def tell_neurons(down: nn.Module, owner: object, layer: int) -> None:
+    """Let an MLP's down projection tell interventions what it reads: the activations of the hidden units."""
+    plain = down.forward
+
+    def forward(hidden: Tensor) -> Tensor:
+        for intervention in active(owner):
+            intervention.on_neurons(layer, hidden)
+        return plain(hidden)
+
+    down.forward = forward
 
 
 def _returned(first: Tensor, n_returned: int | None) -> Any:
