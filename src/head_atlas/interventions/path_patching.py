@@ -27,7 +27,8 @@ import torch
 from head_atlas.errors import HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.interventions.packing import Budget, budget_for
-from head_atlas.interventions.patching import ATTENTION_INPUTS, RecordedRun
+from head_atlas.interventions.patching import ATTENTION_INPUTS
+from head_atlas.interventions.recording import RecordedRun
 from head_atlas.models import HeadModel, Intervention
 from head_atlas.models.intervention import AttentionInputs, GivenAttention
 

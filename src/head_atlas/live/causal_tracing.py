@@ -24,7 +24,8 @@ import torch
 
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.interventions.packing import Budget
-from head_atlas.interventions.patching import Place, Site, patched_rows, record
+from head_atlas.interventions.patching import Place, Site, patched_rows
+from head_atlas.interventions.recording import record
 from head_atlas.live.prompt_pair import PAIR_METRICS, PairMetric, PromptPair, normalised, pair_values, undefined
 from head_atlas.measures.effects import as_prompts
 from head_atlas.models import HeadModel
@@ -137,9 +138,7 @@ def causal_trace(
     source = record(model, tokens, read, mlps=what == "mlp_out")
     sigma = noise * embedding_std(model)
     embeddings = _noised(model, tokens, places, sigma, seed)
-    base = record(
-        model, tokens, read, run=lambda: model.model(inputs_embeds=embeddings, use_cache=False).logits
-    )
+    base = record(model, tokens, read, run=lambda: model.model(inputs_embeds=embeddings, use_cache=False).logits)
     clean = float(pair_values(pair, source.logits)[0])
     corrupted = pair_values(pair, base.logits)
     # before the subject both runs are the same

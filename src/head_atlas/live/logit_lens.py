@@ -57,9 +57,7 @@ class LogitLens:
 
 
 @torch.no_grad()
-def logit_lens(
-    model: HeadModel, prompt: str | Prompt, target: str | int | None = None, *, n_top: int = 5
-) -> LogitLens:
+def logit_lens(model: HeadModel, prompt: str | Prompt, target: str | int | None = None, *, n_top: int = 5) -> LogitLens:
     """Read every layer's residual stream as if it were the last one's.
 
     Args:

@@ -172,7 +172,7 @@ def _parts(
         found[:, :, : pair.first_difference] = unpatched
     index = [(l, h, p) for l in range(model.n_layers) for h in range(len(heads)) for p in places]  # noqa: E741
     sites = [
-        Site(what, (l,), None if heads[h] is None else (h,), None if p is None else (p,))  # noqa: E741
+        Site(what, (l,), None if heads[h] is None else (h,), None if p is None else (p,))
         for l, h, p in index  # noqa: E741
     ]
 

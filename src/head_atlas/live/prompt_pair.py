@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from head_atlas.errors import HeadAtlasError, PromptError
-from head_atlas.interventions.patching import RecordedRun, aligned, record
+from head_atlas.interventions.recording import RecordedRun, aligned, record
 from head_atlas.measures.effects import as_prompts, token_id
 from head_atlas.measures.metrics import Reading
 from head_atlas.models import HeadModel
@@ -147,9 +147,7 @@ class PairRuns:
     undefined: str
 
 
-def run_pair(
-    model: HeadModel, pair: PromptPair, *, mlps: bool = False, attention_inputs: bool = False
-) -> PairRuns:
+def run_pair(model: HeadModel, pair: PromptPair, *, mlps: bool = False, attention_inputs: bool = False) -> PairRuns:
     """Run both prompts and keep what patches need.
 
     Raises:

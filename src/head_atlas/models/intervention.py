@@ -120,7 +120,6 @@ class Intervention:
         """
         return output
 
-
     def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
         """Return the rows of the final, normalised residual stream that are unembedded."""
         return hidden
