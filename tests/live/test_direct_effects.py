@@ -43,16 +43,12 @@ def test_with_the_norm_live_a_head_is_taken_out_of_the_final_stream():
             final = stream.streams[-1][0, -1]
             with torch.no_grad():
                 logits = unembed(norm(final - written))
-                frozen = unembed(norm(final) - norm(final) * 0 - written * norm.weight * _over_sigma(norm, final))
+                sigma = (final.pow(2).mean() + norm.variance_epsilon).sqrt()
+                frozen = unembed(norm(final) - written / sigma * norm.weight)
             before = clean[y] - clean[other]
-            assert found.direct_live[layer, head] == pytest.approx(float(logits[y] - logits[other] - before), abs=1e-5)
-            assert found.direct_frozen[layer, head] == pytest.approx(
-                float(frozen[y] - frozen[other] - before), abs=1e-4
-            )
-
-
-def _over_sigma(norm, x):
-    return torch.rsqrt(x.pow(2).mean() + norm.variance_epsilon)
+            live, held = (float(found[y] - found[other] - before) for found in (logits, frozen))
+            assert effects.direct_live[layer, head] == pytest.approx(live, abs=1e-5)
+            assert effects.direct_frozen[layer, head] == pytest.approx(held, abs=1e-4)
 
 
 @pytest.mark.parametrize("family", UNCAPPED)
