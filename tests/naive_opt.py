@@ -42,7 +42,10 @@ def hooked(name: str, layer: int, change: Callable[[torch.Tensor], torch.Tensor 
         return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": new})
 
     def after(_: Any, __: Any, output: torch.Tensor) -> Any:
-        return change(output.clone())
+        if output.ndim == 3:
+            return change(output.clone())
+        new = change(output[None].clone())  # the MLP has flattened the rows of the one prompt
+        return None if new is None else new[0]
 
     if is_input:
         handle = module.register_forward_pre_hook(before, with_kwargs=True)

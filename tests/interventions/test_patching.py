@@ -61,7 +61,7 @@ def test_all_that_is_written_is_the_other_runs_stream_on_the_own_embedding(famil
 def test_an_attention_output_is_z_of_all_its_heads(family):
     model = head_model(family)
     one, other = both(model)
-    found = patched(model, one, other, [Site("attn_out", (1,), None, (4,)), Site("z", (1,), (0, 1, 2, 3), (4,))])
+    found = patched(model, one, other, [Site("attn_out", (1,), None, (9,)), Site("z", (1,), (0, 1, 2, 3), (9,))])
     assert torch.equal(found[0], found[1])
     assert (found[0] - one.logits[0])[0].abs().max() > 1e-4
 

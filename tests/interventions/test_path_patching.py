@@ -167,8 +167,8 @@ def induction_by_hand() -> HeadModel:
 def test_a_path_made_by_hand():
     """A B C D ... A: the answer is B, by L0H0 -> K of L1H0 and no other way."""
     model = induction_by_hand()
-    clean, corrupted = [1, 2, 3, 4, 5, 1], [6, 2, 3, 4, 5, 1]
-    tokens, read = torch.tensor([clean, corrupted]), torch.tensor([[5], [5]])
+    clean, corrupted = [0, 1, 2, 3, 4, 5, 1], [0, 6, 2, 3, 4, 5, 1]
+    tokens, read = torch.tensor([clean, corrupted]), torch.tensor([[6], [6]])
     unpatched, patched = found(
         model,
         [ids("0.0"), ids("0.1"), ids("1.0")],
