@@ -38,17 +38,20 @@ def induction_heads(model, repeats):
 
 
 def test_the_induction_circuit_shows_by_k_composition(model, repeats, induction_heads):
-    """L0H4, the previous-token head, speaks to the keys of layer 1's induction heads, and no other head as much."""
+    """Of all layer-0 heads into q, k and v of layer 1's induction heads, L0H4 into k matters most, by far.
+
+    L0H4 is the previous-token head. Some other heads move the content of tokens into v; queries hear of none.
+    """
     assert induction_heads
     through = {}
     for name in "qkv":
         receivers = [(head, name) for head in induction_heads]
         effects = [path_patch(model, prompt, receivers=receivers).effects.values[:, 0] for prompt in repeats]
         through[name] = np.mean(effects, 0)
-    assert np.argmin(through["k"]) == 4
-    others = np.delete(through["k"], 4)
-    assert through["k"][4] < 5 * others.min() < 0 or through["k"][4] < -1 < others.min()
-    assert through["k"][4] < 3 * min(through["q"].min(), through["v"].min(), 0)
+    assert through["k"][4] < -5
+    others = [*np.delete(through["k"], 4), *through["q"], *through["v"]]
+    assert through["k"][4] < 2 * min(others)
+    assert np.abs(through["q"]).max() < 0.1
 
 
 def test_a_facts_subject_is_located(model):

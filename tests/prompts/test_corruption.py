@@ -64,7 +64,8 @@ def test_a_pair_of_every_family(byte_level, family):
 
 def test_a_tokenizer_without_a_pair_of_one_length_is_told(characters):
     found = propose_corrupted(characters, "The capital of France is")
-    assert len(found.exchanged["subject"][1]) == len("France")
+    assert len(found.tokens) == len(found.corrupted_tokens)
+    assert len({len(characters.encode(f"The capital of {name} is")) for name in CAPITALS}) > 1
     with pytest.raises(PromptError, match=r"'Longestcountryname' in a template of fact: none of \d+ words"):
         propose_corrupted(characters, "The capital of Longestcountryname is")
 
