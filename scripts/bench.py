@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="at most, of each case (default 5)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-    p.add_argument("--full", action="store_true", help="sweep: all heads in every engine, and the slow case")
+    p.add_argument("--full", action="store_true", help="sweep: all heads in every engine")
     p.add_argument("--tiny", action="store_true", help="tiny shapes, to try the script: its times mean nothing")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     return p

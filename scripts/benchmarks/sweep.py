@@ -64,7 +64,6 @@ class Case:
         lengths: of the prompts.
         per_layer: heads of each layer that loops are timed on.
         repeats: at most.
-        slow: measured with `--full` only.
     """
 
     name: str
@@ -72,7 +71,6 @@ class Case:
     lengths: tuple[int, ...]
     per_layer: int
     repeats: int
-    slow: bool = False
 
 
 MIXED = tuple(8 + 3 * (i % 9) for i in range(64))
@@ -80,7 +78,7 @@ CASES = (
     Case("1 prompt of 16", "gpt2", (16,), 1, 5),
     Case("8 of 16", "gpt2", (16,) * 8, 1, 3),
     Case("8 of 32", "gpt2", (32,) * 8, 1, 2),
-    Case("64 of 8 to 32", "gpt2", MIXED, 1, 1, slow=True),
+    Case("64 of 8 to 32", "gpt2", MIXED, 1, 1),
     Case("demo model, 1 of 16", "demo", (16,), 6, 5),
     Case("demo model, 8 of 32", "demo", (32,) * 8, 6, 5),
 )
@@ -95,11 +93,11 @@ def sweep_table(
         only: parts of the names of cases; None for all.
         repeats: at most, in every case.
         threads: CPU threads of each engine; 0 for torch's choice.
-        full: every head in every engine, and the slow case.
+        full: every head in every engine.
         tiny: tiny shapes, to try the script.
         json_file: for all numbers, or None.
     """
-    cases = [case for case in CASES if (full or not case.slow) and (not only or any(o in case.name for o in only))]
+    cases = [case for case in CASES if not only or any(o in case.name for o in only)]
     rows: list[dict[str, Any]] = []
     about = machine(threads or torch.get_num_threads())
     print_head(about, COLUMNS)

@@ -153,6 +153,39 @@ def test_a_norm_on_the_stream_itself_is_refused_with_the_reason():
         decompose(model, PROMPTS)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_massive_activations_do_not_hide_how_layers_write(family):
+    """One number of the stream at position 0, and for one token, a thousand times as large as the rest."""
+    plain = plain_model(CONFIGS[family]())
+    if family == "gpt2":
+        plain.transformer.wpe.weight.data[0, 3] = 3000
+    plain.get_input_embeddings().weight.data[44, 5] = -2000
+    model = HeadModel(plain, TOKENIZER)
+    assert {parts.attention_scale for parts in model.anatomy.layers} == {1.0}
+    assert decompose(model, PROMPTS).adds_up()
+
+
+def test_16_bit_models_are_read_as_well():
+    model = HeadModel(plain_model(CONFIGS["gemma2"](), torch.bfloat16), TOKENIZER)
+    assert {(parts.attention_scale, parts.mlp_scale) for parts in model.anatomy.layers} == {(1.0, 1.0)}
+    assert all(parts.post_norm is not None for parts in model.anatomy.layers)
+    found = decompose(model, PROMPTS)
+    assert np.abs(found.residual.values).max() < 0.1  # 8 bits of each write
+
+
+@pytest.mark.parametrize("silent", ["attn.c_proj", "mlp.c_proj"])
+def test_layers_that_write_nothing_are_told_too(silent):
+    plain = plain_model(CONFIGS["gpt2"]())
+    projection = plain.transformer.h[1].get_submodule(silent)
+    projection.weight.data.zero_()
+    projection.bias.data.zero_()
+    model = HeadModel(plain, TOKENIZER)
+    found = decompose(model, PROMPTS)
+    assert found.adds_up()
+    assert model.anatomy.layers[1].neurons == 128
+    assert ((found.heads if silent.startswith("attn") else found.mlps).values[1] == 0).all()
+
+
 def test_streams_end_in_the_logits():
     model = head_model("bloom")
     tokens = model.rows([PROMPTS[1].tokens])

@@ -36,8 +36,9 @@ def test_the_logits_are_those_of_plain_transformers(family):
     with torch.no_grad():
         expected = plain(input_ids=TOKENS).logits
     model = head_model(family)
-    assert torch.equal(model.logits(TOKENS), expected)
-    assert torch.equal(model.model(input_ids=TOKENS).logits.detach(), expected)
+    torch.testing.assert_close(model.logits(TOKENS), expected, atol=1e-5, rtol=0)  # by faster kernels
+    with torch.enable_grad():
+        assert torch.equal(model.model(input_ids=TOKENS).logits.detach(), expected)
 
 
 @pytest.mark.parametrize(("family", "dtype"), FAMILIES)
@@ -117,7 +118,7 @@ def test_sizes(family):
 @pytest.mark.parametrize("family", CONFIGS)
 def test_every_load_records_its_identities(family):
     checks = {check.name: check for check in head_model(family).checks}
-    assert sorted(checks) == ["batched", "no-op", "padded", "patterns", "results", "resumed", "values"]
+    assert sorted(checks) == ["batched", "kernels", "no-op", "padded", "patterns", "results", "resumed", "values"]
     assert all(check.passed and check.value <= check.tolerance for check in checks.values())
     assert (checks["no-op"].value, checks["no-op"].tolerance) == (0, 0)
 

@@ -15,7 +15,7 @@ Source: Wang et al. 2022; nostalgebraist 2020. Frozen norms as in Elhage et al. 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from head_atlas.errors import PromptError
+from head_atlas.measures.batches import batches
 from head_atlas.measures.effects import as_prompts, token_id
 from head_atlas.models import HeadModel, Intervention
 from head_atlas.models.anatomy import Anatomy
@@ -32,9 +33,6 @@ from head_atlas.prompts.prompt import Prompt
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
-
-TOKENS_PER_BATCH = 2**11
-"""A constant: what runs together must not depend on the machine."""
 
 Contrasts = Sequence[Sequence[int]]
 """For each read position the tokens that the target is held against; none for the whole vocabulary."""
@@ -161,7 +159,7 @@ def decompose_against(model: HeadModel, prompts: Sequence[Prompt], contrasts: Se
     heads, mlps, biases = np.empty((*sizes, n)), np.empty((sizes[0], n)), np.empty((sizes[0], n))
     single = {name: np.empty(n) for name in ("embedding", "final_norm_bias", "unembedding_bias", "logit_difference")}
     everything = _mean_row(anatomy) if any(not some for each in contrasts for some in each) else None
-    for members in _batches(prompts):
+    for members in batches(prompts, lambda prompt: len(prompt.positions)):
         some = [prompts[index] for index in members]
         direction, bias = _directions(anatomy, some, [contrasts[index] for index in members], everything)
         run = _Writes(torch.tensor([p.positions for p in some], device=model.device))
@@ -279,16 +277,6 @@ def _directions(
     direction = torch.stack([torch.stack([row for row, _ in each]) for each in pairs])
     shares = torch.stack([torch.stack([share for _, share in each]) for each in pairs])
     return direction * anatomy.logit_scale, shares * anatomy.logit_scale
-
-
-def _batches(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
-    """Prompts of one length and number of read positions, in order of first appearance."""
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        groups.setdefault((len(prompt), len(prompt.positions)), []).append(index)
-    for (n_pos, _), members in groups.items():
-        size = max(1, TOKENS_PER_BATCH // n_pos)
-        yield from (members[start : start + size] for start in range(0, len(members), size))
 
 
 def _numpy(values: Float[Tensor, "row read ..."]) -> np.ndarray:

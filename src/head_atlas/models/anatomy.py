@@ -12,6 +12,7 @@ refused, with the reason.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.bfloat16: 6e-2, torch.float16: 2e-2}
 """Of what is rebuilt, relative to its spread. Many norms compute in float32 even in a float64 model."""
+
+_LEAST_SCALE = 1e-3
+"""Of a multiplier."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,11 @@ class Recorder:
     """Keeps what modules read and return in this thread; of a module called twice, the last call.
 
     Args:
-        root: the module whose modules are watched.
+        modules: those that are watched.
     """
 
-    def __init__(self, root: nn.Module) -> None:
-        self._root, self._thread = root, threading.get_ident()
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules, self._thread = list(modules), threading.get_ident()
         self.calls: dict[nn.Module, Call] = {}
 
     def _keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -107,8 +111,34 @@ class Recorder:
             self.calls[module] = Call(read.detach().clone(), returned.detach().clone())
 
     def __enter__(self) -> dict[nn.Module, Call]:
-        self._handles = [m.register_forward_hook(self._keep, with_kwargs=True) for m in self._root.modules()]
+        self._handles = [m.register_forward_hook(self._keep, with_kwargs=True) for m in self._modules]
         return self.calls
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+class _Shaken:
+    """Lets linear layers that write nothing but zeros (pruned, or not yet trained) write random numbers in this thread.
+
+    Otherwise nothing would tell where their output goes.
+
+    Args:
+        modules: linear layers.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self._modules, self._thread = list(modules), threading.get_ident()
+        self._generator = torch.Generator().manual_seed(0)
+
+    def _shake(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:  # noqa: ARG002
+        if threading.get_ident() != self._thread or bool(output.any()):
+            return None
+        return torch.randn(output.shape, generator=self._generator).to(output)
+
+    def __enter__(self) -> None:
+        self._handles = [module.register_forward_hook(self._shake) for module in self._modules]
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
@@ -127,10 +157,16 @@ def find_anatomy(model: HeadModel) -> Anatomy:
     """
     tokens = probe_tokens(model.d_vocab, n_rows=2, n_pos=min(6, model.max_length)).to(model.device)
     trace = Trace()
-    with without_interventions(), Recorder(model.model) as calls, model.intervening(trace):
+    blocks = model.structure.blocks
+    writers = [m for block in blocks for m in block.modules() if isinstance(m, (nn.Linear, Conv1D))]
+    with (
+        without_interventions(),
+        _Shaken(writers),
+        Recorder(model.model.modules()) as calls,
+        model.intervening(trace),
+    ):
         logits = model.logits(tokens)
     tolerance = _TOLERANCE[model.dtype]
-    blocks = model.structure.blocks
     found = [_layer(model, layer, calls, trace, calls[b].returned, tolerance) for layer, b in enumerate(blocks)]
     final, scale, cap = _head(model, calls, calls[blocks[-1]].returned, logits, tolerance)
     for layer, parts in enumerate(found):
@@ -159,17 +195,17 @@ def _layer(
     model: HeadModel, layer: int, calls: dict[nn.Module, Call], trace: Trace, after: Tensor, tolerance: float
 ) -> _Found:
     block, attention = model.structure.blocks[layer], model.structure.attentions[layer]
-    before, written = trace.inputs[layer], trace.attention_outputs[layer]
+    writer = attention if model.structure.residual is None else model.structure.projections[layer]
+    before, written = trace.inputs[layer], calls[writer].returned
     inside = set(attention.modules())
     outside = {m: calls[m] for m in block.modules() if m not in inside and m is not block and m in calls}
     same = {m: c for m, c in outside.items() if c.returned.numel() == before.numel()}
 
     post = [(m, c) for m, c in same.items() if _equal(c.read, written) and not _equal(c.returned, written)]
     options: list[tuple[nn.Module | None, Tensor]] = [(None, written), *((m, c.returned) for m, c in post)]
-    change = after.double() - before.double()
     for normed, attended in options:
         for mlp, call in same.items():
-            scales = _scales(model, change, attended, call.returned.reshape(before.shape), tolerance)
+            scales = _scales(model, before, after, attended, call.returned, tolerance)
             if scales is None or mlp is normed:
                 continue
             post_norm = None if normed is None else recognise(normed, written, attended, tolerance)
@@ -198,17 +234,29 @@ def _pre_norm(same: dict[nn.Module, Call], before: Tensor, read: Tensor, layer: 
 
 
 def _scales(
-    model: HeadModel, change: Tensor, attended: Tensor, mlp: Tensor, tolerance: float
+    model: HeadModel, before: Tensor, after: Tensor, attended: Tensor, mlp: Tensor, tolerance: float
 ) -> tuple[float, float] | None:
-    """Multipliers of two writes that add up to a change, or None: least squares, then the configuration's number."""
-    writes = torch.stack([attended.double().flatten(), mlp.double().flatten()], 1)
-    gram, target = writes.T @ writes, writes.T @ change.flatten()
-    if float(torch.linalg.det(gram / gram.diagonal().clamp(min=1e-30).mean()).abs()) < 1e-9:
+    """Multipliers of two writes that make one stream of another, or None: least squares, then the configuration's.
+
+    Positions are weighed by their size, and sums of large numbers allowed their rounding: many models have a few
+    activations a thousand times as large as the rest.
+    """
+    width = before.shape[-1]
+    streams = [stream.double().reshape(-1, width) for stream in (before, after, attended, mlp)]
+    rounding = 4 * torch.finfo(model.dtype).eps * torch.stack(streams).abs().sum(0)
+    size = streams[1].square().mean(-1, keepdim=True).sqrt().clamp(min=1e-30)
+    change, rounding = (streams[1] - streams[0]) / size, rounding / size
+    writes = torch.stack([(write / size).flatten() for write in streams[2:]], 1)
+    lengths = writes.norm(dim=0).clamp(min=1e-30)
+    unit = writes / lengths
+    gram, target = unit.T @ unit, unit.T @ change.flatten()
+    if float(torch.linalg.det(gram).abs()) < 1e-9:  # one is the other, or nothing
         return None
-    solved = torch.linalg.solve(gram, target)
-    scales = [_configured(model, float(value), tolerance) for value in solved]
-    rebuilt = writes @ torch.tensor(scales, dtype=writes.dtype, device=writes.device)
-    if float((rebuilt - change.flatten()).abs().max() / change.std().clamp(min=1e-30)) > tolerance:
+    scales = [_configured(model, float(value), tolerance) for value in torch.linalg.solve(gram, target) / lengths]
+    if min(map(abs, scales)) < _LEAST_SCALE:  # not written at all: some other module fits by chance of zeros
+        return None
+    missing = (writes @ torch.tensor(scales).to(writes)).view(change.shape) - change
+    if bool((missing.abs() > tolerance * change.std() + rounding).any()):
         return None
     return scales[0], scales[1]
 
@@ -248,12 +296,16 @@ def _head(
     raw, out = unembedded.returned.double(), logits.double()
     scale = float((raw * out).sum() / raw.square().sum())
     scale = _configured(model, scale, tolerance)
-    if float((raw * scale - out).abs().max() / out.std()) <= tolerance:
+    if _close(raw * scale, out, tolerance):
         return final, scale, None
     cap = getattr(model.model.config.get_text_config(), "final_logit_softcapping", None)
-    if cap and float(((raw / cap).tanh() * cap - out).abs().max() / out.std()) <= tolerance:
+    if cap and _close((raw / cap).tanh() * cap, out, tolerance):
         return final, 1.0, float(cap)
     raise NotApplicableError(f"{name}: the logits are neither proportional to the unembedding's output nor a soft-cap")
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    return bool(((one - other).abs() <= tolerance * (other.abs() + other.std())).all())
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:

@@ -51,8 +51,15 @@ class AttentionCall:
     """One call of the attention function, seen while a model's structure is found out."""
 
     module: nn.Module
+    query: Float[Tensor, "batch head query d"]
+    key: Float[Tensor, "batch kv_head key d"]
+    value: Float[Tensor, "batch kv_head key d_head"]
     z: Float[Tensor, "batch pos head d_head"]
-    n_kv_heads: int
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Number of heads with keys of their own."""
+        return int(self.key.shape[1])
 
 
 _CALLS: ContextVar[list[AttentionCall] | None] = ContextVar("head_atlas_calls", default=None)
@@ -100,7 +107,7 @@ def head_attention(
         z = attend(query, key, value)
     calls = _CALLS.get()
     if calls is not None:
-        calls.append(AttentionCall(module, z, key.shape[1]))
+        calls.append(AttentionCall(module, query, key, value, z))
     for intervention in interventions:
         if intervention.wants_values and site is not None:
             repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)

@@ -64,6 +64,7 @@ def identity_checks(
     model: HeadModel,
     tokens: Int[Tensor, "row pos"],
     plain: Float[Tensor, "row pos d_vocab"],
+    fast: Float[Tensor, "row pos d_vocab"],
     bare: Float[Tensor, "row pos d_vocab"],
 ) -> tuple[Check, ...]:
     """Run every identity.
@@ -72,7 +73,8 @@ def identity_checks(
         model: with its wrappers in place.
         tokens: at least two rows.
         plain: logits of the model as transformers loaded it, before anything of ours was installed.
-        bare: the same, after an architecture that ignores our attention function was switched to its eager one.
+        fast: the same with the kernels of `models.kernels`.
+        bare: like `fast`, after an architecture that ignores our attention function was switched to its eager one.
 
     Raises:
         UnsupportedModelError: one failed; the message names it, its value and its tolerance.
@@ -82,7 +84,7 @@ def identity_checks(
     if model.dtype == torch.float64 and not model.structure.through_interface:
         tolerance = _TOLERANCE[torch.float32]  # most of these take their scores in float32 all the same
     try:
-        checks = _measure(model, tokens, plain, bare, tolerance)
+        checks = _measure(model, tokens, plain, fast, bare, tolerance)
     except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
         raise UnsupportedModelError(f"{name}: its heads cannot be reached: {error}") from error
     for check in checks:
@@ -94,7 +96,9 @@ def identity_checks(
     return checks
 
 
-def _measure(model: HeadModel, tokens: Tensor, plain: Tensor, bare: Tensor, tolerance: float) -> tuple[Check, ...]:
+def _measure(
+    model: HeadModel, tokens: Tensor, plain: Tensor, fast: Tensor, bare: Tensor, tolerance: float
+) -> tuple[Check, ...]:
     spread = float(plain.double().std())
     # The eager formulas of transformers take the softmax in float32 even in a float64 model, and round every
     # probability to the model's 16 bits, which the fused one does not.
@@ -117,7 +121,15 @@ def _measure(model: HeadModel, tokens: Tensor, plain: Tensor, bare: Tensor, tole
     mixed = torch.einsum("bhqk,bkhd->bqhd", patterns.patterns[last].double(), values.values[last].double())
     z = with_patterns.z[last]
     return (
-        check("no-op", "intervening without a change is the plain model, bit for bit", no_op, bare, 0.0, spread),
+        check("kernels", "faster kernels give the logits of the model as loaded", fast, plain, tolerance, spread),
+        check(
+            "no-op",
+            "intervening without a change is the plain model, bit for bit",
+            no_op,
+            bare,
+            0.0,
+            spread,
+        ),
         check(
             "patterns",
             "the logits are the same when attention is computed by the architecture's own formula",

@@ -18,9 +18,11 @@ from head_atlas.models.anatomy import Anatomy, find_anatomy
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
 from head_atlas.models.intervention import Intervention, intervening, rows_start_at, without_interventions
+from head_atlas.models.kernels import use_fast_kernels
 from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens
+from head_atlas.models.weights import LayerPlaces, find_places
 from head_atlas.models.wrapping import install
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -73,13 +75,17 @@ class HeadModel:
             raise ModelError(
                 f"{type(model).__name__} does not run in {self.dtype} on {self.device}: {error}"
             ) from error
+        use_fast_kernels(model)
+        with torch.no_grad():
+            fast = self.model(input_ids=probe, use_cache=False).logits
         self.structure: Structure = find_structure(model, probe)
-        bare = plain
+        bare = fast
         if not self.structure.through_interface:
             with torch.no_grad():
                 bare = self.model(input_ids=probe, use_cache=False).logits
         self._finding = Lock()
         self._anatomy: Anatomy | None = None
+        self._places: tuple[LayerPlaces, ...] | None = None
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         install(self.structure, self, self._values_of)
         self._layerwise = lru_cache(maxsize=8)(partial(Layerwise, self))
@@ -87,7 +93,7 @@ class HeadModel:
         self.d_head = self.structure.d_head
         self.d_model, self.d_vocab = self.structure.d_model, self.structure.d_vocab
         self.n_kv_heads = self.structure.n_kv_heads
-        self.checks: tuple[Check, ...] = identity_checks(self, probe, plain, bare)
+        self.checks: tuple[Check, ...] = identity_checks(self, probe, plain, fast, bare)
         if not self.structure.through_interface:
             self.n_kv_heads = self._count_values(probe)
 
@@ -242,6 +248,14 @@ class HeadModel:
             if self._anatomy is None:
                 self._anatomy = find_anatomy(self)
             return self._anatomy
+
+    @property
+    def weight_places(self) -> tuple[LayerPlaces, ...]:
+        """Where each layer's queries, keys and values are projected, found out at first use."""
+        with self._finding:
+            if self._places is None:
+                self._places = find_places(self)
+            return self._places
 
     def project(self, layer: int, z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "row pos d_model"]:
         """Attention output of a layer: z W_O + b_O."""

@@ -97,6 +97,14 @@ class Intervention:
         """Return what replaces the layer's attention, which is then not computed; None to compute it."""
         return None
 
+    def on_attention_input(
+        self,
+        layer: int,  # noqa: ARG002
+        hidden: Float[Tensor, "batch pos d_model"],
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """Return what the attention reads: the residual stream behind the norm in front of it."""
+        return hidden
+
     def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
         """Read a computed attention output, z W_O + b_O."""
 

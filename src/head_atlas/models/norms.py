@@ -70,17 +70,26 @@ def recognise(
 ) -> Norm | None:
     """Return the norm that a module is, or None if it is none.
 
+    The formula must hold for what it read and for random rows with a mean, which tell LayerNorm from RMSNorm.
+
     Args:
-        module: that made y of x.
+        module: without modules inside, that made y of x.
         x: what it read.
         y: what it returned.
-        tolerance: largest deviation from the formula, relative to the spread of y.
+        tolerance: largest deviation from the formula, relative to a number of y or to the spread of y.
     """
-    x, y = x.double(), y.double()
     width = x.shape[-1]
-    spread = y.std().clamp(min=1e-30)
     own = dict(module.named_parameters(recurse=False))
-    vectors = [p.detach().double() for p in own.values() if p.shape == (width,)]
+    if any(True for _ in module.children()) or any(p.shape != (width,) for p in own.values()):
+        return None
+    random = torch.randn(4, width, generator=torch.Generator().manual_seed(0)).to(x) + 1
+    with torch.no_grad():
+        pairs = torch.stack(
+            [torch.cat([x.reshape(-1, width), random]), torch.cat([y.reshape(-1, width), module(random)])]
+        )
+    x, y = pairs.double()
+    spread = y.std().clamp(min=1e-30)
+    vectors = [p.detach().double() for p in own.values()]
     one, zero = torch.ones(width, dtype=x.dtype, device=x.device), torch.zeros(width, dtype=x.dtype, device=x.device)
     epsilons = [v for v in vars(module).values() if isinstance(v, float) and 0 < v < 0.1] or [0.0]
     for centred in (True, False):
@@ -88,6 +97,6 @@ def recognise(
             for gain in [*vectors, *(one + v for v in vectors), one]:  # Gemma's gain is 1 + weight
                 for bias in [*(v for v in vectors if v is not gain), zero]:
                     norm = Norm(centred, gain, bias, eps)
-                    if float((norm(x) - y).abs().max() / spread) <= tolerance:
+                    if bool(((norm(x) - y).abs() <= tolerance * (y.abs() + spread)).all()):
                         return norm
     return None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from head_atlas.models.activations import run_in_pieces
 from head_atlas.models.attention import Site
 from head_atlas.models.intervention import GivenAttention, active, first_position, tell_pattern
 from head_atlas.models.structure import Structure
@@ -38,7 +37,6 @@ def install(structure: Structure, owner: object, values_of: ValuesOf) -> None:
     """
     for layer in range(structure.n_layers):
         structure.attentions[layer]._head_atlas_site = Site(owner, layer, structure.eager)  # type: ignore[assignment]
-        run_in_pieces(structure.blocks[layer])
         _wrap_block(structure, owner, layer, values_of)
         _wrap_attention(structure, owner, layer)
         _wrap_projection(structure, owner, layer)
@@ -86,6 +84,10 @@ def _wrap_attention(structure: Structure, owner: object, layer: int) -> None:
         if given is not None:
             rest = _with_residual(given, structure, args, kwargs)
             args, kwargs = _first_rows(given.first_row, structure, args, kwargs)
+        hidden = args[0] if args else kwargs["hidden_states"]
+        for intervention in interventions:
+            hidden = intervention.on_attention_input(layer, hidden)
+        args, kwargs = ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
         cache = next((a for a in (*args, *kwargs.values()) if hasattr(a, "get_seq_length")), None)
         token = _N_CACHED.set(0 if cache is None else cache.get_seq_length(layer))
         try:

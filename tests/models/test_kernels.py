@@ -1,0 +1,63 @@
+"""Faster kernels give the numbers of the modules they stand in for, on every kind of input that reaches them."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from head_atlas.models.kernels import FEWEST_PRODUCTS, WRITTEN_OUT, use_fast_kernels
+
+
+def both(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    fast = nn.Sequential(copy.deepcopy(module))
+    use_fast_kernels(fast)
+    return module, fast
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return 3 * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("kind", WRITTEN_OUT)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-10), (torch.bfloat16, 0.0)])
+def test_activations_are_the_same_function(kind, dtype, tolerance):
+    plain, fast = both(kind())
+    x = random(7, 301, 193, dtype=dtype)
+    with torch.no_grad():
+        assert (fast(x) - plain(x)).abs().max() <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["linear", "without bias", "conv1d"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 0.0), (torch.bfloat16, 0.0)])
+def test_products_are_the_same(kind, dtype, tolerance):
+    torch.manual_seed(0)
+    module = Conv1D(320, 192) if kind == "conv1d" else nn.Linear(192, 320, bias=kind == "linear")
+    plain, fast = both(module.to(dtype))
+    for x in (random(20, 11, 192, dtype=dtype), random(220, 192, dtype=dtype), random(11, 20, 192, dtype=dtype).mT.mT):
+        assert x.numel() * 320 > FEWEST_PRODUCTS
+        with torch.no_grad():
+            expected = plain(x)
+            assert fast(x).shape == expected.shape
+            assert (fast(x) - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+def test_a_weight_that_changes_counts_at_once():
+    _, fast = both(nn.Linear(192, 320))
+    x = random(220, 192)
+    with torch.no_grad():
+        fast[0].weight.zero_()
+        fast[0].bias.fill_(2.0)
+        assert (fast(x) == 2.0).all()
+
+
+@pytest.mark.parametrize("module", [WRITTEN_OUT[0](), nn.Linear(192, 320)])
+def test_gradients_are_those_of_the_plain_module(module):
+    plain, fast = both(module)
+    x = random(220, 192).requires_grad_()
+    (expected,) = torch.autograd.grad(plain(x).sum(), x)
+    (found,) = torch.autograd.grad(fast(x).sum(), x)
+    assert torch.equal(found, expected)
