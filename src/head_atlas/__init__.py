@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from head_atlas.live import logit_lens as logit_lens
     from head_atlas.live import patch as patch
     from head_atlas.live import path_patch as path_patch
+    from head_atlas.live import stand_ins as stand_ins
     from head_atlas.measures.effects import sweep as sweep
     from head_atlas.models import load_model as load_model
     from head_atlas.prompts.corruption import propose_corrupted as propose_corrupted
@@ -39,6 +40,7 @@ _HOMES = {
     "patch": "head_atlas.live",
     "path_patch": "head_atlas.live",
     "propose_corrupted": "head_atlas.prompts.corruption",
+    "stand_ins": "head_atlas.live",
     "sweep": "head_atlas.measures.effects",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "patch",
     "path_patch",
     "propose_corrupted",
+    "stand_ins",
     "sweep",
 ]
 __version__ = "0.1.0"

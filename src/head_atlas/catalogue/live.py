@@ -7,22 +7,6 @@ from head_atlas.catalogue.measure import Measure, by_name
 LIVE: dict[str, Measure] = by_name(
     [
         Measure(
-            name="direct_logits",
-            label="direct logits",
-            kind="attribution",
-            axes=("layer", "head"),
-            unit="logits",
-            low=None,
-            high=None,
-            signed=True,
-            formula="((z_h W_O - mean) / sigma * gamma) . (W_U[y] - W_U[y']), sigma frozen at the run's own; uncentred "
-            "for RMSNorm; MLPs, embedding and biases likewise",
-            source="nostalgebraist 2020; Elhage et al. 2021; Wang et al. 2022",
-            sentence="How much each part of the residual stream speaks for the answer by itself; the parts add up to "
-            "the logit difference before a soft-cap.",
-            pitfall="What a part does through later layers is not in it: a head without direct logits can matter most.",
-        ),
-        Measure(
             name="logit_lens",
             label="logit lens",
             kind="attribution",

@@ -9,6 +9,7 @@ from head_atlas.live.direct_effects import DirectAndTotal as DirectAndTotal
 from head_atlas.live.direct_effects import DirectLogits as DirectLogits
 from head_atlas.live.direct_effects import direct_and_total as direct_and_total
 from head_atlas.live.direct_effects import direct_logits as direct_logits
+from head_atlas.live.direct_effects import stand_ins as stand_ins
 from head_atlas.live.experiment import Ablation as Ablation
 from head_atlas.live.experiment import TokenChange as TokenChange
 from head_atlas.live.experiment import ablate as ablate
