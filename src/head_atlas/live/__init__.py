@@ -5,6 +5,7 @@ from head_atlas.live.attribution import attribute as attribute
 from head_atlas.live.cache import ModelCache as ModelCache
 from head_atlas.live.causal_tracing import CausalTrace as CausalTrace
 from head_atlas.live.causal_tracing import causal_trace as causal_trace
+from head_atlas.live.causal_tracing import iter_causal_trace as iter_causal_trace
 from head_atlas.live.direct_effects import DirectAndTotal as DirectAndTotal
 from head_atlas.live.direct_effects import DirectLogits as DirectLogits
 from head_atlas.live.direct_effects import direct_and_total as direct_and_total
