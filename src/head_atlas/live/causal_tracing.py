@@ -159,7 +159,7 @@ def iter_causal_trace(
     contrast: str | int | None = None,
     budget: Budget | None = None,
 ) -> Iterator[CausalTrace]:
-    """Trace, part by part: each result has all that is done. Stop iterating to cancel. Arguments: see `causal_trace`."""
+    """Trace, part by part: each result has all that is done. Stop iterating to cancel. Arguments of `causal_trace`."""
     if what not in TRACED:
         raise HeadAtlasError(f"what must be one of {', '.join(TRACED)}, found {str(what)[:40]!r}")
     if window < 1 or (what == "resid_pre" and window != 1):
