@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from head_atlas.catalogue import WEIGHT_SCORES
 from head_atlas.measures.composition import KINDS, ROTARY, composition
 from head_atlas.measures.weights import PROMOTED, SCORES, effective_rank, eigenvalue_copying, weight_scores
 from head_atlas.models import HeadModel, Intervention, PatternReader
@@ -360,3 +361,11 @@ def test_scores_do_not_depend_on_the_rest_of_the_world():
         np.testing.assert_array_equal(values.values, two.values[name].values)
     assert len(one.tokens) == 50
     assert "falcon" in IGNORING  # attention that is no function of ours has its weights found as well
+
+
+def test_every_score_of_weights_is_in_the_catalogue_with_its_axes():
+    found = weight_scores(head_model("gpt2"), n_draws=1).values
+    arrays = found | {"composition": composition(head_model("gpt2")).values}
+    assert {name: array.dims for name, array in arrays.items()} == {
+        name: measure.axes for name, measure in WEIGHT_SCORES.items()
+    }
