@@ -21,7 +21,7 @@ LIVE_EFFECTS: dict[str, Measure] = by_name(
             sentence="How much of a removed head's direct share others put back (positive) or pull down with it "
             "(negative).",
             pitfall="With norms frozen, part of the repair is the final norm's alone: compare with the live one.",
-            measured_on="the user\'s prompt",
+            measured_on="the user's prompt",
         ),
         Measure(
             name="patching",
@@ -39,7 +39,7 @@ LIVE_EFFECTS: dict[str, Measure] = by_name(
             "one, in both directions.",
             pitfall="Denoising shows what is enough, noising what is needed; with backups the two differ. Undefined "
             "where the two prompts' values differ by less than the noise.",
-            measured_on="the user\'s prompt",
+            measured_on="the user's prompt",
         ),
         Measure(
             name="causal_trace",
@@ -55,7 +55,7 @@ LIVE_EFFECTS: dict[str, Measure] = by_name(
             source="Meng et al. 2022, Locating and Editing Factual Associations in GPT",
             sentence="Which place brings a fact back when it is restored after its subject was drowned in noise.",
             pitfall="Noise takes the model off its usual activations; the size of sigma and the window decide much.",
-            measured_on="the user\'s prompt",
+            measured_on="the user's prompt",
         ),
         Measure(
             name="path_patching",
@@ -70,7 +70,7 @@ LIVE_EFFECTS: dict[str, Measure] = by_name(
             source="Wang et al. 2022, Interpretability in the Wild",
             sentence="How much a head matters to another head's queries, keys or values, by no third head.",
             pitfall="Paths through MLPs count as direct. Joined receivers need not add up to the single ones.",
-            measured_on="the user\'s prompt",
+            measured_on="the user's prompt",
         ),
     ]
 )
