@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, MEASURES, SCORES, markdown
+from head_atlas.catalogue import (
+    ATTRIBUTIONS,
+    EFFECTS,
+    LIVE_EFFECTS,
+    MEASURES,
+    MODEL_MEASURES,
+    SCORES,
+    WEIGHT_SCORES,
+    markdown,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,13 +22,23 @@ def test_the_docs_table_is_up_to_date():
     assert (ROOT / "docs" / "measures.md").read_text() == markdown()
 
 
-@pytest.mark.parametrize(("group", "kind"), [(SCORES, "score"), (EFFECTS, "effect"), (ATTRIBUTIONS, "attribution")])
+GROUPS = [
+    (SCORES, "score"),
+    (WEIGHT_SCORES, "score"),
+    (MODEL_MEASURES, "score"),
+    (EFFECTS, "effect"),
+    (LIVE_EFFECTS, "effect"),
+    (ATTRIBUTIONS, "attribution"),
+]
+
+
+@pytest.mark.parametrize(("group", "kind"), GROUPS)
 def test_the_three_kinds_are_kept_apart(group, kind):
     assert {m.kind for m in group.values()} == {kind}
 
 
 def test_no_name_is_used_twice():
-    assert len(MEASURES) == len(SCORES) + len(EFFECTS) + len(ATTRIBUTIONS)
+    assert len(MEASURES) == sum(len(group) for group, _ in GROUPS)
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=lambda m: m.name)

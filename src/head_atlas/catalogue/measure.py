@@ -31,6 +31,7 @@ class Measure:
         pitfall: how it is misread.
         families: prompt families it is measured on, the first of which the default view shows; empty for
             every family that has a target (all except those in `WITHOUT_EFFECTS`).
+        measured_on: in words, where that is not these families nor every family that has a target.
         has_excess: whether a causal-uniform baseline is stored beside it.
     """
 
@@ -47,6 +48,7 @@ class Measure:
     sentence: str
     pitfall: str
     families: tuple[str, ...] = ()
+    measured_on: str = ""
     has_excess: bool = False
 
     @property
