@@ -6,20 +6,28 @@ A *score* is read from patterns, activations or weights, an *attribution* is a d
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import EFFECTS
+from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
-from head_atlas.catalogue.reference import markdown
+from head_atlas.catalogue.reference import GROUPS, markdown
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
 __all__ = [
     "ATTRIBUTIONS",
     "EFFECTS",
+    "EXEMPLARS",
+    "GROUPS",
     "LIVE_EFFECTS",
     "MEASURES",
     "MODEL_MEASURES",
+    "NAMED_PARTS",
+    "NULLS",
     "SCORES",
+    "SYNTACTIC",
     "WEIGHT_SCORES",
     "WITHOUT_EFFECTS",
     "Kind",
@@ -27,4 +35,4 @@ __all__ = [
     "markdown",
 ]
 
-MEASURES: dict[str, Measure] = SCORES | WEIGHT_SCORES | MODEL_MEASURES | EFFECTS | LIVE_EFFECTS | ATTRIBUTIONS
+MEASURES: dict[str, Measure] = {name: measure for _, group in GROUPS for name, measure in group.items()}

@@ -29,6 +29,22 @@ MODEL_MEASURES: dict[str, Measure] = by_name(
             measured_on="weights",
         ),
         Measure(
+            name="write_norm",
+            label="length of what a head writes",
+            kind="score",
+            axes=("layer", "head"),
+            unit="that of the residual stream",
+            low=0.0,
+            high=None,
+            signed=False,
+            formula="mean over prompts of the mean over positions i >= 1 of ||z_i W_O||",
+            source="Kobayashi et al. 2020, Attention is Not Only a Weight: Analyzing Transformers with Vector Norms",
+            sentence="How much the head adds to the residual stream, in whatever direction.",
+            pitfall="Streams grow from layer to layer, and norms rescale them: compare heads of one layer. A norm "
+            "after the attention is not in it.",
+            families=("natural",),
+        ),
+        Measure(
             name="head_participation",
             label="dimensions of a head's output",
             kind="score",

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
+from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_reference import published_section, role_sections
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
+
+GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
+    ("Scores", SCORES),
+    ("Scores between named parts", NAMED_PARTS),
+    ("Syntactic scores", SYNTACTIC),
+    ("Nulls of scores", NULLS),
+    ("Exemplars", EXEMPLARS),
+    ("Scores of weights", WEIGHT_SCORES),
+    ("Measures of the model", MODEL_MEASURES),
+    ("Effects", EFFECTS),
+    ("Effects in the lab", LIVE_EFFECTS),
+    ("Attributions", ATTRIBUTIONS),
+)
+"""Every measure, by the sections of the docs."""
 
 
 def markdown() -> str:
@@ -26,15 +46,7 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    groups = (
-        ("Scores", SCORES),
-        ("Scores of weights", WEIGHT_SCORES),
-        ("Measures of the model", MODEL_MEASURES),
-        ("Effects", EFFECTS),
-        ("Effects in the lab", LIVE_EFFECTS),
-        ("Attributions", ATTRIBUTIONS),
-    )
-    for title, group in groups:
+    for title, group in GROUPS:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [
@@ -47,6 +59,7 @@ def markdown() -> str:
             if m.kind == "score" and m.measured_on != "weights":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
+    parts += [*role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -59,4 +72,6 @@ def _range(measure: Measure) -> str:
 def _measured_on(measure: Measure) -> str:
     if measure.families:
         return ", ".join(measure.families)
+    if measure.name in EXEMPLARS:
+        return "any prompts"
     return measure.measured_on or "every family with a target"
