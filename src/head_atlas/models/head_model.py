@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import lru_cache, partial
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from head_atlas.errors import ModelError, PromptError
+from head_atlas.errors import ModelError, PromptError, UnsupportedModelError
 from head_atlas.heads import HeadId
+from head_atlas.models.anatomy import Anatomy, find_anatomy
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
 from head_atlas.models.intervention import Intervention, intervening, rows_start_at, without_interventions
@@ -20,6 +22,7 @@ from head_atlas.models.kernels import use_fast_kernels
 from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens
+from head_atlas.models.weights import LayerPlaces, find_places
 from head_atlas.models.wrapping import install
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -80,6 +83,9 @@ class HeadModel:
         if not self.structure.through_interface:
             with torch.no_grad():
                 bare = self.model(input_ids=probe, use_cache=False).logits
+        self._finding = Lock()
+        self._anatomy: Anatomy | None = None
+        self._places: tuple[LayerPlaces, ...] | None = None
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         install(self.structure, self, self._values_of)
         self._layerwise = lru_cache(maxsize=8)(partial(Layerwise, self))
@@ -152,12 +158,22 @@ class HeadModel:
         tokens: Int[Tensor, "batch pos"],
         read: Int[Tensor, "batch read"] | None = None,
         mask: Bool[Tensor, "batch pos"] | None = None,
+        embeddings: Float[Tensor, "batch pos d_embed"] | None = None,
+        seen: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch read d_vocab"]:
-        """Like `logits`, and gradients flow where an intervention asks for them."""
+        """Like `logits`, and gradients flow where an intervention asks for them, or `embeddings` do.
+
+        Args:
+            tokens: rows of one length.
+            read: as in `logits`.
+            mask: likewise.
+            embeddings: in place of the tokens' own; see `embeddings`.
+            seen: False where nothing attends to a token; it and all others keep their positions. Not with `mask`.
+        """
         with ExitStack() as contexts:
             if read is not None:
                 contexts.enter_context(self.intervening(ReadPositions(read)))
-            arguments = {}
+            arguments: dict[str, Tensor] = {}
             if mask is not None:
                 positions = mask.long().cumsum(-1) - 1
                 arguments["attention_mask"] = mask.long()
@@ -165,7 +181,20 @@ class HeadModel:
                     arguments["position_ids"] = positions.clamp(min=0)
                 # a row that starts with n pads starts at position -n
                 contexts.enter_context(rows_start_at(-mask.long().argmax(-1)))
-            return self.model(input_ids=tokens, use_cache=False, **arguments).logits
+            if seen is not None:
+                arguments["attention_mask"] = seen.long()
+                if self._takes_positions:
+                    arguments["position_ids"] = torch.arange(seen.shape[1], device=seen.device).expand(seen.shape)
+            if embeddings is None:
+                arguments["input_ids"] = tokens
+            else:
+                arguments["inputs_embeds"] = embeddings
+            return self.model(use_cache=False, **arguments).logits
+
+    @torch.no_grad()
+    def embeddings(self, tokens: Int[Tensor, "*batch pos"]) -> Float[Tensor, "*batch pos d_embed"]:
+        """Embeddings of tokens, before positions and whatever else the model adds or scales afterwards."""
+        return self.model.get_input_embeddings()(tokens)
 
     def attend(self, tokens: Int[Tensor, "batch pos"]) -> None:
         """Run the model as far as its last attention, for the active interventions to read patterns and z."""
@@ -197,6 +226,18 @@ class HeadModel:
         real = [[side == "right"] * len(one) + [side == "left"] * len(two) for one, two in both]
         return tokens, torch.tensor(real, device=self.device)
 
+    def require_attention_inputs(self) -> None:
+        """Make sure that `Intervention.on_attention` is called in every layer.
+
+        Raises:
+            UnsupportedModelError: the architecture computes attention by itself.
+        """
+        if not self.structure.through_interface:
+            raise UnsupportedModelError(
+                f"{type(self.model).__name__} computes attention by itself, so q, k and v of a head cannot be read or "
+                "patched there; z can"
+            )
+
     def _values_of(
         self, layer: int, hidden: Float[Tensor, "batch pos d_model"]
     ) -> Float[Tensor, "batch pos head d_head"]:
@@ -218,6 +259,26 @@ class HeadModel:
     ) -> tuple[Float[Tensor, "head d_head d_model"], Float[Tensor, " d_model"] | None]:
         """W_O of each head of a layer, and b_O (None where there is none)."""
         return self.structure.output_weights(layer)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """How the layers write into the residual stream and how it is read, found out at first use.
+
+        Raises:
+            NotApplicableError: the architecture has another form.
+        """
+        with self._finding:  # once: it lets modules tell what they do
+            if self._anatomy is None:
+                self._anatomy = find_anatomy(self)
+            return self._anatomy
+
+    @property
+    def weight_places(self) -> tuple[LayerPlaces, ...]:
+        """Where each layer's queries, keys and values are projected, found out at first use."""
+        with self._finding:
+            if self._places is None:
+                self._places = find_places(self)
+            return self._places
 
     def project(self, layer: int, z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "row pos d_model"]:
         """Attention output of a layer: z W_O + b_O."""
