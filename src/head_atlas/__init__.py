@@ -11,24 +11,54 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from head_atlas import catalogue as catalogue
     from head_atlas.heads import HeadId as HeadId
+    from head_atlas.live import Attribution as Attribution
     from head_atlas.live import ablate as ablate
+    from head_atlas.live import all_heads as all_heads
     from head_atlas.live import attention as attention
     from head_atlas.live import attribute as attribute
+    from head_atlas.live import attribution_change as attribution_change
+    from head_atlas.live import faithfulness as faithfulness
+    from head_atlas.live import generate as generate
     from head_atlas.measures.effects import sweep as sweep
+    from head_atlas.measures.estimates import agreement as agreement
+    from head_atlas.measures.estimates import estimate as estimate
     from head_atlas.models import load_model as load_model
     from head_atlas.store import open_atlas as open_atlas
 
 _HOMES = {
+    "Attribution": "head_atlas.live",
     "HeadId": "head_atlas.heads",
     "ablate": "head_atlas.live",
+    "agreement": "head_atlas.measures.estimates",
+    "all_heads": "head_atlas.live",
     "attention": "head_atlas.live",
     "attribute": "head_atlas.live",
+    "attribution_change": "head_atlas.live",
+    "estimate": "head_atlas.measures.estimates",
+    "faithfulness": "head_atlas.live",
+    "generate": "head_atlas.live",
     "load_model": "head_atlas.models",
     "open_atlas": "head_atlas.store",
     "sweep": "head_atlas.measures.effects",
 }
 
-__all__ = ["HeadId", "ablate", "attention", "attribute", "catalogue", "load_model", "open_atlas", "sweep"]
+__all__ = [
+    "Attribution",
+    "HeadId",
+    "ablate",
+    "agreement",
+    "all_heads",
+    "attention",
+    "attribute",
+    "attribution_change",
+    "catalogue",
+    "estimate",
+    "faithfulness",
+    "generate",
+    "load_model",
+    "open_atlas",
+    "sweep",
+]
 __version__ = "0.1.0"
 
 

@@ -152,12 +152,22 @@ class HeadModel:
         tokens: Int[Tensor, "batch pos"],
         read: Int[Tensor, "batch read"] | None = None,
         mask: Bool[Tensor, "batch pos"] | None = None,
+        embeddings: Float[Tensor, "batch pos d_embed"] | None = None,
+        seen: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch read d_vocab"]:
-        """Like `logits`, and gradients flow where an intervention asks for them."""
+        """Like `logits`, and gradients flow where an intervention asks for them, or `embeddings` do.
+
+        Args:
+            tokens: rows of one length.
+            read: as in `logits`.
+            mask: likewise.
+            embeddings: in place of the tokens' own; see `embeddings`.
+            seen: False where nothing attends to a token; it and all others keep their positions. Not with `mask`.
+        """
         with ExitStack() as contexts:
             if read is not None:
                 contexts.enter_context(self.intervening(ReadPositions(read)))
-            arguments = {}
+            arguments: dict[str, Tensor] = {}
             if mask is not None:
                 positions = mask.long().cumsum(-1) - 1
                 arguments["attention_mask"] = mask.long()
@@ -165,7 +175,20 @@ class HeadModel:
                     arguments["position_ids"] = positions.clamp(min=0)
                 # a row that starts with n pads starts at position -n
                 contexts.enter_context(rows_start_at(-mask.long().argmax(-1)))
-            return self.model(input_ids=tokens, use_cache=False, **arguments).logits
+            if seen is not None:
+                arguments["attention_mask"] = seen.long()
+                if self._takes_positions:
+                    arguments["position_ids"] = torch.arange(seen.shape[1], device=seen.device).expand(seen.shape)
+            if embeddings is None:
+                arguments["input_ids"] = tokens
+            else:
+                arguments["inputs_embeds"] = embeddings
+            return self.model(use_cache=False, **arguments).logits
+
+    @torch.no_grad()
+    def embeddings(self, tokens: Int[Tensor, "*batch pos"]) -> Float[Tensor, "*batch pos d_embed"]:
+        """Embeddings of tokens, before positions and whatever else the model adds or scales afterwards."""
+        return self.model.get_input_embeddings()(tokens)
 
     def attend(self, tokens: Int[Tensor, "batch pos"]) -> None:
         """Run the model as far as its last attention, for the active interventions to read patterns and z."""
