@@ -17,12 +17,19 @@ if TYPE_CHECKING:
     from head_atlas.live import attention as attention
     from head_atlas.live import attribute as attribute
     from head_atlas.live import attribution_change as attribution_change
+    from head_atlas.live import causal_trace as causal_trace
+    from head_atlas.live import direct_and_total as direct_and_total
+    from head_atlas.live import direct_logits as direct_logits
     from head_atlas.live import faithfulness as faithfulness
     from head_atlas.live import generate as generate
+    from head_atlas.live import logit_lens as logit_lens
+    from head_atlas.live import patch as patch
+    from head_atlas.live import path_patch as path_patch
     from head_atlas.measures.effects import sweep as sweep
     from head_atlas.measures.estimates import agreement as agreement
     from head_atlas.measures.estimates import estimate as estimate
     from head_atlas.models import load_model as load_model
+    from head_atlas.prompts.corruption import propose_corrupted as propose_corrupted
     from head_atlas.store import open_atlas as open_atlas
 
 _HOMES = {
@@ -34,11 +41,18 @@ _HOMES = {
     "attention": "head_atlas.live",
     "attribute": "head_atlas.live",
     "attribution_change": "head_atlas.live",
+    "causal_trace": "head_atlas.live",
+    "direct_and_total": "head_atlas.live",
+    "direct_logits": "head_atlas.live",
     "estimate": "head_atlas.measures.estimates",
     "faithfulness": "head_atlas.live",
     "generate": "head_atlas.live",
     "load_model": "head_atlas.models",
+    "logit_lens": "head_atlas.live",
     "open_atlas": "head_atlas.store",
+    "patch": "head_atlas.live",
+    "path_patch": "head_atlas.live",
+    "propose_corrupted": "head_atlas.prompts.corruption",
     "sweep": "head_atlas.measures.effects",
 }
 
@@ -52,11 +66,18 @@ __all__ = [
     "attribute",
     "attribution_change",
     "catalogue",
+    "causal_trace",
+    "direct_and_total",
+    "direct_logits",
     "estimate",
     "faithfulness",
     "generate",
     "load_model",
+    "logit_lens",
     "open_atlas",
+    "patch",
+    "path_patch",
+    "propose_corrupted",
     "sweep",
 ]
 __version__ = "0.1.0"

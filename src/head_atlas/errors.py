@@ -33,3 +33,7 @@ class AtlasError(HeadAtlasError):
 
 class BuildError(HeadAtlasError):
     """A build that cannot start or go on (another configuration, a damaged shard, no space)."""
+
+
+class NotApplicableError(HeadAtlasError):
+    """A measure that cannot be had exactly of a model. The message says why; nothing is guessed in its place."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
+from head_atlas.catalogue.live import LIVE
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.pattern_scores import SCORES
 
@@ -22,7 +23,8 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    for title, group in (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS)):
+    groups = (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS), ("In the lab", LIVE))
+    for title, group in groups:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [
@@ -47,4 +49,6 @@ def _range(measure: Measure) -> str:
 def _measured_on(measure: Measure) -> str:
     if measure.families:
         return ", ".join(measure.families)
-    return "the user's prompt" if measure.kind == "attribution" else "every family with a target"
+    return (
+        "the user's prompt" if measure.kind == "attribution" or measure.name in LIVE else "every family with a target"
+    )

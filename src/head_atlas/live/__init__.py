@@ -7,6 +7,12 @@ from head_atlas.live.attribution import attribute as attribute
 from head_atlas.live.attribution import attribution_change as attribution_change
 from head_atlas.live.attribution import iter_attribute as iter_attribute
 from head_atlas.live.cache import ModelCache as ModelCache
+from head_atlas.live.causal_tracing import CausalTrace as CausalTrace
+from head_atlas.live.causal_tracing import causal_trace as causal_trace
+from head_atlas.live.direct_effects import DirectAndTotal as DirectAndTotal
+from head_atlas.live.direct_effects import DirectLogits as DirectLogits
+from head_atlas.live.direct_effects import direct_and_total as direct_and_total
+from head_atlas.live.direct_effects import direct_logits as direct_logits
 from head_atlas.live.experiment import Ablation as Ablation
 from head_atlas.live.experiment import TokenChange as TokenChange
 from head_atlas.live.experiment import ablate as ablate
@@ -19,3 +25,11 @@ from head_atlas.live.generation import iter_generate as iter_generate
 from head_atlas.live.heads import AllHeads as AllHeads
 from head_atlas.live.heads import Standing as Standing
 from head_atlas.live.heads import all_heads as all_heads
+from head_atlas.live.logit_lens import LogitLens as LogitLens
+from head_atlas.live.logit_lens import logit_lens as logit_lens
+from head_atlas.live.patching import Patching as Patching
+from head_atlas.live.patching import iter_patch as iter_patch
+from head_atlas.live.patching import patch as patch
+from head_atlas.live.path_patching import PathPatching as PathPatching
+from head_atlas.live.path_patching import iter_path_patch as iter_path_patch
+from head_atlas.live.path_patching import path_patch as path_patch
