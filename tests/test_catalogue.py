@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, LIVE, MEASURES, SCORES, markdown
+from head_atlas.catalogue import ATTRIBUTIONS, CIRCUITS, EFFECTS, LIVE, MEASURES, SCORES, markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +19,7 @@ def test_the_three_kinds_are_kept_apart(group, kind):
 
 
 def test_no_name_is_used_twice():
-    assert len(MEASURES) == len(SCORES) + len(EFFECTS) + len(ATTRIBUTIONS) + len(LIVE)
+    assert len(MEASURES) == len(SCORES) + len(EFFECTS) + len(ATTRIBUTIONS) + len(LIVE) + len(CIRCUITS)
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=lambda m: m.name)

@@ -10,8 +10,8 @@ import pytest
 from head_atlas import load_model
 from head_atlas.interventions import CORRUPTED
 from head_atlas.live import attention
-from head_atlas.live.circuit_graph import circuit_graph
 from head_atlas.live.circuit_search import find_circuit
+from head_atlas.live.graphs import circuit_graph
 from head_atlas.live.joint_effects import interactions
 from head_atlas.prompts.families import build_families
 

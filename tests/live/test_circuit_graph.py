@@ -8,7 +8,7 @@ import pytest
 from hand_built_circuits import induction_model, repeats
 from head_atlas import path_patch
 from head_atlas.errors import HeadError, PromptError
-from head_atlas.live.circuit_graph import circuit_graph, iter_circuit_graph
+from head_atlas.live.graphs import circuit_graph, iter_circuit_graph
 from head_atlas.measures.composition import composition
 from tiny_models import head_model, random_prompts
 

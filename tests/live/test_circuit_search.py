@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -109,7 +111,7 @@ def test_a_search_can_be_stopped_and_says_what_it_does():
     assert (first.phase, first.result) == ("search", None)
     rest = list(steps)
     assert [step.phase for step in rest][-1] == "report"
-    assert all(a.done <= b.done for a, b in zip(rest, rest[1:], strict=False))
+    assert all(a.done <= b.done for a, b in pairwise(rest))
     assert rest[-1].result is not None
 
 
@@ -121,5 +123,5 @@ def test_what_cannot_be_searched_is_refused():
         iter_find_circuit(model, repeats())
     with pytest.raises(HeadAtlasError, match="keep must be a share above 0"):
         iter_find_circuit(model, repeats(), mode="zero", keep=0)
-    with pytest.raises(HeadAtlasError, match="no circuit to search on these prompts: .* no behaviour of heads"):
+    with pytest.raises(HeadAtlasError, match=r"no circuit to search on these prompts: .* no behaviour of heads"):
         find_circuit(model, repeats(), ["0.1", "1.1"], mode="zero")

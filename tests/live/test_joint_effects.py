@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -47,7 +49,7 @@ def test_the_most_harmful_heads_are_chosen_and_the_steps_add_up():
     found = steps[-1].result
     assert [step.result for step in steps[:-1]] == [None] * (len(steps) - 1)
     assert steps[-1].done == steps[-1].total
-    assert all(a.done <= b.done for a, b in zip(steps, steps[1:], strict=False))
+    assert all(a.done <= b.done for a, b in pairwise(steps))
     harm = {
         (layer, head): -by_ablation(model, [(layer, head)], "logit_difference").mean()
         for layer in range(3)

@@ -5,12 +5,24 @@ A *score* is read from attention patterns, an *attribution* is a decomposition, 
 """
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import EFFECTS
 from head_atlas.catalogue.live import LIVE
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
 from head_atlas.catalogue.pattern_scores import SCORES
 from head_atlas.catalogue.reference import markdown
 
-__all__ = ["ATTRIBUTIONS", "EFFECTS", "LIVE", "MEASURES", "SCORES", "WITHOUT_EFFECTS", "Kind", "Measure", "markdown"]
+__all__ = [
+    "ATTRIBUTIONS",
+    "CIRCUITS",
+    "EFFECTS",
+    "LIVE",
+    "MEASURES",
+    "SCORES",
+    "WITHOUT_EFFECTS",
+    "Kind",
+    "Measure",
+    "markdown",
+]
 
-MEASURES: dict[str, Measure] = SCORES | EFFECTS | ATTRIBUTIONS | LIVE
+MEASURES: dict[str, Measure] = SCORES | EFFECTS | ATTRIBUTIONS | LIVE | CIRCUITS

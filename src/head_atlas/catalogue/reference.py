@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.live import LIVE
 from head_atlas.catalogue.measure import Measure
@@ -23,7 +24,13 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    groups = (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS), ("In the lab", LIVE))
+    groups = (
+        ("Scores", SCORES),
+        ("Effects", EFFECTS),
+        ("Attributions", ATTRIBUTIONS),
+        ("In the lab", LIVE),
+        ("Circuits", CIRCUITS),
+    )
     for title, group in groups:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
@@ -49,6 +56,8 @@ def _range(measure: Measure) -> str:
 def _measured_on(measure: Measure) -> str:
     if measure.families:
         return ", ".join(measure.families)
+    if measure.name in CIRCUITS:
+        return "the user's prompts"
     return (
         "the user's prompt" if measure.kind == "attribution" or measure.name in LIVE else "every family with a target"
     )

@@ -4,8 +4,8 @@ A circuit C keeps its heads; every other candidate head is removed (resampled, a
 candidates, stay. With F as in `measures.head_sets`, on the training prompts:
 
 1. Backward. From all candidates, remove the head whose removal leaves F highest (several at once while 20 or more are
-   left: a tenth of them), as long as the share of the behaviour, (F(C) - F(none)) / (F(all) - F(none)), stays at `keep` or
-   above.
+   left: a tenth of them), as long as the share of the behaviour, (F(C) - F(none)) / (F(all) - F(none)), stays at
+   `keep` or above.
 2. Forward. Every head outside C is put back alone, for what it would add. If one, swapped for the head of C that is
    then missed least, leaves a higher F, they are swapped and step 1 goes on from there; each swap must raise F, so
    this ends.

@@ -122,7 +122,7 @@ def heads_with_roles(
         HeadError: a role that is not there, or a head that the model does not have.
     """
     if isinstance(roles, NamedArray):
-        known = {
+        known: dict[str, list[HeadName]] = {
             str(role): [(int(l), int(h)) for l, h in np.argwhere(np.asarray(held, bool))]  # noqa: E741
             for role, held in zip(roles.coords["role"], roles.values, strict=True)
         }

@@ -63,8 +63,7 @@ def over_prompts(
         coords: labels of these axes.
     """
     found = bootstrap_mean(values, counts)
-    named = [NamedArray(np.asarray(array), dims, coords or {}) for array in (found.mean, found.low, found.high)]
-    return OverPrompts(*named, values.shape[-1])
+    return _named(found.mean, found.low, found.high, dims, coords, values.shape[-1])
 
 
 def interaction(pairs: np.ndarray, singles: np.ndarray) -> np.ndarray:
@@ -105,7 +104,7 @@ def ratio_of_means(
         drawn = (counts @ flat.T) / (counts @ below)[:, None]
     low, high = np.quantile(drawn, _TAILS, axis=0) if n > 1 else np.full((2, len(flat)), np.nan)
     shape = above.shape[:-1]
-    return OverPrompts(*(NamedArray(a.reshape(shape), dims, coords or {}) for a in (mean, low, high)), n)
+    return _named(mean.reshape(shape), low.reshape(shape), high.reshape(shape), dims, coords, n)
 
 
 def undefined_share(none: np.ndarray, whole: np.ndarray, counts: np.ndarray) -> str:
@@ -134,7 +133,6 @@ def percentile_among(value: np.ndarray, others: np.ndarray, counts: np.ndarray) 
         others: F of the circuits it is held against, [other, prompt].
         counts: [resample, prompt].
     """
-
     ahead = others - value  # paired: a circuit equal to this one is a tie in every resample
     rounding = 1e-9 * max(1.0, float(np.abs(value).max()))
 
@@ -143,7 +141,14 @@ def percentile_among(value: np.ndarray, others: np.ndarray, counts: np.ndarray) 
         return 100 * ((by_other < -rounding).mean(-1) + (np.abs(by_other) <= rounding).mean(-1) / 2)
 
     n = len(value)
-    mean = percentile(np.full((1, n), 1 / n))
+    (mean,) = percentile(np.full((1, n), 1 / n))
     drawn = percentile(counts / counts.sum(-1, keepdims=True))
     low, high = np.quantile(drawn, _TAILS) if n > 1 else (np.nan, np.nan)
-    return OverPrompts(*(NamedArray(np.asarray(v, float).reshape(()), ()) for v in (mean, low, high)), n)
+    return _named(mean, low, high, (), None, n)
+
+
+def _named(
+    mean: Any, low: Any, high: Any, dims: tuple[str, ...], coords: Mapping[str, Sequence[Any]] | None, n: int
+) -> OverPrompts:
+    mean, low, high = (NamedArray(np.asarray(array), dims, coords or {}) for array in (mean, low, high))
+    return OverPrompts(mean, low, high, n)
