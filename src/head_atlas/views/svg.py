@@ -3,7 +3,8 @@
 Text and axes are drawn in `currentColor`, so a figure in a page is dark on light or light on dark as the page is, and
 one that stands alone follows the reader's setting. Its style reaches nothing outside it. Signed values have two hues
 (which remain apart in most colour blindness) and their sign in words; the strength of a colour is the size of a value.
-A value that is not a number is hatched, never left out. Every figure has a title and a description; every mark has its value as a title.
+A value that is not a number is hatched, never left out. Every figure has a title and a description; every mark has its
+value as a title.
 """
 
 from __future__ import annotations
