@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from head_atlas.live import logit_lens as logit_lens
     from head_atlas.live import patch as patch
     from head_atlas.live import path_patch as path_patch
+    from head_atlas.live import stand_ins as stand_ins
     from head_atlas.live import with_evidence as with_evidence
     from head_atlas.measures.effects import sweep as sweep
     from head_atlas.measures.estimates import agreement as agreement
@@ -62,6 +63,7 @@ _HOMES = {
     "patch": "head_atlas.live",
     "path_patch": "head_atlas.live",
     "propose_corrupted": "head_atlas.prompts.corruption",
+    "stand_ins": "head_atlas.live",
     "sweep": "head_atlas.measures.effects",
     "with_evidence": "head_atlas.live",
 }
@@ -92,6 +94,7 @@ __all__ = [
     "patch",
     "path_patch",
     "propose_corrupted",
+    "stand_ins",
     "sweep",
     "with_evidence",
 ]

@@ -15,6 +15,10 @@ class PromptError(HeadAtlasError):
     """A prompt, target or contrast that cannot be measured (empty, too long, not one token, ...)."""
 
 
+class CorpusError(HeadAtlasError):
+    """Running text that cannot be read (no such file, not UTF-8, no such field, a package that is missing)."""
+
+
 class ModelError(HeadAtlasError):
     """A model that cannot be loaded."""
 

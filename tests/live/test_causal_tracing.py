@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from head_atlas.errors import HeadAtlasError, PromptError
+from head_atlas.interventions.packing import Budget
 from head_atlas.interventions.patching import Patches, Site
 from head_atlas.interventions.recording import record
-from head_atlas.live import causal_trace
+from head_atlas.live import causal_trace, iter_causal_trace
 from head_atlas.live.causal_tracing import embedding_std
 from tiny_models import CONFIGS, head_model
 
@@ -73,6 +74,23 @@ def test_restoring_the_one_drowned_token_at_the_start_is_the_clean_run():
     assert np.array_equal(found.metric_values, again.metric_values)
     other = causal_trace(model, TEXT, [2], target=TARGET, n_samples=4, noise=20.0, seed=1)
     assert not np.array_equal(found.corrupted, other.corrupted)
+
+
+def test_parts_grow_and_can_be_stopped():
+    model = head_model("llama")
+    arguments = {"target": TARGET, "n_samples": 2, "noise": 20.0}
+    n = len(model.tokens(TEXT))
+    parts = iter_causal_trace(model, TEXT, [2], **arguments, budget=Budget(tokens=2 * n * 5, logits=10**6))
+    first, second = next(parts), next(parts)
+    assert (first.done, second.done, first.total) == (5, 10, 3 * (n - 2))
+    assert np.isnan(first.metric_values.values).sum() == 2 * (first.total - 5)
+    parts.close()
+    told = []
+    causal_trace(model, TEXT, [2], **arguments, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (first.total, first.total)
+    whole = causal_trace(model, TEXT, [2], **arguments)
+    known = ~np.isnan(second.values.values)
+    np.testing.assert_allclose(second.values.values[known], whole.values.values[known], atol=1e-4)
 
 
 def test_noise_that_does_nothing_gives_no_values_but_a_reason():

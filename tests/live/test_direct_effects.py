@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from head_atlas import sweep
+from head_atlas import ablate, sweep
 from head_atlas.errors import NotApplicableError, PromptError
-from head_atlas.live import direct_and_total, direct_logits
+from head_atlas.live import direct_and_total, direct_logits, stand_ins
 from head_atlas.models.readers import StreamReader, Trace
 from tiny_models import CONFIGS, head_model
 
@@ -69,6 +69,22 @@ def test_nothing_repairs_a_head_of_the_last_layer_where_its_mlp_does_not_read_it
     found = direct_and_total(model, TEXT, TARGET, CONTRAST)
     np.testing.assert_allclose(found.self_repair_live[-1], 0, atol=1e-4)
     assert np.abs(found.self_repair_live[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("family", UNCAPPED)
+def test_what_steps_in_for_removed_heads_adds_up_to_the_effect_of_removing_them(family):
+    model = head_model(family)
+    found = stand_ins(model, TEXT, ["0.1", "1.2"], target=TARGET, contrast=CONTRAST)
+    effect = ablate(model, TEXT, ["0.1", "1.2"], target=TARGET, contrast=CONTRAST).effects["logit_difference"]
+    parts = found.embedding + found.final_norm_bias + found.unembedding_bias
+    parts += found.attention.values.sum() + found.mlps.values.sum()
+    assert found.logit_difference == pytest.approx(effect, abs=1e-3)
+    assert parts == pytest.approx(effect, abs=2e-3)
+    clean = direct_logits(model, TEXT, TARGET, CONTRAST)
+    assert found.heads[0, 1] == pytest.approx(-clean.heads[0, 1], abs=1e-6)
+    assert found.heads[1, 2] == pytest.approx(-clean.heads[1, 2], abs=1e-6)
+    assert abs(found.heads[2]).max() > 1e-4
+    assert (found.target, found.contrast) == (clean.target, clean.contrast)
 
 
 def test_without_a_contrast_or_behind_a_cap_it_is_refused():

@@ -32,6 +32,7 @@ from head_atlas import (
     logit_lens,
     patch,
     path_patch,
+    stand_ins,
     sweep,
     with_evidence,
 )
@@ -83,6 +84,7 @@ def calls():
         "logit_lens": Call.of(logit_lens, one, TEXT),
         "direct_logits": Call.of(direct_logits, one, TEXT, " Paris", " Rome"),
         "direct_and_total": Call.of(direct_and_total, one, TEXT, " Paris", " Rome"),
+        "stand_ins": Call.of(stand_ins, one, TEXT, ["0.4"], "zero", " Paris", " Rome"),
         "patch": Call.of(patch, one, TEXT, OTHER, "resid_pre"),
         "path_patch": Call.of(path_patch, one, TEXT, OTHER, ["0.3", "0.4"], [("1.4", "k")]),
         "causal_trace": Call.of(causal_trace, one, TEXT, "France", n_samples=3),

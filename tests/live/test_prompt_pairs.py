@@ -13,7 +13,7 @@ from head_atlas.interventions.packing import Budget
 from head_atlas.interventions.patching import Patches, Site
 from head_atlas.interventions.recording import record
 from head_atlas.live import iter_patch, patch, path_patch
-from head_atlas.live.prompt_pair import NOISE_FLOOR, prompt_pair, run_pair
+from head_atlas.live.prompt_pair import NOISE_FLOOR, prompt_pair, run_pair, undefined
 from tiny_models import CONFIGS, TOKENIZER, HeadModel, head_model, plain_model, random_prompts
 
 CLEAN, CORRUPTED = (0, 5, 9, 200, 7, 5, 9, 31), (0, 5, 9, 40, 7, 5, 9, 31)
@@ -109,6 +109,15 @@ def test_inside_the_noise_there_is_no_value_and_a_reason(model, prompt):
     path = path_patch(model, one, senders=["0.1"])
     assert np.isnan(path.values.values).all()
     assert not np.isnan(path.effects.values).any()
+
+
+def test_sixteen_bits_are_noisier(prompt):
+    model = head_model("llama", torch.bfloat16)
+    logits = torch.tensor([0.0, 10.0] * 50)  # a standard deviation of 5
+    assert undefined(model, logits, 1.0, 0.5) != ""
+    assert undefined(head_model("llama"), logits, 1.0, 0.5) == ""
+    assert undefined(head_model("llama"), logits, 1.0, 0.5, spread=0.3) != ""
+    assert patch(model, prompt).values.shape == (3, 4, 8)
 
 
 def test_what_is_refused(model, prompt):

@@ -24,6 +24,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             source=_WANG,
             sentence="What removing a set of heads at once costs, beside removing them one by one.",
             pitfall="Heads that stand in for each other have small single effects and a large joint one.",
+            measured_on="the user's prompts",
         ),
         Measure(
             name="interaction",
@@ -39,6 +40,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             sentence="Above 0 two heads stand in for each other; below 0 they are links of one path.",
             pitfall="A metric that saturates also gives values below 0. Intervals are of single pairs, not corrected "
             "for how many there are.",
+            measured_on="the user's prompts",
         ),
         Measure(
             name="circuit_faithfulness",
@@ -55,6 +57,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             sentence="How much of the behaviour a set of heads keeps when the other heads are removed.",
             pitfall="Above 1, heads that work against the behaviour have been left out. It depends on what removed "
             "heads become, and says nothing of MLPs.",
+            measured_on="the user's prompts",
         ),
         Measure(
             name="circuit_minimality",
@@ -69,6 +72,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             source=_WANG,
             sentence="What each head adds to the circuit: near 0, it could be left out.",
             pitfall="Of two heads that stand in for each other inside the circuit, neither adds anything alone.",
+            measured_on="the user's prompts",
         ),
         Measure(
             name="circuit_completeness",
@@ -83,6 +87,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             source=_WANG,
             sentence="Near 0 the circuit breaks as the model does; below 0 the model has a backup that it lacks.",
             pitfall="Some subsets are tried, not all: the worst one may be another.",
+            measured_on="the user's prompts",
         ),
         Measure(
             name="circuit_percentile",
@@ -97,6 +102,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             source="this project",
             sentence="How a circuit compares with as many heads drawn at random.",
             pitfall="A high percentile says better than chance, not good: random sets of heads keep next to nothing.",
+            measured_on="the user's prompts",
         ),
     ]
 )

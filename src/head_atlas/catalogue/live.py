@@ -1,41 +1,11 @@
-"""What is measured on one prompt in the lab: nothing of it is stored in an atlas."""
+"""Effects that are measured on one prompt in the lab: nothing of it is stored in an atlas."""
 
 from __future__ import annotations
 
 from head_atlas.catalogue.measure import Measure, by_name
 
-LIVE: dict[str, Measure] = by_name(
+LIVE_EFFECTS: dict[str, Measure] = by_name(
     [
-        Measure(
-            name="direct_logits",
-            label="direct logits",
-            kind="attribution",
-            axes=("layer", "head"),
-            unit="logits",
-            low=None,
-            high=None,
-            signed=True,
-            formula="((z_h W_O - mean) / sigma * gamma) . (W_U[y] - W_U[y']), sigma frozen at the run's own; uncentred "
-            "for RMSNorm; MLPs, embedding and biases likewise",
-            source="nostalgebraist 2020; Elhage et al. 2021; Wang et al. 2022",
-            sentence="How much each part of the residual stream speaks for the answer by itself; the parts add up to "
-            "the logit difference before a soft-cap.",
-            pitfall="What a part does through later layers is not in it: a head without direct logits can matter most.",
-        ),
-        Measure(
-            name="logit_lens",
-            label="logit lens",
-            kind="attribution",
-            axes=("layer", "position"),
-            unit="nats",
-            low=None,
-            high=0.0,
-            signed=True,
-            formula="log softmax(LN_f(x_l) W_U)[y]; beside it rank(y) and KL(p_final || p_lens)",
-            source="nostalgebraist 2020, Interpreting GPT: the logit lens",
-            sentence="What the model would say if it stopped after a layer.",
-            pitfall="Early layers are unreliable: their stream was not made to be read by the unembedding.",
-        ),
         Measure(
             name="self_repair",
             label="self-repair",
@@ -51,6 +21,7 @@ LIVE: dict[str, Measure] = by_name(
             sentence="How much of a removed head's direct share others put back (positive) or pull down with it "
             "(negative).",
             pitfall="With norms frozen, part of the repair is the final norm's alone: compare with the live one.",
+            measured_on="the user's prompt",
         ),
         Measure(
             name="patching",
@@ -68,6 +39,7 @@ LIVE: dict[str, Measure] = by_name(
             "one, in both directions.",
             pitfall="Denoising shows what is enough, noising what is needed; with backups the two differ. Undefined "
             "where the two prompts' values differ by less than the noise.",
+            measured_on="the user's prompt",
         ),
         Measure(
             name="causal_trace",
@@ -83,6 +55,7 @@ LIVE: dict[str, Measure] = by_name(
             source="Meng et al. 2022, Locating and Editing Factual Associations in GPT",
             sentence="Which place brings a fact back when it is restored after its subject was drowned in noise.",
             pitfall="Noise takes the model off its usual activations; the size of sigma and the window decide much.",
+            measured_on="the user's prompt",
         ),
         Measure(
             name="path_patching",
@@ -97,6 +70,7 @@ LIVE: dict[str, Measure] = by_name(
             source="Wang et al. 2022, Interpretability in the Wild",
             sentence="How much a head matters to another head's queries, keys or values, by no third head.",
             pitfall="Paths through MLPs count as direct. Joined receivers need not add up to the single ones.",
+            measured_on="the user's prompt",
         ),
     ]
 )

@@ -24,8 +24,25 @@ MODEL_MEASURES: dict[str, Measure] = by_name(
             "random: mean cos^2 = 1/d, mean |cos| = Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))",
             source=_TOY,
             sentence="How much the directions of different tokens overlap, beside random directions.",
-            pitfall="A direction that all tokens share (frequency, say) shows as overlap until it is centred away. Fewer "
-            "dimensions in use look like interference too.",
+            pitfall="A direction that all tokens share (frequency, say) shows as overlap until it is centred away. "
+            "Fewer dimensions in use look like interference too.",
+            measured_on="weights",
+        ),
+        Measure(
+            name="write_norm",
+            label="length of what a head writes",
+            kind="score",
+            axes=("layer", "head"),
+            unit="that of the residual stream",
+            low=0.0,
+            high=None,
+            signed=False,
+            formula="mean over prompts of the mean over positions i >= 1 of ||z_i W_O||",
+            source="Kobayashi et al. 2020, Attention is Not Only a Weight: Analyzing Transformers with Vector Norms",
+            sentence="How much the head adds to the residual stream, in whatever direction.",
+            pitfall="Streams grow from layer to layer, and norms rescale them: compare heads of one layer. A norm "
+            "after the attention is not in it.",
+            families=("natural",),
         ),
         Measure(
             name="head_participation",
@@ -71,6 +88,7 @@ MODEL_MEASURES: dict[str, Measure] = by_name(
             source="this project",
             sentence="How active a hidden unit is on each family of prompts.",
             pitfall=f"{_UNIT} In gated MLPs its sign means nothing by itself.",
+            measured_on="every family",
         ),
         Measure(
             name="neuron_firing",
@@ -85,6 +103,7 @@ MODEL_MEASURES: dict[str, Measure] = by_name(
             source="this project",
             sentence="How often a hidden unit is far above its usual size, on each family of prompts.",
             pitfall="Relative to the unit itself: one that is always on never fires, however strong it is.",
+            measured_on="every family",
         ),
         Measure(
             name="neuron_families",
@@ -100,6 +119,7 @@ MODEL_MEASURES: dict[str, Measure] = by_name(
             sentence="For how many of the families of prompts a hidden unit fires, weighed by how often.",
             pitfall="Families share words and syntax: a unit for a common word fires in many of them without being "
             "mixed. Look at its top prompts.",
+            measured_on="every family",
         ),
     ]
 )

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
-from head_atlas.catalogue.live import LIVE
+from head_atlas.catalogue.exemplars import EXEMPLARS
+from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
+from head_atlas.catalogue.model_measures import MODEL_MEASURES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_reference import published_section, role_sections
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
+from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
+
+GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
+    ("Scores", SCORES),
+    ("Scores between named parts", NAMED_PARTS),
+    ("Syntactic scores", SYNTACTIC),
+    ("Nulls of scores", NULLS),
+    ("Exemplars", EXEMPLARS),
+    ("Scores of weights", WEIGHT_SCORES),
+    ("Measures of the model", MODEL_MEASURES),
+    ("Effects", EFFECTS),
+    ("Effects in the lab", LIVE_EFFECTS),
+    ("Circuits", CIRCUITS),
+    ("Attributions", ATTRIBUTIONS),
+)
+"""Every measure, by the sections of the docs."""
 
 
 def markdown() -> str:
@@ -16,7 +39,8 @@ def markdown() -> str:
         "# Measures",
         "Generated from `head_atlas.catalogue`; do not edit by hand "
         "(`python -m head_atlas.catalogue > docs/measures.md` writes it).",
-        "A *score* is read from attention patterns, an *attribution* is a decomposition, an *effect* is causal: "
+        "A *score* is read from attention patterns, activations or weights, an *attribution* is a decomposition, "
+        "an *effect* is causal: "
         "`ablated - clean`. Means are taken per prompt first, then over prompts. "
         "`pattern[i, j]` is the attention of position i to position j after the softmax, both counted from 0. "
         "`excess = (mass - uniform) / (1 - uniform)`: 0 for a head that attends uniformly to what it can see, "
@@ -24,14 +48,7 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    groups = (
-        ("Scores", SCORES),
-        ("Effects", EFFECTS),
-        ("Attributions", ATTRIBUTIONS),
-        ("In the lab", LIVE),
-        ("Circuits", CIRCUITS),
-    )
-    for title, group in groups:
+    for title, group in GROUPS:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [
@@ -41,9 +58,10 @@ def markdown() -> str:
         for m in group.values():
             excess = "yes" if m.has_excess else "no"
             lines = [f"### {m.name}", m.sentence, f"Formula: `{m.formula}`"]
-            if m.kind == "score":
+            if m.kind == "score" and m.measured_on != "weights":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
+    parts += [*role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,8 +74,6 @@ def _range(measure: Measure) -> str:
 def _measured_on(measure: Measure) -> str:
     if measure.families:
         return ", ".join(measure.families)
-    if measure.name in CIRCUITS:
-        return "the user's prompts"
-    return (
-        "the user's prompt" if measure.kind == "attribution" or measure.name in LIVE else "every family with a target"
-    )
+    if measure.name in EXEMPLARS:
+        return "any prompts"
+    return measure.measured_on or "every family with a target"

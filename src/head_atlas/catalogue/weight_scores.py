@@ -36,6 +36,7 @@ def _score(
         source=source,
         sentence=sentence,
         pitfall=pitfall,
+        measured_on="weights",
     )
 
 
@@ -49,8 +50,8 @@ WEIGHT_SCORES: dict[str, Measure] = by_name(
             "sum Re(lambda) / sum |lambda|, lambda the eigenvalues of W_O W_U W_E W_V, the gains of norms folded in",
             _ELHAGE,
             "Whether reading a token raises that same token (1), lowers it (-1), or neither, over the vocabulary.",
-            "Tied embeddings and the first MLP distort it: a model can copy through directions that W_E alone does not "
-            "show. Read it beside ov_copy. NaN for a head that writes nothing.",
+            "Tied embeddings and the first MLP distort it, and the mean token alone can make it near 1 or -1 with the "
+            "tokens' labels permuted: read it against that null and beside ov_copy. NaN where a head writes nothing.",
         ),
         _score(
             "ov_copy",
@@ -119,8 +120,8 @@ WEIGHT_SCORES: dict[str, Measure] = by_name(
             "attention logit by distance, from weights",
             "logits",
             (None, None),
-            "mean over queries of logit[i, i-d] - mean over d of it, d = 0..31, every position reading the same average "
-            "token: LN(W_pos + mean W_E) with learned positions, else mean over t of LN(e_t)",
+            "mean over queries of logit[i, i-d] - mean over d of it, d = 0..31, every position reading the same "
+            "average token: LN(W_pos + mean W_E) with learned positions, else mean over t of LN(e_t)",
             f"this project, after {_ELHAGE}",
             "Which distances the head favours by position alone.",
             "Average content stands in for the residual stream: later layers read something else. NaN beyond a window.",
@@ -178,7 +179,7 @@ WEIGHT_SCORES: dict[str, Measure] = by_name(
             "|W_OV W_QK|, |W_OV W_QK^T| or |W_OV W_OV'| over the product of both norms, minus 1 / sqrt(d_model); norms "
             "folded in, writes centred where the final norm centres",
             _ELHAGE,
-            "How much more than by chance a later head's queries, keys or values are made of what an earlier one writes.",
+            "How much more than by chance a later head's queries, keys or values come from what an earlier one writes.",
             "Weights that fit need not be used together: test the pair. Rotary positions turn queries and keys between "
             "the two matrices, so Q and K hold for one position only.",
             ("kind", "layer_from", "head_from", "layer", "head"),

@@ -12,6 +12,7 @@ from head_atlas.live.calls import Written as Written
 from head_atlas.live.calls import stored_mean as stored_mean
 from head_atlas.live.causal_tracing import CausalTrace as CausalTrace
 from head_atlas.live.causal_tracing import causal_trace as causal_trace
+from head_atlas.live.causal_tracing import iter_causal_trace as iter_causal_trace
 from head_atlas.live.circuit_search import Circuit as Circuit
 from head_atlas.live.circuit_search import find_circuit as find_circuit
 from head_atlas.live.circuit_search import iter_find_circuit as iter_find_circuit
@@ -19,6 +20,7 @@ from head_atlas.live.direct_effects import DirectAndTotal as DirectAndTotal
 from head_atlas.live.direct_effects import DirectLogits as DirectLogits
 from head_atlas.live.direct_effects import direct_and_total as direct_and_total
 from head_atlas.live.direct_effects import direct_logits as direct_logits
+from head_atlas.live.direct_effects import stand_ins as stand_ins
 from head_atlas.live.evidence import Evidence as Evidence
 from head_atlas.live.evidence import with_evidence as with_evidence
 from head_atlas.live.experiment import Ablation as Ablation

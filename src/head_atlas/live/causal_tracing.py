@@ -15,7 +15,7 @@ embeddings of their subjects' tokens and report probabilities; log-probability o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,6 +61,8 @@ class CausalTrace:
         strings: each token of the prompt.
         metric: "logit_difference" or "logprob".
         undefined: why values are NaN; "" where they are not.
+        done: runs finished; places whose run is not are NaN.
+        total: all of them.
     """
 
     values: NamedArray
@@ -79,6 +81,8 @@ class CausalTrace:
     strings: tuple[str, ...]
     metric: PairMetric
     undefined: str
+    done: int
+    total: int
 
 
 def causal_trace(
@@ -119,6 +123,43 @@ def causal_trace(
         HeadAtlasError: another place or metric, or a number that makes no sense.
         NotApplicableError: what MLPs write cannot be told apart in this architecture.
     """
+    last: CausalTrace | None = None
+    for last in iter_causal_trace(
+        model,
+        prompt,
+        subject,
+        what,
+        window=window,
+        noise=noise,
+        n_samples=n_samples,
+        seed=seed,
+        metric=metric,
+        target=target,
+        contrast=contrast,
+        budget=budget,
+    ):
+        if progress is not None:
+            progress(last.done, last.total)
+    assert last is not None  # the generator yields at least once
+    return last
+
+
+def iter_causal_trace(
+    model: HeadModel,
+    prompt: str | Prompt,
+    subject: str | Sequence[int],
+    what: Place = "resid_pre",
+    *,
+    window: int = 1,
+    noise: float = 3.0,
+    n_samples: int = 10,
+    seed: int = 0,
+    metric: PairMetric | None = None,
+    target: str | int | None = None,
+    contrast: str | int | None = None,
+    budget: Budget | None = None,
+) -> Iterator[CausalTrace]:
+    """Trace, part by part: each result has all that is done. Stop iterating to cancel. Arguments of `causal_trace`."""
     if what not in TRACED:
         raise HeadAtlasError(f"what must be one of {', '.join(TRACED)}, found {str(what)[:40]!r}")
     if window < 1 or (what == "resid_pre" and window != 1):
@@ -130,9 +171,26 @@ def causal_trace(
     (one,) = as_prompts(model, prompt, target, contrast)
     if metric == "logit_difference" and not one.contrasts:
         raise PromptError("the logit difference needs a contrast")
+    if what == "mlp_out":
+        _ = model.anatomy  # refuses here, before anything runs
     places = _subject_positions(model, one, subject)
     strings = tuple(model.strings(one.tokens))
     pair = PromptPair(one, strings, strings, places[0], metric or ("logit_difference" if one.contrasts else "logprob"))
+    return _parts(model, pair, places, what, window, noise, n_samples, seed, budget)
+
+
+def _parts(
+    model: HeadModel,
+    pair: PromptPair,
+    places: tuple[int, ...],
+    what: Place,
+    window: int,
+    noise: float,
+    n_samples: int,
+    seed: int,
+    budget: Budget | None,
+) -> Iterator[CausalTrace]:
+    one = pair.prompt
     tokens = model.rows([one.tokens] * n_samples)
     read = torch.tensor([one.positions] * n_samples, device=model.device)
     source = record(model, tokens, read, mlps=what == "mlp_out")
@@ -141,38 +199,38 @@ def causal_trace(
     base = record(model, tokens, read, run=lambda: model.model(inputs_embeds=embeddings, use_cache=False).logits)
     clean = float(pair_values(pair, source.logits)[0])
     corrupted = pair_values(pair, base.logits)
-    # before the subject both runs are the same
-    found = np.repeat(corrupted[:, None, None], model.n_layers, 1).repeat(len(one), 2)
+    found = np.full((n_samples, model.n_layers, len(one)), np.nan)
+    found[:, :, : places[0]] = corrupted[:, None, None]  # before the subject both runs are the same
+    spread = float(corrupted.std(ddof=1)) / n_samples**0.5
+    why_not = undefined(model, source.logits[:1], clean, float(corrupted.mean()), spread)
+    dims = ("layer", "position")
     index = [(l, p) for l in range(model.n_layers) for p in range(places[0], len(one))]  # noqa: E741
     sites = [Site(what, _window(l, window, model.n_layers), None, (p,)) for l, p in index]  # noqa: E741
     for block in patched_rows(model, base, source, sites, read, budget=budget):
         values = pair_values(pair, block.logits)
         for site, value in zip(block.sites, values, strict=True):
             found[:, index[site][0], index[site][1]] = value
-        if progress is not None:
-            progress(block.done, block.total)
-    spread = float(corrupted.std(ddof=1)) / n_samples**0.5
-    why_not = undefined(model, source.logits[:1], clean, float(corrupted.mean()), spread)
-    low, high = _interval(found, clean, corrupted, seed, why_not)
-    dims = ("layer", "position")
-    return CausalTrace(
-        values=NamedArray(normalised(found.mean(0), clean, float(corrupted.mean()), why_not), dims),
-        low=NamedArray(low, dims),
-        high=NamedArray(high, dims),
-        metric_values=NamedArray(found, ("sample", *dims)),
-        clean=clean,
-        corrupted=NamedArray(corrupted, ("sample",)),
-        subject=places,
-        sigma=sigma,
-        noise=noise,
-        seed=seed,
-        what=what,
-        window=window,
-        prompt=one,
-        strings=strings,
-        metric=pair.metric,
-        undefined=why_not,
-    )
+        low, high = _interval(found, clean, corrupted, seed, why_not)
+        yield CausalTrace(
+            values=NamedArray(normalised(found.mean(0), clean, float(corrupted.mean()), why_not), dims),
+            low=NamedArray(low, dims),
+            high=NamedArray(high, dims),
+            metric_values=NamedArray(found.copy(), ("sample", *dims)),
+            clean=clean,
+            corrupted=NamedArray(corrupted, ("sample",)),
+            subject=places,
+            sigma=sigma,
+            noise=noise,
+            seed=seed,
+            what=what,
+            window=window,
+            prompt=one,
+            strings=pair.strings,
+            metric=pair.metric,
+            undefined=why_not,
+            done=block.done,
+            total=block.total,
+        )
 
 
 @torch.no_grad()

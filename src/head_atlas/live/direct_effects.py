@@ -9,19 +9,24 @@ total effect    what it changes by if the head is removed (z := 0) and everythin
     self-repair = (direct logit lost) - (logit difference lost) = total effect - direct effect
 
 Positive where other heads and MLPs stand in for a head that writes for the answer; a head whose total effect is
-large and whose direct one is not acts through others.
+large and whose direct one is not acts through others. `stand_ins` says which parts do it: how the direct logits of all
+parts change when some heads are removed. These changes add up to the whole effect.
 
 Source: Wang et al. 2022 (backup heads); McGrath et al. 2023; Rushing and Nanda 2024 on self-repair and the norm's part.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from head_atlas.errors import NotApplicableError, PromptError
+from head_atlas.heads import HeadId
+from head_atlas.interventions import Mode, Reference, ablating
 from head_atlas.interventions.packing import Budget, budget_for
 from head_atlas.measures.direct_logit import decompose
 from head_atlas.measures.effects import as_prompts, sweep
@@ -96,6 +101,50 @@ def direct_logits(
         target=one.targets[-1],
         contrast=one.contrasts[-1] if one.contrasts else None,
     )
+
+
+def stand_ins(
+    model: HeadModel,
+    prompt: str | Prompt,
+    heads: Iterable[HeadId | str | tuple[int, int]] | HeadId | str,
+    mode: Mode = "zero",
+    target: str | int | None = None,
+    contrast: str | int | None = None,
+    reference: Reference | None = None,
+) -> DirectLogits:
+    """Say how the direct logits of every part change when some heads are removed: ablated - clean.
+
+    Args:
+        model: to run.
+        prompt: as in `direct_logits`.
+        heads: to remove, all at once.
+        mode: what their output becomes.
+        target: of a text; the clean run's top token by default.
+        contrast: of a text; without one, the target is held against the mean of all logits.
+        reference: what the mode needs, as in `ablating`.
+
+    Returns:
+        Changes in every field: a positive one steps in for the answer. They add up to that of `logit_difference`, the
+        effect before a soft-cap. The norms are frozen in each run at that run's own sigma.
+
+    Raises:
+        PromptError: a prompt or a target that cannot be measured.
+        HeadError: a head that the model does not have.
+        MissingReferenceError: a mode without a fitting reference.
+        NotApplicableError: the model's residual stream cannot be decomposed exactly.
+    """
+    removed = model.heads(heads)
+    (one,) = as_prompts(model, prompt, target, contrast)
+    clean = direct_logits(model, one)
+    with ablating(model, removed, mode, reference):
+        ablated = direct_logits(model, one)
+
+    def change(name: str) -> Any:
+        before, after = getattr(clean, name), getattr(ablated, name)
+        return NamedArray(after.values - before.values, after.dims) if isinstance(after, NamedArray) else after - before
+
+    numbers = [field.name for field in fields(DirectLogits) if field.name not in ("target", "contrast")]
+    return replace(clean, **{name: change(name) for name in numbers})
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,15 @@ PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 MEASURED: Mapping[str, tuple[str, ...]] = {
     "causal_trace": ("causal_trace",),
     "circuit_graph": ("path_patching",),
-    "direct_and_total": ("direct_logits", "self_repair"),
-    "direct_logits": ("direct_logits",),
+    "direct_and_total": ("direct_logit", "self_repair"),
+    "direct_logits": ("direct_logit",),
     "find_circuit": ("circuit_faithfulness", "circuit_minimality", "circuit_completeness", "circuit_percentile"),
     "interactions": ("interaction",),
     "joint_effect": ("joint_effect",),
     "logit_lens": ("logit_lens",),
     "patch": ("patching",),
     "path_patch": ("path_patching",),
+    "stand_ins": ("direct_logit", "self_repair"),
 }
 """Entries of the catalogue by function; those that a result names itself (its metrics and method) are found there."""
 

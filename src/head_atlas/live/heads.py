@@ -153,5 +153,8 @@ def standing(effects: np.ndarray, stored: np.ndarray, *, metric: str, fewest: in
     if some.any():
         low[some], high[some] = np.nanpercentile(stored[some], (UNLIKE_BELOW, UNLIKE_ABOVE), axis=-1)
     unlike = known & (n >= fewest) & ((effects < low) | (effects > high))
-    arrays = [NamedArray(values, ("layer", "head")) for values in (percentile, low, high, unlike, n)]
-    return Standing(*arrays, fewest)
+
+    def named(values: np.ndarray) -> NamedArray:
+        return NamedArray(values, ("layer", "head"))
+
+    return Standing(named(percentile), named(low), named(high), named(unlike), named(n), fewest)

@@ -5,9 +5,9 @@ The normalised value of a patched run with metric m is
     (m - m_corrupted) / (m_clean - m_corrupted)        1: as in the clean run, 0: as in the corrupted one
 
 in both directions. It is NaN where |m_clean - m_corrupted| is inside the noise: less than `NOISE_FLOOR` logits or
-nats, or less than 20 times the model's own rounding (the deviation between a batch and single prompts that was
-measured when it was loaded, times the standard deviation of the clean logits), so that rounding moves no value by
-more than about 5 %.
+nats, or less than 20 times the model's own rounding, so that rounding moves no value by more than about 5 %. The
+rounding is the deviation between a batch and single prompts that was measured when the model was loaded, and no less
+than the spacing of its numbers, times the standard deviation of the clean logits.
 """
 
 from __future__ import annotations
@@ -190,7 +190,8 @@ def undefined(model: HeadModel, logits: Tensor, clean: float, corrupted: float, 
         spread: standard error of `corrupted`, where it is a mean over samples: twice that is noise as well.
     """
     (batched,) = (check.value for check in model.checks if check.name == "batched")
-    threshold = max(NOISE_FLOOR, ROUNDING * batched * float(logits.double().std()), 2 * spread)
+    rounding = max(batched, torch.finfo(model.dtype).eps) * float(logits.double().std())
+    threshold = max(NOISE_FLOOR, ROUNDING * rounding, 2 * spread)
     difference = abs(clean - corrupted)
     if difference >= threshold:
         return ""

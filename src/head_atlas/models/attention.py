@@ -93,6 +93,10 @@ def head_attention(
     site: Site | None = getattr(module, "_head_atlas_site", None)
     interventions = active(site.owner) if site is not None else []
     readers = [intervention for intervention in interventions if intervention.wants_pattern]
+    for intervention in interventions:
+        if intervention.wants_values and site is not None:
+            repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+            intervention.on_values(site.layer, repeated.transpose(1, 2))
     beyond_sdpa = kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -108,10 +112,6 @@ def head_attention(
     calls = _CALLS.get()
     if calls is not None:
         calls.append(AttentionCall(module, query, key, value, z))
-    for intervention in interventions:
-        if intervention.wants_values and site is not None:
-            repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
-            intervention.on_values(site.layer, repeated.transpose(1, 2))
     for intervention in interventions:
         if intervention.wants_attention and site is not None:
             z = intervention.on_attention(site.layer, AttentionInputs(query, key, value, attend), z)

@@ -45,7 +45,7 @@ class Intervention:
         """Read the rows of a pattern from `first_query` on; keys after the last of these queries may be left out."""
 
     def on_values(self, layer: int, values: Float[Tensor, "batch pos head d_head"]) -> None:
-        """Read the values, shared ones repeated for every head; called before `on_z`, if `wants_values`."""
+        """Read the values, shared ones repeated for every head; called, if `wants_values`, before the pattern is."""
 
     def on_attention(
         self,
