@@ -11,7 +11,8 @@ from hand_built_circuits import induction_model, repeats
 from head_atlas import HeadId
 from head_atlas.errors import HeadAtlasError, MissingReferenceError, PromptError
 from head_atlas.interventions import CORRUPTED
-from head_atlas.live.circuit_search import _Search, find_circuit, iter_find_circuit, split_prompts
+from head_atlas.live.circuit_search import find_circuit, iter_find_circuit
+from head_atlas.live.greedy_search import GreedySearch, split_prompts
 from head_atlas.measures.head_sets import set_values
 from head_atlas.prompts.prompt import Prompt
 from tiny_models import head_model, random_prompts
@@ -47,7 +48,7 @@ def test_of_redundant_heads_one_is_kept():
 
 def test_a_head_is_put_back_for_one_that_is_worth_less():
     prompts = repeats()
-    search = _Search(
+    search = GreedySearch(
         induction_model(), (HeadId(0, 0), HeadId(0, 1), *(HeadId(1, h) for h in (0, 1))),
         prompts, "zero", None, "logit_difference", 0.9, None,
     )  # fmt: skip

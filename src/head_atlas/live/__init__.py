@@ -35,6 +35,8 @@ from head_atlas.live.generation import iter_generate as iter_generate
 from head_atlas.live.graphs import CircuitGraph as CircuitGraph
 from head_atlas.live.graphs import circuit_graph as circuit_graph
 from head_atlas.live.graphs import iter_circuit_graph as iter_circuit_graph
+from head_atlas.live.greedy_search import SearchMove as SearchMove
+from head_atlas.live.greedy_search import SearchStep as SearchStep
 from head_atlas.live.heads import AllHeads as AllHeads
 from head_atlas.live.heads import Standing as Standing
 from head_atlas.live.heads import all_heads as all_heads

@@ -29,9 +29,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from head_atlas.errors import HeadAtlasError, HeadError, PromptError
+from head_atlas.errors import HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import Budget, Mode, Reference
+from head_atlas.live.greedy_search import GreedySearch, SearchMove, SearchStep, less, split_prompts
 from head_atlas.live.joint_effects import HeadName
 from head_atlas.measures.circuits import (
     OverPrompts,
@@ -49,10 +50,6 @@ from head_atlas.prompts.prompt import Prompt
 KEEP = 0.9
 N_RANDOM = 100
 N_SUBSETS = 20
-AT_ONCE = 10
-"""One head in so many is removed in one round, and at least one."""
-LEAST_GAIN = 1e-6
-"""Of a swap, as a share: less is rounding."""
 
 
 @dataclass(frozen=True)
@@ -108,42 +105,6 @@ class Circuit:
     mode: Mode
     keep: float
     seed: int
-
-
-@dataclass(frozen=True)
-class SearchMove:
-    """One step of a search.
-
-    Attributes:
-        removed: heads taken out of the circuit.
-        added: heads put back.
-        share: of the behaviour, on the prompts of the search, afterwards.
-        size: of the circuit afterwards.
-    """
-
-    removed: tuple[HeadId, ...]
-    added: tuple[HeadId, ...]
-    share: float
-    size: int
-
-
-@dataclass(frozen=True)
-class SearchStep:
-    """How far a search is.
-
-    Attributes:
-        phase: "search" or "report".
-        heads: of the circuit so far.
-        move: the latest, if there was one.
-        done: runs of a prompt without a set of heads, so far.
-        result: in the last step only.
-    """
-
-    phase: str
-    heads: tuple[HeadId, ...]
-    move: SearchMove | None
-    done: int
-    result: Circuit | None
 
 
 def find_circuit(
@@ -240,161 +201,12 @@ def iter_find_circuit(
     name = value_metric(ready, metric)
     train, held_out, split = split_prompts(ready, seed)
     iter_set_values(model, ready, [()], mode, reference=reference, metric=name)  # checks the mode and the prompts
-    search = _Search(model, candidates, train, mode, reference, name, keep, budget)
+    search = GreedySearch(model, candidates, train, mode, reference, name, keep, budget)
     return _steps(search, held_out, split, n_random, n_subsets, seed)
 
 
-def split_prompts(prompts: Sequence[Prompt], seed: int) -> tuple[list[Prompt], list[Prompt], str]:
-    """Tell prompts of the search from prompts of the report.
-
-    By their own split where both are there. Else at random: whole templates of a family where there are at least
-    four, since prompts of one template resemble each other; else prompts.
-
-    Returns:
-        (train, held_out, in words how).
-
-    Raises:
-        PromptError: fewer than two prompts.
-    """
-    if len(prompts) < 2:
-        raise PromptError(
-            f"a circuit is searched on some prompts and reported on others: expected at least 2, found {len(prompts)}"
-        )
-    if {prompt.split for prompt in prompts} == {"train", "held_out"}:
-        parts = {name: [p for p in prompts if p.split == name] for name in ("train", "held_out")}
-        return parts["train"], parts["held_out"], "the prompts' own split"
-    rng = np.random.default_rng(seed)
-    templates = sorted({(p.family, p.template) for p in prompts})
-    if len(templates) >= 4 and all(template >= 0 for _, template in templates):
-        drawn = {templates[i] for i in rng.permutation(len(templates))[: len(templates) // 2]}
-        chosen = [(p.family, p.template) in drawn for p in prompts]
-        how = f"half of {len(templates)} templates, at random"
-    else:
-        half = set(rng.permutation(len(prompts))[: len(prompts) // 2].tolist())
-        chosen = [i in half for i in range(len(prompts))]
-        how = f"half of {len(prompts)} prompts, at random"
-    held_out = [p for p, out in zip(prompts, chosen, strict=True) if out]
-    return [p for p, out in zip(prompts, chosen, strict=True) if not out], held_out, how
-
-
-_Steps = Generator["SearchStep", None, np.ndarray]
-"""Yields how far it is, and returns numbers."""
-
-
-class _Search:
-    """A circuit that shrinks, and its share on the prompts of the search."""
-
-    def __init__(
-        self,
-        model: HeadModel,
-        candidates: tuple[HeadId, ...],
-        train: list[Prompt],
-        mode: Mode,
-        reference: Reference | None,
-        metric: ValueMetric,
-        keep: float,
-        budget: Budget | None,
-    ) -> None:
-        self.model, self.candidates, self.train = model, candidates, train
-        self.mode, self.reference, self.metric, self.keep, self.budget = mode, reference, metric, keep, budget
-        self.done, self.phase = 0, "search"
-        self.circuit = candidates
-        self.path: list[SearchMove] = []
-        self.whole = self.none = np.zeros(len(train))
-
-    def step(self, move: SearchMove | None = None, result: Circuit | None = None) -> SearchStep:
-        """Say how far it is."""
-        return SearchStep(self.phase, self.circuit, move, self.done, result)
-
-    def values(self, prompts: list[Prompt], circuits: Sequence[Sequence[HeadId]]) -> _Steps:
-        """F of the model with no candidates but those of each circuit, [circuit, prompt]."""
-        sets = [self.outside(circuit) for circuit in circuits]
-        before = self.done
-        for found in iter_set_values(
-            self.model,
-            prompts,
-            sets,
-            self.mode,
-            reference=self.reference,
-            metric=self.metric,
-            base=self.outside(self.circuit),
-            budget=self.budget,
-        ):
-            self.done = before + found.done
-            yield self.step()
-        return found.values.values
-
-    def outside(self, circuit: Sequence[HeadId]) -> tuple[HeadId, ...]:
-        """Candidates that a circuit leaves out."""
-        return _less(self.candidates, circuit)
-
-    def shares(self, circuits: Sequence[Sequence[HeadId]]) -> _Steps:
-        """Share of the behaviour on the prompts of the search, [circuit]."""
-        values = yield from self.values(self.train, circuits)
-        return (values - self.none).mean(-1) / (self.whole - self.none).mean()
-
-    def run(self) -> Iterator[SearchStep]:
-        """Search.
-
-        Raises:
-            HeadAtlasError: there is no behaviour to keep.
-        """
-        self.whole, self.none = yield from self.values(self.train, [self.candidates, ()])
-        reason = undefined_share(self.none, self.whole, prompt_counts(self.train, 0))
-        if reason:
-            raise HeadAtlasError(f"there is no circuit to search on these prompts: {reason}")
-        while True:
-            yield from self.shrink()
-            n_moves = len(self.path)
-            yield from self.swap()
-            if len(self.path) == n_moves:
-                return
-
-    def shrink(self) -> Iterator[SearchStep]:
-        """Remove heads as long as the rest keeps enough."""
-        while len(self.circuit) > 1:
-            rest = [_less(self.circuit, [head]) for head in self.circuit]
-            shares = yield from self.shares(rest)
-            order = np.argsort(-shares, kind="stable").tolist()
-            n_together = len(self.circuit) // AT_ONCE
-            if n_together > 1:
-                several = [self.circuit[i] for i in order[:n_together]]
-                (share,) = yield from self.shares([_less(self.circuit, several)])
-                if share >= self.keep:
-                    yield self._move(_less(self.circuit, several), several, [], float(share))
-                    continue
-            if not shares[order[0]] >= self.keep:
-                return
-            yield self._move(rest[order[0]], [self.circuit[order[0]]], [], float(shares[order[0]]))
-
-    def swap(self) -> Iterator[SearchStep]:
-        """Put one head back for another, if that leaves a higher F."""
-        outside = self.outside(self.circuit)
-        if not outside:
-            return
-        now, *gains = yield from self.shares([self.circuit, *((*self.circuit, head) for head in outside)])
-        best = outside[int(np.argmax(gains))]
-        larger = tuple(sorted((*self.circuit, best)))
-        swapped = [_less(larger, [head]) for head in self.circuit]
-        shares = yield from self.shares(swapped)
-        at = int(shares.argmax())
-        if shares[at] > now + LEAST_GAIN:
-            yield self._move(swapped[at], [self.circuit[at]], [best], float(shares[at]))
-
-    def _move(
-        self, circuit: tuple[HeadId, ...], removed: Sequence[HeadId], added: Sequence[HeadId], share: float
-    ) -> SearchStep:
-        self.circuit = circuit
-        self.path.append(SearchMove(tuple(removed), tuple(added), share, len(circuit)))
-        return self.step(self.path[-1])
-
-
-def _less(heads: Sequence[HeadId], removed: Sequence[HeadId]) -> tuple[HeadId, ...]:
-    return tuple(head for head in heads if head not in removed)
-
-
 def _steps(
-    search: _Search, held_out: list[Prompt], split: str, n_random: int, n_subsets: int, seed: int
+    search: GreedySearch, held_out: list[Prompt], split: str, n_random: int, n_subsets: int, seed: int
 ) -> Iterator[SearchStep]:
     yield from search.run()
     search.phase = "report"
@@ -403,7 +215,7 @@ def _steps(
 
 
 def _report(
-    search: _Search, held_out: list[Prompt], split: str, n_random: int, n_subsets: int, seed: int
+    search: GreedySearch, held_out: list[Prompt], split: str, n_random: int, n_subsets: int, seed: int
 ) -> Generator[SearchStep, None, Circuit]:
     """Measure a circuit on prompts that its search never saw."""
     circuit, candidates = search.circuit, search.candidates
@@ -418,9 +230,9 @@ def _report(
         candidates,
         (),
         circuit,
-        _less(candidates, circuit),
-        *(_less(circuit, subset) for subset in subsets),
-        *(_less(candidates, subset) for subset in subsets),
+        less(candidates, circuit),
+        *(less(circuit, subset) for subset in subsets),
+        *(less(candidates, subset) for subset in subsets),
         *random,
     ]
     unique = list(dict.fromkeys(asked))
@@ -435,10 +247,10 @@ def _report(
         return ratio_of_means(values, below, dims, counts, {dims[0]: list(labels)} if labels is not None else None)
 
     # without any of the circuit's heads, or with one more, each circuit is one asked for above
-    lost = np.stack([own - by_circuit[_less(circuit, [head])] for head in circuit])
-    gaps = np.stack([by_circuit[_less(circuit, s)] - by_circuit[_less(candidates, s)] for s in subsets])
+    lost = np.stack([own - by_circuit[less(circuit, [head])] for head in circuit])
+    gaps = np.stack([by_circuit[less(circuit, s)] - by_circuit[less(candidates, s)] for s in subsets])
     others = np.stack([by_circuit[one] for one in random])
-    outside = _less(candidates, circuit)
+    outside = less(candidates, circuit)
     on_train = yield from search.values(search.train, [circuit, *((*circuit, head) for head in outside)])
     train_counts = prompt_counts(search.train, seed)
     train_below = search.whole - search.none
