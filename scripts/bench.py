@@ -13,21 +13,25 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="bench.py",
         description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
-        "head; `patterns` scores attention patterns. The table goes to stdout, in markdown. Peers other than plain "
-        "transformers are installed by `make bench-peers`.",
+        "head; `patterns` scores attention patterns; `published` looks published heads up in an atlas. The table goes "
+        "to stdout, in markdown. Peers other than plain transformers are installed by `make bench-peers`.",
     )
-    p.add_argument("what", choices=("sweep", "patterns"))
+    p.add_argument("what", choices=("sweep", "patterns", "published"))
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="at most, of each case (default 5)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
     p.add_argument("--full", action="store_true", help="sweep: all heads in every engine")
     p.add_argument("--tiny", action="store_true", help="tiny shapes, to try the script: its times mean nothing")
     p.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
+    p.add_argument("--model", default="gpt2", help="published: a model by its name on the hub (default gpt2)")
+    p.add_argument("--atlas", type=Path, metavar="FILE", help="published: the atlas of that model")
+    p.add_argument("--mode", default="mean", help="published: ablation mode of the effects (default mean)")
+    p.add_argument("--build", action="store_true", help="published: make that atlas first")
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print a table; return 1 where two engines disagree."""
+    """Print a table; return 1 where two engines disagree, 2 where there is nothing to print."""
     args = parser().parse_args(argv)
     # imported late, so that --help does not wait for torch
     if args.what == "sweep":
@@ -41,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             tiny=args.tiny,
             json_file=args.json,
         )
+    if args.what == "published":
+        from benchmarks.published import published_table
+
+        return published_table(model=args.model, atlas=args.atlas, mode=args.mode, build=args.build)
     from benchmarks.patterns import patterns_table
 
     return patterns_table(

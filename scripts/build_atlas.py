@@ -23,9 +23,20 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--quick", action="store_true", help="8 prompts per family and zero ablation only: a first look")
     p.add_argument("--families", nargs="+", metavar="NAME", help="prompt families; default: all")
     p.add_argument("--prompts", type=int, metavar="N", help="prompts per family (default 100; with --quick 8)")
-    p.add_argument("--modes", nargs="+", choices=("zero", "mean"), help="ablation modes (default: both)")
+    p.add_argument(
+        "--modes",
+        nargs="+",
+        choices=("zero", "mean", "resample", "pattern_freeze"),
+        help="ablation modes (default: all; with --quick zero)",
+    )
+    p.add_argument("--measures", nargs="*", metavar="NAME", help="what else to measure (default: all; see --dry-run)")
     p.add_argument("--seed", type=int, default=0, help="of prompts and bootstrap (default 0)")
-    p.add_argument("--corpus", type=Path, metavar="FILE", help="your own text, for the natural family")
+    p.add_argument(
+        "--corpus",
+        metavar="SOURCE",
+        help="your own running text: a text file, a folder, a .jsonl file, or a data set (needs datasets)",
+    )
+    p.add_argument("--corpus-field", metavar="NAME", default="text", help="field of a line or row (default: text)")
     p.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
     p.add_argument("--dtype", choices=("float32", "float64", "bfloat16", "float16"), default="float32")
     p.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: torch's choice)")
@@ -49,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from head_atlas.build import QUICK, BuildOptions, build_atlas, plan_atlas
     from head_atlas.errors import HeadAtlasError
     from head_atlas.models import load_model
+    from head_atlas.prompts.running_text import RunningText
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -58,13 +70,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             QUICK if args.quick else BuildOptions(),
             families=args.families,
             seed=args.seed,
-            corpus=args.corpus.read_text(encoding="utf-8") if args.corpus else None,
+            corpus=RunningText(args.corpus, args.corpus_field) if args.corpus else None,
             threads=args.threads,
         )
         if args.prompts is not None:
             options = replace(options, n_prompts=args.prompts)
         if args.modes is not None:
             options = replace(options, modes=tuple(dict.fromkeys(args.modes)))
+        if args.measures is not None:
+            options = replace(options, measures=tuple(dict.fromkeys(args.measures)))
         if args.threads is not None:
             # before the checks at loading: their deviations are stored, and depend on the number of threads
             torch.set_num_threads(args.threads)
@@ -77,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nstopped; the same command goes on from here")
         return 130
-    except (HeadAtlasError, OSError, UnicodeDecodeError) as error:
+    except (HeadAtlasError, OSError) as error:
         say(f"error: {error}")
         return 1
     return 0
@@ -96,6 +110,10 @@ def describe(plan: object) -> str:
     lines += [f"  {family}: {prompts[family]} prompts, {tokens[family]} tokens" for family in plan.families]
     lines += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
     work = sum(unit.work for unit in plan.units)
+    by_kind: Counter[str] = Counter()
+    for unit in plan.units:
+        by_kind[unit.kind] += round(unit.work)
+    lines += [f"  {kind}: {tokens:,} tokens through the model" for kind, tokens in by_kind.items()]
     lines.append(f"{len(plan.units)} units, modes {', '.join(plan.modes)}; {work:,.0f} tokens through the model")
     lines.append(f"configuration {plan.config_sha256}")
     return "\n".join(lines)

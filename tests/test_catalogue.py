@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, MEASURES, SCORES, markdown
+from head_atlas.catalogue import GROUPS, MEASURES, SCORES, markdown
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,13 +13,16 @@ def test_the_docs_table_is_up_to_date():
     assert (ROOT / "docs" / "measures.md").read_text() == markdown()
 
 
-@pytest.mark.parametrize(("group", "kind"), [(SCORES, "score"), (EFFECTS, "effect"), (ATTRIBUTIONS, "attribution")])
-def test_the_three_kinds_are_kept_apart(group, kind):
-    assert {m.kind for m in group.values()} == {kind}
+OTHER_KINDS = {"Effects": "effect", "Attributions": "attribution"}
+
+
+@pytest.mark.parametrize(("title", "group"), GROUPS)
+def test_the_three_kinds_are_kept_apart(title, group):
+    assert {m.kind for m in group.values()} == {OTHER_KINDS.get(title, "score")}
 
 
 def test_no_name_is_used_twice():
-    assert len(MEASURES) == len(SCORES) + len(EFFECTS) + len(ATTRIBUTIONS)
+    assert len(MEASURES) == sum(len(group) for _, group in GROUPS)
 
 
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=lambda m: m.name)
@@ -31,6 +34,11 @@ def test_every_entry_says_what_it_must(measure):
     assert measure.sentence.count(". ") == 0, "one sentence"
     assert measure.signed == (measure.low is None or measure.low < 0)
     assert measure.low is None or measure.high is None or measure.low < measure.high
+
+
+def test_variants_are_of_a_measure():
+    assert all(m.variant_of in MEASURES for m in MEASURES.values() if m.variant_of)
+    assert not any(MEASURES[m.variant_of].variant_of for m in MEASURES.values() if m.variant_of)
 
 
 def test_scores_name_their_families_and_excess_needs_a_baseline():

@@ -16,6 +16,11 @@ def print_head(machine: Mapping[str, Any], columns: Mapping[str, str]) -> None:
         columns: heading and format of each key of the rows, as in "wall s|.2f".
     """
     print(", ".join(f"{name} {value}" for name, value in machine.items()) + "\n")
+    print_title(columns)
+
+
+def print_title(columns: Mapping[str, str]) -> None:
+    """Print the headings alone."""
     _print_cells([column.split("|")[0] for column in columns.values()])
     _print_cells(["---"] * len(columns))
 

@@ -15,6 +15,10 @@ class PromptError(HeadAtlasError):
     """A prompt, target or contrast that cannot be measured (empty, too long, not one token, ...)."""
 
 
+class CorpusError(HeadAtlasError):
+    """Running text that cannot be read (no such file, not UTF-8, no such field, a package that is missing)."""
+
+
 class ModelError(HeadAtlasError):
     """A model that cannot be loaded."""
 
@@ -33,3 +37,7 @@ class AtlasError(HeadAtlasError):
 
 class BuildError(HeadAtlasError):
     """A build that cannot start or go on (another configuration, a damaged shard, no space)."""
+
+
+class NotApplicableError(HeadAtlasError):
+    """A measure that cannot be had exactly of a model. The message says why; nothing is guessed in its place."""

@@ -110,9 +110,11 @@ def damaged(folder, change):
     """A folder with an atlas from which `change` takes something away."""
     folder.mkdir()
     contents = synthetic_contents(4, 6, n_prompts=4)
-    summary = dict(contents.summary)
+    summary = contents.group("summary")
     change(summary)
-    write_atlas(folder / "atlas.h5", dataclasses.replace(contents, summary=summary))
+    kept = {place: array for place, array in contents.arrays.items() if not place.startswith("summary/")}
+    arrays = kept | {f"summary/{name}": array for name, array in summary.items()}
+    write_atlas(folder / "atlas.h5", dataclasses.replace(contents, arrays=arrays))
     return Library.of(str(folder))
 
 

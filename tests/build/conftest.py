@@ -6,11 +6,14 @@ import random
 
 import pytest
 import torch
+from small_build import OPTIONS, silent
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from head_atlas.build import build_atlas
 from head_atlas.models import HeadModel, load_model
 from head_atlas.prompts.simple_english import document
+from head_atlas.store import open_atlas
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +52,15 @@ def model_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def model(model_folder) -> HeadModel:
     return load_model(model_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def path(model, tmp_path_factory):
+    """A whole small build."""
+    return build_atlas(model, tmp_path_factory.mktemp("build") / "atlas.h5", OPTIONS, silent)
+
+
+@pytest.fixture(scope="session")
+def atlas(path):
+    with open_atlas(path) as atlas:
+        yield atlas

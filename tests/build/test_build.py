@@ -8,56 +8,51 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from small_build import OPTIONS, SMALL, silent
 
 import head_atlas.build.runner as runner
 from head_atlas.build import BuildOptions, build_atlas, parts_folder, plan_atlas
 from head_atlas.build.runner import run_plan
 from head_atlas.build.shards import shard_path
-from head_atlas.catalogue import EFFECTS, SCORES
+from head_atlas.catalogue import EFFECTS, SCORES, WITHOUT_EFFECTS
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.errors import BuildError, PromptError
-from head_atlas.interventions import MeanReference, budget_for
+from head_atlas.interventions import MeanReference, budget_for, resample_reference
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.prompts.families import FAMILIES, build_families
+from head_atlas.prompts.prompt import Prompt
 from head_atlas.store import open_atlas
 
-OPTIONS = BuildOptions(
-    families=["rand_repeat", "rand_flat", "natural", "ioi", "pronoun"], n_prompts=6, natural_length=40, threads=1
-)
-
-
-def silent(_):
-    pass
-
-
-@pytest.fixture(scope="module")
-def path(model, tmp_path_factory):
-    path = tmp_path_factory.mktemp("build") / "atlas.h5"
-    return build_atlas(model, path, OPTIONS, silent)
-
-
-@pytest.fixture(scope="module")
-def atlas(path):
-    with open_atlas(path) as atlas:
-        yield atlas
+PARTS = ("mean", "ci_low", "ci_high", "n")
 
 
 def test_sizes_families_and_prompts(atlas, model):
     assert (atlas.n_layers, atlas.n_heads) == (model.n_layers, model.n_heads)
     assert atlas.families == OPTIONS.families
-    assert atlas.modes == ["zero", "mean"]
+    assert atlas.modes == ["zero", "mean", "resample", "pattern_freeze"]
     built = build_families(model.policy, n_prompts=6, seed=0, only=OPTIONS.families, natural_length=40)
     for record, prompt in zip(atlas.prompts, chain(*built.prompts.values()), strict=True):
         assert (record.tokens, record.targets, record.family) == (prompt.tokens, prompt.targets, prompt.family)
         assert record.strings == tuple(model.strings(prompt.tokens))
 
 
-@pytest.mark.parametrize("mode", ["zero", "mean"])
+def stand_in(atlas, model, mode):
+    """The reference that the atlas gives for a mode."""
+    if mode == "mean":
+        return MeanReference(*atlas.mean_reference())
+    if mode == "resample":
+        tokens, source, seed = atlas.resample_prompts()
+        prompts = [Prompt("", tuple(row), (1,), (0,)) for row in tokens.tolist()]
+        return resample_reference(model, prompts, source, n_draws=len(prompts), seed=seed)
+    return None
+
+
+@pytest.mark.parametrize("mode", ["zero", "mean", "resample", "pattern_freeze"])
 def test_effects_are_those_of_a_live_sweep(atlas, model, mode):
-    reference = MeanReference(*atlas.mean_reference())
     for family in ("ioi", "natural", "rand_repeat"):
         records = [p for p in atlas.prompts if p.family == family]
-        live = sweep(model, records, mode, reference=reference if mode == "mean" else None)
+        live = sweep(model, records, mode, reference=stand_in(atlas, model, mode))
         for metric in EFFECTS:
             stored = atlas.effects[metric].sel(mode=mode).values[..., [p.index for p in records]]
             expected = np.moveaxis(live[metric].values, 0, -1)
@@ -69,8 +64,8 @@ def test_effects_are_those_of_a_live_sweep(atlas, model, mode):
 
 
 def test_scores_are_those_of_the_measure_and_only_on_their_families(atlas, model):
-    for name in atlas.scores:
-        for family in atlas.families:
+    for name in set(atlas.scores) & set(SCORES) - {"positional"}:
+        for family in set(atlas.families) - {"sink_probe"}:
             records = [p for p in atlas.prompts if p.family == family]
             stored = atlas.scores[name].values[..., [p.index for p in records]]
             if family in SCORES[name].families:
@@ -78,7 +73,7 @@ def test_scores_are_those_of_the_measure_and_only_on_their_families(atlas, model
                 np.testing.assert_allclose(stored, live.values[name], rtol=1e-3, atol=1e-6)
             else:
                 assert np.isnan(stored).all()
-    assert set(atlas.scores) == set(SCORES) - {"offsets"}
+    assert set(atlas.scores) == set(SCORES) - {"offsets"} | set(NAMED_PARTS)
 
 
 def test_nothing_is_ablated_where_there_is_no_right_answer(atlas):
@@ -105,8 +100,8 @@ def test_summaries_are_means_over_prompts_with_intervals_around_them(atlas):
     np.testing.assert_allclose(s["logprob_macro"].values, macro, rtol=1e-5)
     low, high = s["logprob_macro_ci_low"].values, s["logprob_macro_ci_high"].values
     assert ((low < macro) & (macro < high)).all()
-    assert (s["logprob_macro_n"].values == 4).all()  # all but rand_flat
-    assert (s["logit_difference_macro_n"].values == 3).all()  # nor natural
+    assert (s["logprob_macro_n"].sel(mode="mean").values == 5).all()  # all but rand_flat and sink_probe
+    assert (s["logit_difference_macro_n"].sel(mode="mean").values == 3).all()  # nor natural and syntax
     for part in ("", "_ci_low", "_ci_high", "_n"):
         assert s[f"logprob_macro{part}"].dims == ("mode", "layer", "head")
 
@@ -116,7 +111,7 @@ def test_clean_performance_has_intervals_and_sizes(atlas):
     for place, family in enumerate(atlas.families):
         values = atlas.clean["logprob"].values[[p.index for p in atlas.prompts if p.family == family]]
         low, mean, high, n = (s[f"clean_logprob{part}"].values[place] for part in ("_ci_low", "", "_ci_high", "_n"))
-        if family == "rand_flat":
+        if family in WITHOUT_EFFECTS:
             assert n == 0
             assert np.isnan([low, mean, high]).all()
         else:
@@ -143,18 +138,25 @@ def test_excess_is_that_of_the_means(atlas):
 
 def test_the_contract_of_names(atlas):
     expected = set()
-    for score in (SCORES[name] for name in atlas.scores):
+    for score in ((SCORES | NAMED_PARTS)[name] for name in atlas.scores):
         for family in score.families:
             prefix = score.summary_prefix(family)
-            expected |= {f"{prefix}_{part}" for part in ("mean", "ci_low", "ci_high", "n")}
+            expected |= {f"{prefix}_{part}" for part in PARTS}
             if score.has_excess:
                 expected |= {f"{prefix}_{part}" for part in ("excess", "excess_ci_low", "excess_ci_high")}
     for metric in EFFECTS:
-        expected |= {f"{metric}_{part}" for part in ("mean", "ci_low", "ci_high", "n")}
-        expected |= {f"{metric}_macro{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
+        expected |= {f"{metric}_{part}" for part in PARTS}
+        for name in (metric, f"{metric}_correct"):
+            expected |= {f"{name}_{part}" for part in PARTS}
+            expected |= {f"{name}_macro{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
+            if metric not in ("kl", "flip"):
+                expected |= {f"{name}_p", f"{name}_q"}
+        for among in ("model", "layer"):
+            expected |= {f"{metric}_percentile_{among}", f"{metric}_macro_percentile_{among}"}
     for name in ("logprob", "logit_difference", "log2_rank", "correct"):
         expected |= {f"clean_{name}{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
-    assert set(atlas.summary) == expected
+    expected |= {f"{name}_{part}" for name in ("direct_logit", "induction_copy") for part in (*PARTS, "p")}
+    assert set(atlas.summary) == expected | {"sink_by_start"}
 
 
 def test_provenance_says_where_every_number_comes_from(atlas, model):
@@ -234,8 +236,7 @@ def test_a_finished_atlas_is_not_measured_again(path, model, tmp_path, monkeypat
     assert said == ["atlas.h5 is already the atlas of this configuration; delete it to measure again"]
     assert measured == []
     assert [p.name for p in tmp_path.iterdir()] == ["atlas.h5"]
-    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40, threads=1)
-    build_atlas(model, out, small, said.append)
+    build_atlas(model, out, SMALL, said.append)
     assert measured
     with open_atlas(out) as atlas:
         assert atlas.families == ["ioi"]
@@ -247,8 +248,7 @@ def test_shards_of_another_configuration_are_not_used(model, tmp_path):
     stray = parts_folder(out) / "0123456789abcdef-zero-ioi-000000-000006.h5"
     stray.write_bytes(b"of something else")
     said = []
-    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40, threads=1)
-    build_atlas(model, out, small, said.append)
+    build_atlas(model, out, SMALL, said.append)
     assert "1 shards in atlas.h5.parts are of another configuration" in said[0]
     assert stray.exists()
     with open_atlas(out) as atlas:
@@ -259,8 +259,7 @@ def test_shards_of_another_configuration_are_not_used(model, tmp_path):
 
 def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, tmp_path, monkeypatch):
     out = tmp_path / "atlas.h5"
-    small = BuildOptions(families=["ioi"], n_prompts=2, modes=("zero",), natural_length=40, threads=1)
-    plan = plan_atlas(model, small)
+    plan = plan_atlas(model, SMALL)
     monkeypatch.setattr(runner, "write_shard", lambda *_, **__: None)
     with pytest.raises(BuildError, match="missing or damaged"):
         run_plan(plan, model, out, {}, silent)

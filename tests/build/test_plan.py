@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from head_atlas.build.measurement import Corpus
+from head_atlas.build.measurements import MEASUREMENTS
 from head_atlas.build.plan import PROMPTS_PER_UNIT, make_plan
 from head_atlas.catalogue import EFFECTS, SCORES, WITHOUT_EFFECTS
 from head_atlas.measures.effects import METRICS
@@ -25,17 +29,13 @@ FAMILIES = {
 
 
 REFERENCE = prompts("natural", 4, 20)
+RESAMPLE = prompts("natural", 5, 40)
 
 
-def plan(families=FAMILIES, reference=REFERENCE, **changes):
-    options = {
-        "modes": ("zero", "mean"),
-        "n_layers": 12,
-        "n_heads": 12,
-        "config": {"seed": 0},
-        "left_out": {"fact": "why"},
-    }
-    return make_plan(families, reference, **(options | changes))
+def plan(families=FAMILIES, reference=REFERENCE, resample=RESAMPLE, left_out=None, **changes):
+    options = {"kinds": ("scores", "zero", "mean"), "n_layers": 12, "n_heads": 12, "config": {"seed": 0}}
+    corpus = Corpus(families, reference, resample, {"fact": "why"} if left_out is None else left_out)
+    return make_plan(corpus, **(options | changes))
 
 
 def test_every_prompt_is_in_one_unit_of_each_kind_it_is_measured_by():
@@ -67,11 +67,17 @@ def test_the_configuration_knows_prompts_modes_and_facts():
     same = plan().config_sha256
     assert plan().config_sha256 == same
     assert plan(config={"seed": 1}).config_sha256 != same
-    assert plan(modes=("zero",)).config_sha256 != same
+    assert plan(kinds=("zero",)).config_sha256 != same
     assert plan(left_out={"fact": "another reason"}).config_sha256 != same
     assert plan(reference=prompts("natural", 5, 20)).config_sha256 != same
     fewer = {**FAMILIES, "ioi": FAMILIES["ioi"][:-1]}
     assert plan(families=fewer).config_sha256 != same
+
+
+def test_what_is_not_asked_for_is_named():
+    p = plan(kinds=("zero",))
+    assert p.left_out["weights"] == p.left_out["mean"] == "not asked for in this build"
+    assert "zero" not in p.left_out
 
 
 def test_mean_mode_without_reference_is_left_out_and_named():
@@ -96,6 +102,34 @@ def test_the_catalogue_names_exactly_what_is_measured():
 def test_an_empty_family_makes_no_unit():
     p = plan(families={"ioi": []})
     assert [unit.kind for unit in p.units] == ["reference"]
+
+
+def test_every_registered_measurement_has_units_of_its_own():
+    whole = [replace(prompt, contrasts=(2,), corrupted=prompt.tokens) for prompt in prompts("ioi", 3)]
+    families = {"natural": prompts("natural", 3), "syntax": prompts("syntax", 3), "ioi": whole}
+    p = plan(families=families, kinds=tuple(MEASUREMENTS), left_out={})
+    for kind, measurement in MEASUREMENTS.items():
+        assert measurement.kind == kind
+        assert measurement.mode in ("", kind)
+    assert {unit.kind for unit in p.units} == {"reference", *MEASUREMENTS}
+
+
+def test_resample_mode_without_enough_prompts_is_left_out_and_named():
+    p = plan(kinds=("resample",), resample=RESAMPLE[:4])
+    assert p.modes == ()
+    assert p.resample_prompts == ()
+    assert "needs 5 natural prompts that are not measured" in p.left_out["resample"]
+    assert len(plan(kinds=("resample",)).resample_prompts) == 5
+
+
+def test_patterns_are_frozen_only_where_there_is_a_corrupted_prompt():
+    whole = prompts("ioi", 3)
+    half = [replace(prompt, corrupted=prompt.tokens if index else ()) for index, prompt in enumerate(whole)]
+    kinds = ("zero", "pattern_freeze")
+    units = plan(families={"ioi": half, "fact": prompts("fact", 3)}, kinds=kinds).units
+    assert [unit.family for unit in units if unit.kind == "pattern_freeze"] == ["ioi"]
+    zero, frozen = (next(unit for unit in units if unit.kind == kind) for kind in kinds)
+    assert (zero.start, zero.stop) == (frozen.start, frozen.stop) == (0, 3)
 
 
 @pytest.mark.parametrize("n", [1, 127, 128, 129])

@@ -5,9 +5,16 @@ import pytest
 
 from head_atlas.build.shards import is_valid, read_shard, sha256_of, shard_path, write_shard
 from head_atlas.errors import BuildError
+from head_atlas.named_array import NamedArray
 
 CONFIG = "c" * 64
-ARRAYS = {"effect.kl": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "clean.logprob": np.array([1.0, np.nan])}
+ARRAYS = {
+    "effects/kl": NamedArray(np.arange(24, dtype=np.float32).reshape(2, 3, 4), ("mode", "layer", "prompt")),
+    "clean/logprob": NamedArray(np.array([1.0, np.nan]), ("prompt",)),
+    "nulls/x": NamedArray(np.zeros((2, 0)), ("band", "draw"), {"band": ["a", "é"]}),
+    "roles/names": NamedArray(np.array(["one", "két"]), ("role",), {"role": [3, 1]}),
+    "references/n_tokens": NamedArray(np.array(7), ()),
+}
 
 
 @pytest.fixture
@@ -24,8 +31,9 @@ def valid(path, unit="zero-ioi-000000-000004", config=CONFIG):
 def test_round_trip_and_equal_bytes(path, tmp_path):
     found = read_shard(path, config_sha256=CONFIG, unit="zero-ioi-000000-000004")
     assert set(found) == set(ARRAYS)
-    for name, values in ARRAYS.items():
-        np.testing.assert_array_equal(found[name], values)
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name].values, array.values)
+        assert (found[name].dims, found[name].coords) == (array.dims, array.coords)
     again = tmp_path / "again.h5"
     write_shard(again, ARRAYS, config_sha256=CONFIG, unit="zero-ioi-000000-000004")
     assert sha256_of(again) == sha256_of(path)
@@ -50,7 +58,7 @@ def test_a_truncated_shard_is_not_valid(path, share):
 
 def test_a_flipped_bit_in_the_numbers_is_not_valid(path):
     content = bytearray(path.read_bytes())
-    at = bytes(content).index(ARRAYS["effect.kl"].tobytes())
+    at = bytes(content).index(ARRAYS["effects/kl"].values.tobytes())
     content[at + 5] ^= 1
     path.write_bytes(bytes(content))
     assert not valid(path)

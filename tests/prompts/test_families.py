@@ -9,6 +9,7 @@ from head_atlas.errors import PromptError
 from head_atlas.prompts.families import CONTAINED_TEMPLATES, FAMILIES, Families, build_families
 from head_atlas.prompts.families.from_templates import prompt_of
 from head_atlas.prompts.families.random_tokens import ordinary_tokens
+from head_atlas.prompts.running_text import RunningText
 from head_atlas.prompts.simple_english import document
 from head_atlas.prompts.templates import SAMPLERS, Case, draw
 
@@ -147,16 +148,18 @@ def test_natural_prompts_are_running_text(families, policy):
         assert prompt.corrupted[: len(policy.prefix)] == policy.prefix
 
 
-def test_a_corpus_of_the_users(byte_level):
+def test_a_corpus_of_the_users(byte_level, tmp_path):
     paragraphs = [f"Number {i}: " + "the cat sat on the mat. " * 10 for i in range(5)]
-    text = "\n\n".join([*paragraphs, "Too short."])
-    families = build_families(byte_level, n_prompts=4, only=["natural"], corpus=text, natural_length=40)
+    (tmp_path / "own.txt").write_text("\n\n".join([*paragraphs, "Too short."]))
+    (tmp_path / "short.txt").write_text("Too short.")
+    own, short = RunningText(str(tmp_path / "own.txt")), RunningText(str(tmp_path / "short.txt"))
+    families = build_families(byte_level, n_prompts=4, only=["natural"], corpus=own, natural_length=40)
     assert [len(p) for p in families.prompts["natural"]] == [40] * 4
     assert all(p.text.startswith("Number") for p in families.prompts["natural"])
-    families = build_families(byte_level, n_prompts=9, only=["natural"], corpus=text)
+    families = build_families(byte_level, n_prompts=9, only=["natural"], corpus=own)
     assert len(families.prompts["natural"]) == 5
     assert "5 of 9 prompts" in families.left_out["natural"]
-    families = build_families(byte_level, n_prompts=9, only=["natural"], corpus="Too short.")
+    families = build_families(byte_level, n_prompts=9, only=["natural"], corpus=short)
     assert families.prompts == {}
     assert "0 of 9 prompts" in families.left_out["natural"]
 

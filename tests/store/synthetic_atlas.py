@@ -6,7 +6,7 @@ import numpy as np
 
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.store import AtlasContents, MeanZ
+from head_atlas.store import AtlasContents, MeanZ, ResamplePrompts
 
 FAMILIES = (
     "rand_repeat",
@@ -106,6 +106,14 @@ def synthetic_contents(
         named[f"clean_{name}_n"] = NamedArray(n, ("family",))
 
     offsets = rng.dirichlet(np.full(len(BINS), 0.2), size=shape[:2])
+    arrays = {f"scores/{name}": NamedArray(values, ("layer", "head", "prompt")) for name, values in scores.items()}
+    arrays |= {f"baselines/{name}": NamedArray(values, ("layer", "prompt")) for name, values in baselines.items()}
+    arrays |= {
+        f"effects/{name}": NamedArray(values, ("mode", "layer", "head", "prompt")) for name, values in effects.items()
+    }
+    arrays |= {f"clean/{name}": NamedArray(values, ("prompt",)) for name, values in clean.items()}
+    arrays |= {f"summary/{name}": array for name, array in named.items()}
+    arrays["offsets"] = NamedArray(offsets, ("layer", "head", "bin"), {"bin": BINS})
     return AtlasContents(
         n_layers=n_layers,
         n_heads=n_heads,
@@ -113,14 +121,9 @@ def synthetic_contents(
         modes=modes,
         prompts=prompts,
         token_strings=dict(enumerate(words)),
-        scores=scores,
-        baselines=baselines,
-        effects=effects,
-        clean=clean,
-        summary=named,
-        offsets=offsets,
-        offset_bins=BINS,
+        arrays=arrays | _further(rng, n_layers, n_heads, len(prompts)),
         mean_z=MeanZ(rng.normal(size=(2, n_layers, n_heads, 32)), "invented", 1234),
+        resample_prompts=ResamplePrompts(rng.integers(0, len(words), (5, 20)), "invented", 7),
         provenance={
             "model_id": "synthetic",
             "model_fingerprint": "0" * 64,
@@ -132,6 +135,28 @@ def synthetic_contents(
         checks=[{"name": "no-op", "value": 0.0, "tolerance": 0.0, "passed": True}],
         shards={"scores-0000": "a" * 64, "zero-0000": "b" * 64},
     )
+
+
+def _further(rng: np.random.Generator, n_layers: int, n_heads: int, n_prompts: int) -> dict[str, NamedArray]:
+    """One array of each kind that came with version 1.1."""
+    heads = ("layer", "head")
+    shape = (n_layers, n_heads)
+    relations = {"relation": ["subject_verb", "determiner_noun"], "direction": ["to_head", "to_dependent"]}
+    return {
+        "weights/ov_copy": NamedArray(rng.random(shape), heads),
+        "weights/k_composition": NamedArray(rng.normal(size=shape * 2), ("layer_from", "head_from", *heads)),
+        "weights/promoted_id": NamedArray(rng.integers(0, 9, (*shape, 5)), (*heads, "rank")),
+        "direct_logit/logit_difference": NamedArray(rng.normal(size=(*shape, n_prompts)), (*heads, "prompt")),
+        "direct_logit/residual": NamedArray(rng.normal(size=n_prompts), ("prompt",)),
+        "syntax/accuracy": NamedArray(rng.random((2, 2, *shape)), ("relation", "direction", *heads), relations),
+        "nulls/induction": NamedArray(rng.random((*shape, 3)), (*heads, "quantile"), {"quantile": [0.5, 0.95, 0.99]}),
+        "roles/held": NamedArray(rng.random((2, *shape)) < 0.2, ("role", *heads), {"role": ["induction", "sink"]}),
+        "exemplars/text/prompt_index": NamedArray(rng.integers(0, n_prompts, 7), ("exemplar",)),
+        "exemplars/families/prompt_index": NamedArray(rng.integers(0, n_prompts, 300), ("exemplar",)),
+        "exemplars/families/row_count": NamedArray(rng.integers(0, 8, 5).astype(np.uint8), ("exemplar_row",)),
+        "neurons/top_token": NamedArray(np.array([["a", "é"]] * n_layers), ("layer", "neuron")),
+        "model/participation_ratio": NamedArray(rng.random(n_layers), ("layer",)),
+    }
 
 
 def _prompt(rng: np.random.Generator, words: list[str], family: str, index: int) -> Prompt:

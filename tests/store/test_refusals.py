@@ -289,3 +289,48 @@ def test_a_text_that_is_not_utf8(path):
         file["corpus/text_blob"][0] = 0xFF
     with open_atlas(path) as atlas, pytest.raises(AtlasError, match="the prompts are damaged"):
         atlas.prompts  # noqa: B018
+
+
+def added(file, group, name, shape, scales):
+    """Add an array with scales of its own, as a careless writer would."""
+    array = file[group].create_dataset(name, data=np.zeros(shape, dtype=np.float32))
+    labelled(array)
+    for axis, scale in enumerate(scales):
+        if isinstance(scale, str):
+            made = file[group].create_dataset(scale, data=np.arange(shape[axis]))
+            made.make_scale(scale)
+            labelled(made, "dimension")
+            scale = made
+        array.dims[axis].attach_scale(scale)
+
+
+def test_a_group_and_an_axis_that_no_version_has_are_refused_by_name(path):
+    with h5py.File(path, "r+") as file:
+        labelled(file.create_group("colours"), "group")
+    refused(path, r"/colours: version 1\.1 has no such group")
+    with h5py.File(path, "r+") as file:
+        del file["colours"]
+        added(file, "weights", "x", (2, 3), (file["layer"], "wing"))
+    refused(path, r"/weights/x: no axis 'wing' in version 1\.1")
+
+
+def test_what_a_newer_minor_version_adds_is_passed_over(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["encoding-version"] = "1.2"
+        labelled(file.create_group("colours"), "group")
+        added(file, "weights", "x", (2, 3), (file["layer"], "wing"))
+    with open_atlas(path) as atlas:
+        assert atlas.weights["x"].dims == ("layer", "wing")
+
+
+def test_heads_that_write_are_as_many_as_heads_that_read(path):
+    with h5py.File(path, "r+") as file:
+        added(file, "roles", "x", (2, 3), (file["layer"], "head_from"))
+    refused(path, "/roles/head_from: 3 long; expected 2 as 'head'")
+
+
+def test_resample_prompts_without_their_source(path):
+    with h5py.File(path, "r+") as file:
+        del file["references/resample_token"].attrs["seed"]
+    with open_atlas(path) as atlas, pytest.raises(AtlasError, match="/references/resample_token lacks its source"):
+        atlas.resample_prompts()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,8 +10,14 @@ import pytest
 import xarray
 from synthetic_atlas import synthetic_contents
 
+from head_atlas.named_array import NamedArray
 from head_atlas.store import AtlasContents, open_atlas, write_atlas
 from head_atlas.store.elements import round_mantissa
+from head_atlas.store.schema import LAYOUTS, SCORE_DIMS, VERSION, chunk_of
+
+ROUNDED = [name for name, layout in LAYOUTS.items() if layout.rounded]
+HEADS = ("layer", "head")
+RELEASED = Path(__file__).parent / "released"
 
 
 @pytest.fixture(scope="module")
@@ -25,25 +32,41 @@ def path(contents, tmp_path_factory):
     return path
 
 
+def array_at(atlas, place):
+    """The array of a place, as people reach it."""
+    if place == "offsets":
+        return atlas.offsets
+    group, *inner, name = place.split("/")
+    found = getattr(atlas, group)
+    for part in inner:
+        found = found[part]
+    return found[name]
+
+
 def test_every_number_comes_back(path, contents):
     with open_atlas(path) as atlas:
         assert (atlas.n_layers, atlas.n_heads) == (4, 6)
         assert atlas.families == list(contents.families)
         assert atlas.modes == ["zero", "mean"]
-        for group in ("scores", "effects"):
-            for name, values in getattr(contents, group).items():
-                found = getattr(atlas, group)[name]
-                np.testing.assert_allclose(found.values, values, rtol=4.9e-4)
-                assert found.dims[-3:] == ("layer", "head", "prompt")
-        for name, named in contents.summary.items():
-            assert atlas.summary[name].dims == named.dims
-            np.testing.assert_array_equal(atlas.summary[name].values, named.values.astype(np.float32))
-        for name, values in contents.clean.items():
-            np.testing.assert_array_equal(atlas.clean[name].values, values.astype(np.float32))
-        assert atlas.offsets.coords["bin"] == list(contents.offset_bins)
+        for place, expected in contents.arrays.items():
+            group = place.split("/")[0]
+            found = array_at(atlas, place)
+            assert found.dims == expected.dims
+            if expected.values.dtype.kind != "f":
+                assert (found.values == expected.values).all(), place
+            elif group in ROUNDED:
+                np.testing.assert_allclose(found.values, expected.values, rtol=4.9e-4)
+            else:
+                np.testing.assert_array_equal(found.values, expected.values.astype(np.float32))
+            for dim, labels in expected.coords.items():
+                assert list(found.coords[dim]) == list(labels)
         z, source, n_tokens = atlas.mean_reference()
         np.testing.assert_array_equal(z, contents.mean_z.z.astype(np.float32))
         assert (source, n_tokens) == ("invented", 1234)
+        tokens, source, seed = atlas.resample_prompts()
+        np.testing.assert_array_equal(tokens, contents.resample_prompts.tokens)
+        assert (source, seed) == ("invented", 7)
+        assert atlas.token_strings == contents.token_strings
 
 
 def test_effects_are_labelled_by_mode_and_summaries_by_family(path, contents):
@@ -51,7 +74,9 @@ def test_effects_are_labelled_by_mode_and_summaries_by_family(path, contents):
         zero = atlas.effects["kl"].sel(mode="zero")
         np.testing.assert_array_equal(zero.values, atlas.effects["kl"].values[0])
         facts = atlas.summary["kl_mean"].sel(mode="mean", family="fact")
-        np.testing.assert_array_equal(facts.values, contents.summary["kl_mean"].values[1, :, :, 7].astype(np.float32))
+        np.testing.assert_array_equal(
+            facts.values, contents.arrays["summary/kl_mean"].values[1, :, :, 7].astype(np.float32)
+        )
 
 
 def test_every_prompt_comes_back(path, contents):
@@ -107,7 +132,8 @@ def test_xarray_sees_named_dimensions(path):
         assert dataset["induction_mean"].dims == ("layer", "head")
     with xarray.open_dataset(path, engine="h5netcdf") as dataset:
         assert dataset["mode"].values.tolist() == ["zero", "mean"]
-    for group in ("corpus", "clean", "references", "provenance", "baselines"):
+    groups = [name for name, layout in LAYOUTS.items() if not layout.nested]
+    for group in ("corpus", "references", "provenance", "exemplars/text", "exemplars/families", *groups):
         with xarray.open_dataset(path, engine="h5netcdf", group=group) as dataset:
             assert len(dataset.data_vars) > 0
 
@@ -116,7 +142,7 @@ def test_every_element_has_its_encoding_and_big_arrays_their_filters(path):
     elements = []
     with h5py.File(path) as file:
         file.visititems(lambda name, element: elements.append((name, dict(element.attrs))))
-        assert all(attrs.get("encoding-version") == "1.0" and "encoding-type" in attrs for _, attrs in elements)
+        assert all(attrs.get("encoding-version") == VERSION and "encoding-type" in attrs for _, attrs in elements)
         dataset = file["effects/kl"]
         assert (dataset.compression, dataset.shuffle, dataset.fletcher32) == ("gzip", True, True)
         assert dataset.chunks == (1, 4, 6, 128)
@@ -142,7 +168,9 @@ def test_rounding_keeps_nan_and_infinity():
 def test_a_failed_write_leaves_the_old_file_whole(path, contents, tmp_path):
     target = tmp_path / "atlas.h5"
     target.write_bytes(path.read_bytes())
-    wrong = AtlasContents(**{**contents.__dict__, "scores": {"induction": np.zeros((4, 6, 1))}})
+    wrong = AtlasContents(
+        **{**contents.__dict__, "arrays": {"scores/induction": NamedArray(np.zeros((4, 6, 1)), SCORE_DIMS)}}
+    )
     with pytest.raises(ValueError, match="axis 'prompt' is 200 long, found 1"):
         write_atlas(target, wrong)
     assert target.read_bytes() == path.read_bytes()
@@ -186,4 +214,68 @@ def test_threads_may_share_an_atlas(path, contents):
     with open_atlas(path) as atlas, ThreadPoolExecutor(8) as pool:
         names = [*atlas.summary] * 4
         for name, found in zip(names, pool.map(lambda name: atlas.summary[name], names), strict=True):
-            np.testing.assert_array_equal(found.values, contents.summary[name].values.astype(np.float32))
+            np.testing.assert_array_equal(found.values, contents.arrays[f"summary/{name}"].values.astype(np.float32))
+
+
+def written(contents, path, **arrays):
+    """Write an atlas that also has some arrays, given by their names in /weights."""
+    more = {f"weights/{name}": array for name, array in arrays.items()}
+    write_atlas(path, AtlasContents(**{**contents.__dict__, "arrays": {**contents.arrays, **more}}))
+
+
+@pytest.mark.parametrize(
+    ("place", "array", "words"),
+    [
+        ("exemplars/x", NamedArray(np.zeros((4, 6)), HEADS), "there is no group /exemplars in an atlas"),
+        ("weights/deep/x", NamedArray(np.zeros((4, 6)), HEADS), "there is no group /weights/deep in an atlas"),
+        ("colours/x", NamedArray(np.zeros((4, 6)), HEADS), "/colours/x: there is no group /colours"),
+        ("weights/Bad name", NamedArray(np.zeros((4, 6)), HEADS), "names are small letters"),
+        ("weights/rank", NamedArray(np.zeros((4, 6)), HEADS), "'rank' is the name of an axis"),
+        ("weights/mode", NamedArray(np.zeros((4, 6)), HEADS), "'mode' is the name of an axis"),
+        ("weights/x", NamedArray(np.zeros((4, 6)), ("layer", "wing")), "no axis 'wing'"),
+        ("weights/x", NamedArray(np.zeros((4, 4)), ("layer", "layer")), "one axis twice"),
+        ("weights/x", NamedArray(np.zeros((4, 9)), ("layer", "rank")), "axis 'rank' differs from that of another"),
+        ("weights/x", NamedArray(np.zeros((4, 5)), ("layer", "head_from")), "'head_from' is 5 long, 'head' 6"),
+        ("weights/x", NamedArray(np.zeros(2), ("mode",), {"mode": ["mean", "zero"]}), "'mode' has other labels"),
+        ("weights/x", NamedArray(np.array([1 << 40]), ("offset",)), "integers over 32 bits"),
+        ("weights/x", NamedArray(np.zeros(1, complex), ("offset",)), "are stored, not complex128"),
+        ("scores/x", NamedArray(np.zeros((4, 6)), HEADS), "axes are layer, head; expected layer, head, prompt"),
+    ],
+)
+def test_what_has_no_place_in_an_atlas_is_not_written(contents, tmp_path, place, array, words):
+    changed = AtlasContents(**{**contents.__dict__, "arrays": {**contents.arrays, place: array}})
+    with pytest.raises(ValueError, match=words):
+        write_atlas(tmp_path / "x.h5", changed)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_axis_of_a_group_has_labels_of_any_kind(contents, tmp_path):
+    labels = {"offset": [-2, 0, 5], "draw": ["one", "two"], "band": [0.25, 0.5]}
+    array = NamedArray(np.arange(12.0).reshape(3, 2, 2), ("offset", "draw", "band"), labels)
+    written(contents, tmp_path / "x.h5", x=array)
+    with open_atlas(tmp_path / "x.h5") as atlas:
+        found = atlas.weights["x"]
+        assert found.coords == labels
+        assert found.sel(offset=5, draw="two", band=0.25).values == 10.0
+
+
+def test_chunks_are_those_of_the_specification():
+    assert chunk_of(SCORE_DIMS, (12, 12, 4000)) == (4, 8, 128)
+    assert chunk_of(("mode", *SCORE_DIMS), (4, 2, 3, 50)) == (1, 2, 3, 50)
+    assert chunk_of(("layer_from", "head_from", *HEADS), (32, 32, 32, 32)) == (4, 8, 4, 8)
+    assert chunk_of((*HEADS, "rank", "token"), (32, 32, 5000, 5000)) == (4, 8, 4096, 2)
+
+
+@pytest.mark.parametrize("version", ["1.0"])
+def test_files_of_released_versions_still_open(version):
+    with open_atlas(RELEASED / f"{version}.h5") as atlas:
+        assert atlas.provenance["model_id"] == "synthetic"
+        assert (atlas.n_layers, atlas.n_heads, len(atlas.prompts)) == (2, 3, 20)
+        assert atlas.scores["induction"].shape == (2, 3, 20)
+        assert atlas.effects["kl"].sel(mode="mean").shape == (2, 3, 20)
+        assert atlas.summary["kl_mean"].coords["family"] == atlas.families
+        assert atlas.offsets.coords["bin"][-1] == "sink"
+        assert atlas.mean_reference().n_tokens == 1234
+        assert atlas.resample_prompts() is None
+        for new in (atlas.weights, atlas.roles, atlas.exemplars, atlas.neurons, atlas.model):
+            assert dict(new) == {}

@@ -8,83 +8,60 @@ from typing import Any
 
 import numpy as np
 
-from head_atlas.build.plan import Plan
+from head_atlas.build.derived import DERIVED
+from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, REASONS, TOTALS, Arrays
+from head_atlas.build.measurements import REFERENCE
+from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.shards import read_shard, sha256_of, shard_path
-from head_atlas.build.summaries import summarise
-from head_atlas.measures.scores import OFFSET_BINS
 from head_atlas.models import HeadModel
-from head_atlas.store import AtlasContents, MeanZ
+from head_atlas.named_array import NamedArray
+from head_atlas.store import AtlasContents, MeanZ, ResamplePrompts
+from head_atlas.store.schema import group_of
 
 
 def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, Any]) -> AtlasContents:
-    """Read every shard and put the atlas together.
+    """Read every shard and put the atlas together. One shard at a time is in memory, beside what the atlas holds.
 
     Raises:
         BuildError: a shard is missing or damaged.
     """
-    n_prompts = len(plan.prompts)
-    heads = (model.n_layers, model.n_heads)
-    scores: dict[str, np.ndarray] = {}
-    baselines: dict[str, np.ndarray] = {}
-    effects: dict[str, np.ndarray] = {}
-    clean: dict[str, np.ndarray] = {}
-    profiles: list[np.ndarray] = []
+    arrays: Arrays = {}
+    left_out = dict(plan.left_out)
     mean_z: MeanZ | None = None
     shards: dict[str, str] = {}
-
-    def place(into: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
-        if name not in into:
-            into[name] = np.full(shape, np.nan, dtype=np.float32)
-        return into[name]
-
     for unit in plan.units:
         path = shard_path(folder, plan.config_sha256, unit.name)
-        arrays = read_shard(path, config_sha256=plan.config_sha256, unit=unit.name)
+        found = read_shard(path, config_sha256=plan.config_sha256, unit=unit.name)
         shards[unit.name] = sha256_of(path)
-        rows = slice(unit.start, unit.stop)
-        if unit.kind == "reference":
-            mean_z = MeanZ(arrays["z"], plan.config["reference_source"], int(arrays["n_tokens"][0]))
+        if unit.kind == REFERENCE.kind:
+            n_tokens = int(found[MEAN_Z_TOKENS].values)
+            mean_z = MeanZ(found[MEAN_Z].values, plan.config["reference_source"], n_tokens)
             continue
-        for full_name, values in arrays.items():
-            part, _, name = full_name.partition(".")
-            if part == "score":
-                place(scores, name, (*heads, n_prompts))[..., rows] = values
-            elif part == "baseline":
-                place(baselines, name, (model.n_layers, n_prompts))[..., rows] = values
-            elif part == "effect":
-                mode = plan.modes.index(unit.kind)
-                place(effects, name, (len(plan.modes), *heads, n_prompts))[mode, ..., rows] = values
-            elif part == "clean":
-                place(clean, name, (n_prompts,))[rows] = values  # the same in every mode
+        for place, array in found.items():
+            if group_of(place) == REASONS:
+                left_out[place.rpartition("/")[2]] = str(array.values[0])
+            elif group_of(place) == TOTALS:
+                before = arrays.get(place)
+                arrays[place] = (
+                    array if before is None else NamedArray(before.values + array.values, array.dims, array.coords)
+                )
             else:
-                profiles.append(values)
-    used = {t for p in plan.prompts for t in (*p.tokens, *p.targets, *p.contrasts, *p.corrupted)}
+                _put(arrays, place, array, unit, plan)
+    for derive in DERIVED:
+        arrays |= derive(plan, arrays, left_out)
+    kept = {place: array for place, array in arrays.items() if group_of(place) not in INTERNAL}
     return AtlasContents(
         n_layers=model.n_layers,
         n_heads=model.n_heads,
         families=plan.families,
         modes=plan.modes,
         prompts=plan.prompts,
-        token_strings={i: model.strings([i])[0] for i in sorted(used)},
-        scores=scores,
-        baselines=baselines,
-        effects=effects,
-        clean=clean,
-        summary=summarise(
-            plan.prompts,
-            plan.families,
-            plan.modes,
-            scores,
-            baselines,
-            effects,
-            clean,
-            seed=plan.config["seed"],
-        ),
-        offsets=_mean_profile(profiles) if profiles else None,
-        offset_bins=OFFSET_BINS if profiles else (),
+        token_strings={i: model.strings([i])[0] for i in sorted(_tokens(plan, kept))},
+        arrays=kept,
         mean_z=mean_z,
+        resample_prompts=_resample_prompts(plan),
         provenance=provenance,
-        left_out=plan.left_out,
+        left_out=left_out,
         checks=[
             {key: getattr(check, key) for key in ("name", "meaning", "value", "tolerance", "passed")}
             for check in model.checks
@@ -93,10 +70,41 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
     )
 
 
-def _mean_profile(profiles: list[np.ndarray]) -> np.ndarray:
-    """Mean over prompts of [layer, head, bin, prompt]; NaN where no prompt is that long."""
-    values = np.concatenate(profiles, axis=-1).astype(np.float64)
-    defined = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        mean: np.ndarray = np.where(defined, values, 0.0).sum(-1) / defined.sum(-1)
-    return mean
+def _put(arrays: Arrays, place: str, array: NamedArray, unit: Unit, plan: Plan) -> None:
+    """Put what a unit found where it belongs on the axes `mode` and `prompt`; what is there already stays."""
+    where = tuple(
+        slice(unit.start, unit.stop)
+        if dim == "prompt"
+        else [plan.modes.index(mode) for mode in array.coords["mode"]]
+        if dim == "mode"
+        else slice(None)
+        for dim in array.dims
+    )
+    if place not in arrays:
+        whole = {"prompt": len(plan.prompts), "mode": len(plan.modes)}
+        shape = tuple(whole.get(dim, n) for dim, n in zip(array.dims, array.shape, strict=True))
+        if shape == array.shape:
+            arrays[place] = array
+            return
+        coords = {dim: labels for dim, labels in array.coords.items() if dim not in whole}
+        arrays[place] = NamedArray(np.full(shape, np.nan, dtype=np.float32), array.dims, coords)
+    values = arrays[place].values
+    values[where] = np.where(np.isnan(values[where]), array.values, values[where])
+
+
+def _tokens(plan: Plan, arrays: Arrays) -> set[int]:
+    """Every token id that occurs in prompts, or in an array whose name says so."""
+    used = {t for p in plan.prompts for t in (*p.tokens, *p.targets, *p.contrasts, *p.corrupted)}
+    used |= {t for p in plan.resample_prompts for t in p.tokens}
+    for place, array in arrays.items():
+        if place.endswith(("_id", "_tokens")):
+            used |= {int(i) for i in np.unique(array.values) if i >= 0}
+    return used
+
+
+def _resample_prompts(plan: Plan) -> ResamplePrompts | None:
+    if not plan.resample_prompts:
+        return None
+    n_pos = min(len(prompt) for prompt in plan.resample_prompts)
+    tokens = np.array([prompt.tokens[:n_pos] for prompt in plan.resample_prompts], dtype=np.int32)
+    return ResamplePrompts(tokens, plan.config["resample_source"], plan.config["seed"])

@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from head_atlas.catalogue import SCORES, WITHOUT_EFFECTS
+from head_atlas.build.measurement import Corpus, Measurement
+from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
+from head_atlas.catalogue import SCORES
 from head_atlas.prompts.prompt import Prompt
-
-Kind = Literal["reference", "scores", "zero", "mean"]
 
 PROMPTS_PER_UNIT = 128
 HEAD_TOKENS_PER_UNIT = 2**18
@@ -23,14 +23,14 @@ class Unit:
     """A piece of work that is done as a whole and kept as one shard.
 
     Attributes:
-        kind: "reference", "scores", or the mode of ablation.
-        family: of its prompts.
+        kind: of `MEASUREMENTS`, or "reference".
+        family: of its prompts; "model" where it is done once for the whole model.
         start: index of its first prompt; for "reference", among the reference prompts.
         stop: index after its last prompt.
         work: expected effort, in tokens run through the whole model.
     """
 
-    kind: Kind
+    kind: str
     family: str
     start: int
     stop: int
@@ -49,6 +49,7 @@ class Plan:
     Attributes:
         prompts: every measured prompt, family by family.
         reference_prompts: natural text whose mean activations stand for removed heads in mean mode.
+        resample_prompts: natural text whose activations stand for them in resample mode.
         families: in the order of `prompts`.
         modes: of ablation.
         units: in the order they run, which respects what they need.
@@ -58,6 +59,7 @@ class Plan:
 
     prompts: tuple[Prompt, ...]
     reference_prompts: tuple[Prompt, ...]
+    resample_prompts: tuple[Prompt, ...]
     families: tuple[str, ...]
     modes: tuple[str, ...]
     units: tuple[Unit, ...]
@@ -70,72 +72,71 @@ class Plan:
         return hashlib.sha256(canonical_json(self.config).encode()).hexdigest()
 
 
-def make_plan(
-    families: Mapping[str, Sequence[Prompt]],
-    reference_prompts: Sequence[Prompt],
-    *,
-    modes: Sequence[str],
-    n_layers: int,
-    n_heads: int,
-    config: Mapping[str, Any],
-    left_out: Mapping[str, str],
-) -> Plan:
+def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: int, config: Mapping[str, Any]) -> Plan:
     """Cut a build into units.
 
     Args:
-        families: prompts by family.
-        reference_prompts: for mean ablation; without any, mean mode is left out and named.
-        modes: of ablation that are asked for.
+        corpus: every prompt. What cannot be measured on it is left out and named.
+        kinds: of measurements that are asked for.
         n_layers: of the model.
         n_heads: per layer.
         config: facts about model, machine and code that the numbers depend on.
-        left_out: what the families could not build.
     """
-    left_out = dict(left_out)
-    if "mean" in modes and not reference_prompts:
-        left_out["mean"] = "mean ablation needs the natural family for its means"
-    modes = [mode for mode in modes if mode != "mean" or reference_prompts]
+    left_out = dict(corpus.left_out)
+    chosen: list[Measurement] = []
+    for kind, measurement in MEASUREMENTS.items():
+        why = measurement.lacks(corpus) if kind in kinds else "not asked for in this build"
+        if why:
+            left_out[kind] = why
+        else:
+            chosen.append(measurement)
     for score in SCORES.values():
-        if not any(family in families for family in score.families):
+        if not any(family in corpus.families for family in score.families):
             left_out[score.name] = f"measured on {' and '.join(score.families)}, not in this atlas"
+
+    n_all_heads = n_layers * n_heads
     units: list[Unit] = []
-    if reference_prompts:
-        work = sum(len(p) for p in reference_prompts)
-        units.append(Unit("reference", "natural", 0, len(reference_prompts), work))
-    prompts: list[Prompt] = []
-    scored = {family for score in SCORES.values() for family in score.families}
-    blocks: list[tuple[str, int, int, int]] = []
-    for family, members in families.items():
-        blocks += [
-            (family, len(prompts) + start, len(prompts) + stop, tokens)
-            for start, stop, tokens in _blocks(members, n_layers * n_heads)
-        ]
-        prompts += members
-    for family, start, stop, tokens in blocks:
-        if family in scored:
-            units.append(Unit("scores", family, start, stop, 2.0 * tokens))
-    for mode in modes:
-        for family, start, stop, tokens in blocks:
-            if family not in WITHOUT_EFFECTS:
-                kind: Kind = "zero" if mode == "zero" else "mean"
-                units.append(Unit(kind, family, start, stop, tokens * (1 + n_layers * n_heads / 2)))
+    if corpus.reference:
+        work = REFERENCE.work(sum(map(len, corpus.reference)), n_all_heads)
+        units.append(Unit(REFERENCE.kind, "natural", 0, len(corpus.reference), work))
+    prompts = [prompt for members in corpus.families.values() for prompt in members]
+    for measurement in chosen:
+        units += _units(measurement, prompts, n_all_heads)
+    modes = tuple(measurement.mode for measurement in chosen if measurement.mode)
+    resample = corpus.resample if "resample" in modes else ()
     full_config = {
         **config,
         "modes": list(modes),
         "prompts_sha256": prompts_sha256(prompts),
-        "reference_sha256": prompts_sha256(reference_prompts),
+        "reference_sha256": prompts_sha256(corpus.reference),
+        "resample_sha256": prompts_sha256(resample),
         "units": [unit.name for unit in units],
         "left_out": left_out,
     }
     return Plan(
-        tuple(prompts),
-        tuple(reference_prompts),
-        tuple(families),
-        tuple(modes),
-        tuple(units),
-        full_config,
-        left_out,
+        prompts=tuple(prompts),
+        reference_prompts=tuple(corpus.reference),
+        resample_prompts=tuple(resample),
+        families=tuple(corpus.families),
+        modes=modes,
+        units=tuple(units),
+        config=full_config,
+        left_out=left_out,
     )
+
+
+def _units(measurement: Measurement, prompts: Sequence[Prompt], n_all_heads: int) -> list[Unit]:
+    """The units of one measurement."""
+    kind = measurement.kind
+    if measurement.prompts is None:
+        return [Unit(kind, "model", 0, len(prompts), measurement.work(sum(map(len, prompts)), n_all_heads))]
+    units = []
+    for start, stop in _blocks(prompts, n_all_heads):
+        tokens = sum(len(prompt) for prompt in prompts[start:stop] if measurement.prompts(prompt))
+        if tokens:
+            work = measurement.work(tokens, n_all_heads)
+            units.append(Unit(kind, prompts[start].family, start, stop, work))
+    return units
 
 
 def prompts_sha256(prompts: Sequence[Prompt]) -> str:
@@ -163,15 +164,14 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _blocks(prompts: Sequence[Prompt], n_all_heads: int) -> list[tuple[int, int, int]]:
-    """Cut a family's prompts: (start, stop, tokens) of each block."""
+def _blocks(prompts: Sequence[Prompt], n_all_heads: int) -> list[tuple[int, int]]:
+    """Cut prompts where the family changes, and where a block would grow too large: (start, stop) of each."""
     blocks, start, tokens = [], 0, 0
     for index, prompt in enumerate(prompts):
         over = (tokens + len(prompt)) * n_all_heads > HEAD_TOKENS_PER_UNIT
-        if index > start and (over or index - start == PROMPTS_PER_UNIT):
-            blocks.append((start, index, tokens))
+        full = over or index - start == PROMPTS_PER_UNIT or prompt.family != prompts[start].family
+        if index > start and full:
+            blocks.append((start, index))
             start, tokens = index, 0
         tokens += len(prompt)
-    if prompts:
-        blocks.append((start, len(prompts), tokens))
-    return blocks
+    return [*blocks, (start, len(prompts))] if prompts else blocks

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import glob
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from head_atlas.build.measurement import Progress, Workplace
+from head_atlas.build.measurements import run_of
 from head_atlas.build.merge import merge
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.progress import ProgressLine
 from head_atlas.build.shards import is_valid, read_shard, shard_path, write_shard
-from head_atlas.build.units import as_reference, run_unit
 from head_atlas.errors import AtlasError
-from head_atlas.interventions import MeanReference
 from head_atlas.models import HeadModel
+from head_atlas.named_array import NamedArray
 from head_atlas.store import open_atlas, write_atlas
 
 Say = Callable[[str], None]
@@ -66,17 +67,15 @@ def _run_missing(plan: Plan, missing: list[Unit], model: HeadModel, folder: Path
     # the number of threads decides how sums are split, and so their last bits
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.config["threads"])
-    reference: MeanReference | None = None
+    at = Workplace(plan, model, lambda kind: _stored(plan, folder, kind))
     try:
         for unit in missing:
-            if unit.kind == "mean" and reference is None:
-                reference = _stored_reference(plan, folder)
 
             def progress(share: float, unit: Unit = unit) -> None:
                 line.update(f"{unit.kind} {unit.family}", share, unit.work)
 
             progress(0.0)
-            arrays = run_unit(unit, plan, model, reference, progress)
+            arrays = run_unit(unit, at, progress)
             write_shard(shard_path(folder, config, unit.name), arrays, config_sha256=config, unit=unit.name)
             line.finished(unit.work)
     finally:
@@ -84,10 +83,17 @@ def _run_missing(plan: Plan, missing: list[Unit], model: HeadModel, folder: Path
         torch.set_num_threads(threads)
 
 
-def _stored_reference(plan: Plan, folder: Path) -> MeanReference:
-    unit = next(unit for unit in plan.units if unit.kind == "reference")
-    path = shard_path(folder, plan.config_sha256, unit.name)
-    return as_reference(read_shard(path, config_sha256=plan.config_sha256, unit=unit.name), plan)
+def run_unit(unit: Unit, at: Workplace, progress: Progress) -> dict[str, NamedArray]:
+    """Do one unit."""
+    return run_of(unit.kind)(unit, at, progress)
+
+
+def _stored(plan: Plan, folder: Path, kind: str) -> Iterator[tuple[Unit, dict[str, NamedArray]]]:
+    """The units of a kind and what they found; all of them have run."""
+    for unit in plan.units:
+        if unit.kind == kind:
+            path = shard_path(folder, plan.config_sha256, unit.name)
+            yield unit, read_shard(path, config_sha256=plan.config_sha256, unit=unit.name)
 
 
 def _is_done(folder: Path, config: str, unit: Unit) -> bool:

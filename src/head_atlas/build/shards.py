@@ -7,6 +7,7 @@ read. So a build that was killed goes on with exactly the units whose shards are
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,9 +15,12 @@ import h5py
 import numpy as np
 
 from head_atlas.errors import BuildError
+from head_atlas.named_array import NamedArray
 from head_atlas.store.atomic import replacing
 
 _TYPE = "head-atlas-shard"
+_SLASH = "."
+"""Stands for the slash of a place: a shard has no groups."""
 
 
 def shard_path(folder: Path, config_sha256: str, unit: str) -> Path:
@@ -24,19 +28,29 @@ def shard_path(folder: Path, config_sha256: str, unit: str) -> Path:
     return folder / f"{config_sha256[:16]}-{unit}.h5"
 
 
-def write_shard(path: Path, arrays: Mapping[str, np.ndarray], *, config_sha256: str, unit: str) -> None:
+def write_shard(path: Path, arrays: Mapping[str, NamedArray], *, config_sha256: str, unit: str) -> None:
     """Write a shard; equal arrays give equal bytes."""
     with replacing(path) as temporary, h5py.File(temporary, "w-") as file:
         file.attrs["encoding-type"] = _TYPE
         file.attrs["config_sha256"] = config_sha256
         file.attrs["unit"] = unit
-        for name, values in sorted(arrays.items()):
-            file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True, track_times=False)
+        for place, array in sorted(arrays.items()):
+            text = array.values.dtype.kind in "UO"
+            # not of variable length: these have no checksums
+            values = np.char.encode(array.values.astype(str), "utf-8") if text else array.values
+            dataset = file.create_dataset(
+                place.replace("/", _SLASH),
+                data=values,
+                chunks=values.shape if values.size and values.ndim else None,
+                fletcher32=True if values.size and values.ndim else None,
+                track_times=False,
+            )
+            dataset.attrs["axes"] = json.dumps([array.dims, {dim: list(of) for dim, of in array.coords.items()}])
         file.attrs["n_arrays"] = len(arrays)
 
 
-def read_shard(path: Path, *, config_sha256: str, unit: str) -> dict[str, np.ndarray]:
-    """Read all arrays of a shard.
+def read_shard(path: Path, *, config_sha256: str, unit: str) -> dict[str, NamedArray]:
+    """Read all arrays of a shard, by place.
 
     Raises:
         BuildError: it is missing, damaged, or the shard of something else.
@@ -44,13 +58,19 @@ def read_shard(path: Path, *, config_sha256: str, unit: str) -> dict[str, np.nda
     try:
         with h5py.File(path, "r") as file:
             found = (file.attrs["encoding-type"], file.attrs["config_sha256"], file.attrs["unit"])
-            arrays = {name: dataset[()] for name, dataset in file.items()}
+            arrays = {name.replace(_SLASH, "/"): _read(dataset) for name, dataset in file.items()}
             n_arrays = int(file.attrs["n_arrays"])
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise BuildError(f"shard {path.name}: missing or damaged: {error}") from error
     if found != (_TYPE, config_sha256, unit) or n_arrays != len(arrays):
         raise BuildError(f"shard {path.name}: expected unit {unit}, found {found[2]!r}")
     return arrays
+
+
+def _read(dataset: h5py.Dataset) -> NamedArray:
+    dims, coords = json.loads(dataset.attrs["axes"])
+    values = np.asarray(dataset[()])
+    return NamedArray(np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values, tuple(dims), coords)
 
 
 def is_valid(path: Path, *, config_sha256: str, unit: str) -> bool:

@@ -3,70 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.build.plan import Plan, Unit
-from head_atlas.catalogue import SCORES
-from head_atlas.interventions import Budget, MeanReference, mean_reference
+from head_atlas.build.measurement import (
+    COUNTS,
+    MEAN_Z,
+    MEAN_Z_TOKENS,
+    TOTALS,
+    Arrays,
+    Progress,
+    Workplace,
+    select,
+    spread,
+)
+from head_atlas.catalogue import SCORES, WITHOUT_EFFECTS
+from head_atlas.interventions import CORRUPTED, Budget, Mode, Reference, mean_reference
 from head_atlas.measures.effects import CLEAN, METRICS, sweep
 from head_atlas.measures.patterns import pattern_scores
-from head_atlas.models import HeadModel
+from head_atlas.measures.scores import OFFSET_BINS
+from head_atlas.named_array import NamedArray
+from head_atlas.prompts.prompt import Prompt
+from head_atlas.store.schema import BASELINE_DIMS, EFFECT_DIMS, MEAN_Z_DIMS, OFFSET_DIMS, SCORE_DIMS
 
-Progress = Callable[[float], None]
+if TYPE_CHECKING:
+    from head_atlas.build.plan import Unit
 
-
-def run_unit(
-    unit: Unit, plan: Plan, model: HeadModel, reference: MeanReference | None, progress: Progress
-) -> dict[str, np.ndarray]:
-    """Measure one unit.
-
-    Args:
-        unit: of the plan.
-        plan: whose prompts are measured.
-        model: the model of the plan.
-        reference: for mean mode.
-        progress: is told the share of the unit that is done.
-
-    Returns:
-        For "reference": `z` [2, layer, head, d_head] and `n_tokens`.
-        For "scores": `score.<name>` [layer, head, prompt], `baseline.<name>` [layer, prompt] and `offsets`
-        [layer, head, bin, prompt] of the scores that are measured on the unit's family.
-        For a mode: `effect.<metric>` [layer, head, prompt] and `clean.<name>` [prompt].
-    """
-
-    def share(done: int, total: int) -> None:
-        progress(done / total)
-
-    if unit.kind == "reference":
-        return _reference(plan, model)
-    prompts = plan.prompts[unit.start : unit.stop]
-    if unit.kind == "scores":
-        names = [name for name, score in SCORES.items() if unit.family in score.families]
-        windows = plan.config["windows"]
-        found = pattern_scores(model, prompts, names, windows=windows, progress=share)
-        arrays = {f"score.{name}": values for name, values in found.values.items()}
-        arrays |= {f"baseline.{name}": values for name, values in found.baselines.items()}
-        if found.offsets is not None:
-            arrays["offsets"] = found.offsets
-        return _single(arrays)
-    budget = Budget(**plan.config["budget"])
-    effects = sweep(model, prompts, unit.kind, reference=reference, progress=share, budget=budget)
-    arrays = {f"effect.{name}": np.moveaxis(effects[name].values, 0, -1) for name in METRICS}
-    arrays |= {f"clean.{name}": effects.clean[name].values for name in CLEAN}
-    return _single(arrays)
+SCORED = {"sink_probe": ("sink",)} | {
+    family: tuple(name for name, score in SCORES.items() if family in score.families)
+    for family in {family for score in SCORES.values() for family in score.families}
+}
+"""By family, the pattern scores that are measured on it. `sink_probe` is no one text: its summary is by start."""
 
 
-def as_reference(arrays: dict[str, np.ndarray], plan: Plan) -> MeanReference:
-    """The reference that a "reference" unit found."""
-    return MeanReference(arrays["z"], plan.config["reference_source"], int(arrays["n_tokens"][0]))
-
-
-def _reference(plan: Plan, model: HeadModel) -> dict[str, np.ndarray]:
-    found = mean_reference(model, plan.reference_prompts, plan.config["reference_source"])
+def reference(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
+    """Means of every head over natural text."""
+    found = mean_reference(at.model, at.plan.reference_prompts, at.plan.config["reference_source"])
     # float32, as in the atlas: live ablation must put in place exactly what the builder did
-    return {"z": found.z.astype(np.float32), "n_tokens": np.array([found.n_tokens])}
+    z = NamedArray(found.z.astype(np.float32), MEAN_Z_DIMS)
+    return {MEAN_Z: z, MEAN_Z_TOKENS: NamedArray(np.array(found.n_tokens), ())}
 
 
-def _single(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: values.astype(np.float32) for name, values in arrays.items()}
+def scores(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
+    """Pattern scores of the unit's family, and sums of the profiles by distance."""
+    names = SCORED[unit.family]
+    prompts = at.plan.prompts[unit.start : unit.stop]
+    found = pattern_scores(at.model, prompts, names, windows=at.plan.config["windows"], progress=_share(progress))
+    arrays = {f"scores/{name}": NamedArray(values, SCORE_DIMS) for name, values in found.values.items()}
+    arrays |= {f"baselines/{name}": NamedArray(values, BASELINE_DIMS) for name, values in found.baselines.items()}
+    if found.arg_max_offsets is not None:
+        # one offset per head, over all prompts: the merge counts them together
+        del arrays["scores/positional"]
+        dims = ("layer", "head", "offset", "prompt")
+        arrays[f"{COUNTS}/arg_max_offsets"] = NamedArray(found.arg_max_offsets, dims)
+    if found.offsets is not None:
+        profile, bins = found.offsets.astype(np.float64), {"bin": OFFSET_BINS}
+        arrays[f"{TOTALS}/offsets"] = NamedArray(np.nansum(profile, -1), OFFSET_DIMS, bins)
+        arrays[f"{TOTALS}/offsets_n"] = NamedArray((~np.isnan(profile)).sum(-1), OFFSET_DIMS, bins)
+    return arrays
+
+
+def effects(mode: Mode, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
+    """Effects of removing every head alone, by all metrics, and the clean model's performance."""
+    prompts, chosen = select(unit, at, effect_prompts(mode))
+    budget = Budget(**at.plan.config["budget"])
+    found = sweep(at.model, prompts, mode, reference=_stand_in(mode, at), progress=_share(progress), budget=budget)
+    n, arrays = unit.stop - unit.start, {}
+    for name in METRICS:
+        values = spread(np.moveaxis(found[name].values, 0, -1), chosen, n)
+        arrays[f"effects/{name}"] = NamedArray(values[None], EFFECT_DIMS, {"mode": [mode]})
+    for name in CLEAN:
+        arrays[f"clean/{name}"] = NamedArray(spread(found.clean[name].values, chosen, n), ("prompt",))
+    return arrays
+
+
+def effect_prompts(mode: Mode) -> Callable[[Prompt], bool]:
+    """Which prompts effects of a mode are measured on."""
+    frozen = mode == "pattern_freeze"
+    return lambda prompt: prompt.family not in WITHOUT_EFFECTS and (bool(prompt.corrupted) or not frozen)
+
+
+def _stand_in(mode: Mode, at: Workplace) -> Reference | None:
+    if mode == "mean":
+        return at.mean_reference
+    if mode == "resample":
+        return at.resample_reference
+    return CORRUPTED if mode == "pattern_freeze" else None
+
+
+def _share(progress: Progress) -> Callable[[int, int], None]:
+    return lambda done, total: progress(done / total)

@@ -8,7 +8,7 @@ from typing import Literal
 
 Kind = Literal["score", "effect", "attribution"]
 
-WITHOUT_EFFECTS = ("rand_flat",)
+WITHOUT_EFFECTS = ("rand_flat", "sink_probe")
 """Families with no right answer: nothing is ablated on them."""
 
 
@@ -31,7 +31,9 @@ class Measure:
         pitfall: how it is misread.
         families: prompt families it is measured on, the first of which the default view shows; empty for
             every family that has a target (all except those in `WITHOUT_EFFECTS`).
+        measured_on: in words, where that is not these families nor every family that has a target.
         has_excess: whether a causal-uniform baseline is stored beside it.
+        variant_of: the measure that this one is another way to read, or "": menus can group or hide it.
     """
 
     name: str
@@ -47,7 +49,9 @@ class Measure:
     sentence: str
     pitfall: str
     families: tuple[str, ...] = ()
+    measured_on: str = ""
     has_excess: bool = False
+    variant_of: str = ""
 
     @property
     def family(self) -> str:

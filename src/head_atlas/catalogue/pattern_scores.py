@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from head_atlas.catalogue.measure import Measure, by_name
 
 _PER_PROMPT = ("layer", "head", "prompt")
@@ -30,7 +32,7 @@ def _mass(
     )
 
 
-SCORES: dict[str, Measure] = by_name(
+_BASE: dict[str, Measure] = by_name(
     [
         _mass(
             "induction",
@@ -131,5 +133,82 @@ SCORES: dict[str, Measure] = by_name(
             "The bins do not add up to 1, as later distances have fewer queries.",
             families=("natural",),
         ),
+        Measure(
+            name="non_sink",
+            label="attention off the first position",
+            kind="score",
+            axes=_PER_PROMPT,
+            unit="attention probability",
+            low=0.0,
+            high=1.0,
+            signed=False,
+            formula="mean over i >= 1 of sum over j >= 1 of pattern[i, j]",
+            source="Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks",
+            sentence="How much attention is left for everything but the first position.",
+            pitfall="It is what the sink-conditional scores are shares of: where it is close to 0 they describe a "
+            "tiny remainder. With sink logits, what these take is not in it.",
+            families=(*_TWO_TEXTS, "rand_repeat"),
+        ),
+        Measure(
+            name="positional",
+            label="positional",
+            kind="score",
+            axes=_PER_PROMPT,
+            unit="share of queries",
+            low=0.0,
+            high=1.0,
+            signed=False,
+            formula="share of the queries i >= d + 1 with i - d = arg-max over j >= 1 of pattern[i, j]; d the offset, "
+            "0 to 31, of most queries of all prompts together",
+            source="Voita et al. 2019, Analyzing Multi-Head Self-Attention; the fixed offset: this project",
+            sentence="How often the head looks most at the token one fixed distance back, whatever the token.",
+            pitfall="It counts where the largest attention lies, however small that is: a head that rests on the first "
+            "position can be positional with the rest. Offsets of 32 and more are not told apart and never win. A "
+            "head is called positional from 0.9 on.",
+            families=("natural",),
+        ),
     ]
+)
+
+
+def _sink_free(base: Measure) -> Measure:
+    return replace(
+        base,
+        name=f"{base.name}_sink_free",
+        label=f"{base.label}, sink-conditional",
+        unit="share of the attention off the first position",
+        formula="sum of the attention on targets / sum over j >= 1 of pattern[i, j], both over the queries of "
+        f"{base.name}: {base.formula}",
+        source=f"{base.source}; with the attention sink taken out: this project",
+        sentence=f"{base.sentence.rstrip('.')}, as a share of what it does not park on the first position.",
+        pitfall="Of a head that rests almost wholly on the first position it describes a tiny remainder: read it "
+        "beside non_sink. A ratio of sums within a prompt; prompts with nothing left have none.",
+        has_excess=False,
+        variant_of=base.name,
+    )
+
+
+def _norm_weighted(base: Measure) -> Measure:
+    return replace(
+        base,
+        name=f"{base.name}_norm_weighted",
+        label=f"{base.label}, norm-weighted",
+        unit="share of the weighted attention",
+        formula="with pattern[i, j] * ||v_j W_O|| in place of pattern[i, j], every row renormalised to 1 (v after its "
+        f"bias, W_O of the head): {base.formula}",
+        source="Kobayashi et al. 2020, Attention is Not Only a Weight: Analyzing Transformers with Vector Norms",
+        sentence=f"{base.sentence.rstrip('.')}, each key weighted by how much its value writes.",
+        pitfall="Attention on a key whose value writes next to nothing counts next to nothing. A length says nothing "
+        "of direction; values that write a lot can cancel, and a norm after the attention rescales what is written. "
+        "Even attention does not have the uniform baseline here, so there is no excess.",
+        has_excess=False,
+        variant_of=base.name,
+    )
+
+
+SCORES: dict[str, Measure] = _BASE | by_name(
+    variant
+    for base in _BASE.values()
+    if base.has_excess
+    for variant in ([] if base.name == "sink" else [_sink_free(base)]) + [_norm_weighted(base)]
 )

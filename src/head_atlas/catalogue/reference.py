@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
+from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.measure import Measure
+from head_atlas.catalogue.model_measures import MODEL_MEASURES
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_reference import published_section, role_sections
+from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
+from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
+
+GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
+    ("Scores", SCORES),
+    ("Scores between named parts", NAMED_PARTS),
+    ("Syntactic scores", SYNTACTIC),
+    ("Nulls of scores", NULLS),
+    ("Exemplars", EXEMPLARS),
+    ("Scores of weights", WEIGHT_SCORES),
+    ("Measures of the model", MODEL_MEASURES),
+    ("Effects", EFFECTS),
+    ("Attributions", ATTRIBUTIONS),
+)
+"""Every measure, by the sections of the docs."""
 
 
 def markdown() -> str:
@@ -14,7 +35,8 @@ def markdown() -> str:
         "# Measures",
         "Generated from `head_atlas.catalogue`; do not edit by hand "
         "(`python -m head_atlas.catalogue > docs/measures.md` writes it).",
-        "A *score* is read from attention patterns, an *attribution* is a decomposition, an *effect* is causal: "
+        "A *score* is read from attention patterns, activations or weights, an *attribution* is a decomposition, "
+        "an *effect* is causal: "
         "`ablated - clean`. Means are taken per prompt first, then over prompts. "
         "`pattern[i, j]` is the attention of position i to position j after the softmax, both counted from 0. "
         "`excess = (mass - uniform) / (1 - uniform)`: 0 for a head that attends uniformly to what it can see, "
@@ -22,7 +44,7 @@ def markdown() -> str:
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
     ]
-    for title, group in (("Scores", SCORES), ("Effects", EFFECTS), ("Attributions", ATTRIBUTIONS)):
+    for title, group in GROUPS:
         parts.append(f"## {title}")
         rows = ["| name | axes | unit | range | measured on |", "| --- | --- | --- | --- | --- |"]
         rows += [
@@ -32,9 +54,10 @@ def markdown() -> str:
         for m in group.values():
             excess = "yes" if m.has_excess else "no"
             lines = [f"### {m.name}", m.sentence, f"Formula: `{m.formula}`"]
-            if m.kind == "score":
+            if m.kind == "score" and m.measured_on != "weights":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
+    parts += [*role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -47,4 +70,6 @@ def _range(measure: Measure) -> str:
 def _measured_on(measure: Measure) -> str:
     if measure.families:
         return ", ".join(measure.families)
-    return "the user's prompt" if measure.kind == "attribution" else "every family with a target"
+    if measure.name in EXEMPLARS:
+        return "any prompts"
+    return measure.measured_on or "every family with a target"

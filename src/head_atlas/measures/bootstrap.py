@@ -8,7 +8,7 @@ With 5 templates a 95 % interval covers 86 % of the time, with 15 templates 95 %
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ COVERAGE = 0.95
 _TAILS = ((1 - COVERAGE) / 2, 1 - (1 - COVERAGE) / 2)
 _FEWEST = 2
 _NUMBERS_PER_BLOCK = 2**22
+_Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -53,18 +54,31 @@ def resample_counts(
         many prompts as it has.
     """
     rng = np.random.default_rng([seed, zlib.crc32(family.encode())])
-    labels = np.array(clusters, dtype=np.int64)  # a copy: it is written to
-    alone = labels < 0
-    labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
-    names, cluster_of = np.unique(labels, return_inverse=True)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
-    counts = np.zeros((n_resamples, len(labels)))
-    for index in range(len(names)):
+    n_clusters, cluster_of = cluster_index(clusters)
+    drawn = rng.multinomial(n_clusters, np.full(n_clusters, 1 / n_clusters), size=n_resamples)
+    counts = np.zeros((n_resamples, len(cluster_of)))
+    for index in range(n_clusters):
         members = np.flatnonzero(cluster_of == index)
         # drawing a cluster k times and n prompts each time is drawing k * n prompts from it
         share = np.full(len(members), 1 / len(members))
         counts[:, members] = rng.multinomial(drawn[:, index] * len(members), share)
     return counts
+
+
+def cluster_index(clusters: Sequence[int]) -> tuple[int, np.ndarray]:
+    """What is drawn, or flipped, together.
+
+    Args:
+        clusters: template of each prompt; a negative one stands alone.
+
+    Returns:
+        The number of clusters, and [prompt] the index of each prompt's.
+    """
+    labels = np.array(clusters, dtype=np.int64)  # a copy: it is written to
+    alone = labels < 0
+    labels[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
+    names, cluster_of = np.unique(labels, return_inverse=True)
+    return len(names), cluster_of
 
 
 def excess(mass: np.ndarray, uniform: np.ndarray) -> np.ndarray:
@@ -92,7 +106,19 @@ def bootstrap_excess(mass: np.ndarray, uniform: np.ndarray, counts: np.ndarray) 
         uniform: [layer, prompt].
         counts: [resample, prompt].
     """
-    return _interval(mass, np.broadcast_to(uniform[:, None], mass.shape), counts)
+    return _interval(mass, np.broadcast_to(uniform[:, None], mass.shape), counts, excess)
+
+
+def bootstrap_ratio(values: np.ndarray, base: np.ndarray, counts: np.ndarray) -> Interval:
+    """Ratio of the means over prompts of two quantities, with its interval: a share with its own uncertainty.
+
+    Args:
+        values: [..., prompt].
+        base: [prompt] what they are a share of; prompts without it, or without a value, do not count.
+        counts: [resample, prompt].
+    """
+    below = np.broadcast_to(base, values.shape)
+    return _interval(np.where(np.isnan(below), np.nan, values), below, counts, np.divide)
 
 
 def bootstrap_macro(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) -> Interval:
@@ -136,19 +162,21 @@ def bootstrap_macro(values: Sequence[np.ndarray], counts: Sequence[np.ndarray]) 
     return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), n.reshape(shape))
 
 
-def _interval(values: np.ndarray, uniform: np.ndarray | None, counts: np.ndarray) -> Interval:
+def _interval(
+    values: np.ndarray, base: np.ndarray | None, counts: np.ndarray, combine: _Combine = np.divide
+) -> Interval:
     shape, n_prompts = values.shape[:-1], values.shape[-1]
     flat = values.reshape(-1, n_prompts).astype(np.float64)
-    base = None if uniform is None else uniform.reshape(-1, n_prompts).astype(np.float64)
+    flat_base = None if base is None else base.reshape(-1, n_prompts).astype(np.float64)
     mean, low, high = (np.full(len(flat), np.nan) for _ in range(3))
     defined = ~np.isnan(flat)
     once = np.ones((1, n_prompts))
     step = max(1, _NUMBERS_PER_BLOCK // len(counts))
     for start in range(0, len(flat), step):
         rows = slice(start, start + step)
-        some_base = None if base is None else base[rows]
-        mean[rows] = _means(flat[rows], some_base, defined[rows], once)[0]
-        resampled = _means(flat[rows], some_base, defined[rows], counts)
+        some_base = None if flat_base is None else flat_base[rows]
+        mean[rows] = _means(flat[rows], some_base, defined[rows], once, combine)[0]
+        resampled = _means(flat[rows], some_base, defined[rows], counts, combine)
         measured = defined[rows].sum(-1) >= _FEWEST
         if measured.any():
             low[rows][measured], high[rows][measured] = np.nanquantile(resampled[:, measured], _TAILS, axis=0)
@@ -156,12 +184,17 @@ def _interval(values: np.ndarray, uniform: np.ndarray | None, counts: np.ndarray
     return Interval(mean.reshape(shape), low.reshape(shape), high.reshape(shape), n.reshape(shape))
 
 
-def _means(values: np.ndarray, uniform: np.ndarray | None, defined: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """[resample, row] weighted means, or excesses of weighted means; NaN where no defined prompt was drawn."""
+def _means(
+    values: np.ndarray,
+    base: np.ndarray | None,
+    defined: np.ndarray,
+    counts: np.ndarray,
+    combine: _Combine = np.divide,
+) -> np.ndarray:
+    """[resample, row] weighted means, combined with those of the base; NaN where no defined prompt was drawn."""
     total = counts @ defined.T.astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (counts @ np.where(defined, values, 0.0).T) / total
-        if uniform is None:
+        if base is None:
             return mean
-        base = (counts @ np.where(defined, uniform, 0.0).T) / total
-        return excess(mean, base)
+        return combine(mean, (counts @ np.where(defined, base, 0.0).T) / total)

@@ -16,6 +16,7 @@ import torch
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.interventions import Budget, Mode, Reference, first_order
 from head_atlas.measures.effects import as_prompts
+from head_atlas.measures.significance import spearman
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
@@ -113,17 +114,4 @@ def agreement(estimated: np.ndarray, exact: np.ndarray, k: int = 10) -> Agreemen
         raise HeadAtlasError("no head has both an estimate and an exact effect")
     k = min(k, len(one))
     largest = [set(np.argsort(-np.abs(values), kind="stable")[:k].tolist()) for values in (one, other)]
-    return Agreement(_correlation(_ranks(one), _ranks(other)), len(largest[0] & largest[1]) / k, k, len(one))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; ties share their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[inverse]
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    size = float(np.sqrt((one**2).sum() * (other**2).sum()))
-    return float((one * other).sum() / size) if size else float("nan")
+    return Agreement(spearman(one, other), len(largest[0] & largest[1]) / k, k, len(one))

@@ -12,7 +12,9 @@ import torch
 from head_atlas.catalogue import SCORES
 from head_atlas.errors import HeadAtlasError
 from head_atlas.measures import scores
+from head_atlas.measures.positional import positional
 from head_atlas.measures.running_scores import BLOCK_QUERIES, SHARED_MASSES, RunningScores
+from head_atlas.measures.running_variants import NORM_WEIGHTED, SINK_FREE, VARIANTS, RunningVariants, write_factors
 from head_atlas.measures.targets import TARGETS, visible
 from head_atlas.models import HeadModel, Intervention
 from head_atlas.prompts.prompt import Prompt
@@ -33,11 +35,16 @@ class PatternScores:
         values: by score, [layer, head, prompt] float32.
         baselines: by score with an excess, [layer, prompt] float32: the score of a uniform head.
         offsets: [layer, head, bin, prompt] float32, or None if not asked for.
+        arg_max_offsets: [layer, head, offset, prompt] float32 counts of queries, by `scores.ARG_MAX_OFFSETS`; None
+            if `positional` is not asked for. The value of `positional` refers to the offset of most queries of these
+            prompts together; for more prompts than one call measures, give the counts of all to
+            `measures.positional.positional`.
     """
 
     values: dict[str, np.ndarray]
     baselines: dict[str, np.ndarray]
     offsets: np.ndarray | None
+    arg_max_offsets: np.ndarray | None = None
 
 
 def pattern_scores(
@@ -46,6 +53,7 @@ def pattern_scores(
     names: Sequence[str],
     *,
     windows: Sequence[int | None] | None = None,
+    targets_of: Sequence[Sequence[int]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PatternScores:
     """Measure scores of every head on prompts of any lengths.
@@ -55,6 +63,8 @@ def pattern_scores(
         prompts: a mass score needs a target in each (repeated tokens for induction and duplicate_token).
         names: of scores of the catalogue.
         windows: per layer, keys that a query sees; None (a layer's or all) for all keys before it.
+        targets_of: for each prompt, other tokens to look for targets in, as many as it has; None for its own. So
+            the pattern of one input can be held against the targets of another.
         progress: is told prompts done and all prompts.
 
     Raises:
@@ -65,48 +75,63 @@ def pattern_scores(
     if unknown:
         raise HeadAtlasError(f"unknown score {unknown[0]!r}; there are {', '.join(SCORES)}")
     windows = windows or [None] * model.n_layers
-    n_bins = len(scores.OFFSET_BINS)
-    shape = (model.n_layers, model.n_heads, len(prompts))
-    values = {name: np.full(shape, np.nan, dtype=np.float32) for name in names if name != "offsets"}
-    baselines = {
-        name: np.full((model.n_layers, len(prompts)), np.nan, dtype=np.float32) for name in names if name in TARGETS
-    }
-    profile = np.full((*shape[:2], n_bins, len(prompts)), np.nan, dtype=np.float32)
+    looked_in = [prompt.tokens for prompt in prompts] if targets_of is None else targets_of
+    plain, variants = ([n for n in names if (n in VARIANTS) is side] for side in (False, True))
+    bases = {base for of in (SINK_FREE, NORM_WEIGHTED) for name, base in of.items() if name in variants}
+    factors = write_factors(model) if any(name in NORM_WEIGHTED for name in variants) else []
+    shape = (model.n_layers, model.n_heads)
+    values = {name: _empty(*shape, len(prompts)) for name in names if name != "offsets"}
+    baselines = {name: _empty(model.n_layers, len(prompts)) for name in names if name in TARGETS}
+    profile = _empty(*shape, len(scores.OFFSET_BINS), len(prompts)) if "offsets" in names else None
+    counts = _empty(*shape, len(scores.ARG_MAX_OFFSETS), len(prompts)) if "positional" in names else None
     done = 0
     # Where attention does not go through our function, the architecture makes its patterns whole.
     n_queries = BLOCK_QUERIES if model.structure.through_interface else model.max_length
-    for members in _packs(prompts, model.n_heads, n_queries):
+    for members in packs(prompts, model.n_heads, n_queries):
         tokens = model.rows([prompts[i].tokens for i in members])
         n_pos = tokens.shape[1]
         n_rows = len(members)
-        targets = {name: TARGETS[name](tokens.cpu()) for name in names if name in TARGETS}
+        of_tokens = torch.tensor([list(looked_in[i]) for i in members], dtype=torch.long)
+        targets = {name: TARGETS[name](of_tokens) for name in TARGETS if name in names or name in bases}
+        for base in bases:
+            scores.queries_with_target(targets[base])
         for window in dict.fromkeys(windows):
             seen = visible(n_pos, window)
             layers = [layer for layer, of in enumerate(windows) if of == window]
-            for name, target in targets.items():
-                base = scores.uniform_mass(target[:1] if name in SHARED_MASSES else target, seen).numpy()
+            for name in baselines:
+                target = targets[name][:1] if name in SHARED_MASSES else targets[name]
+                uniform = scores.uniform_mass(target, seen).numpy()
                 for layer in layers:
-                    baselines[name][layer, members] = base
+                    baselines[name][layer, members] = uniform
         running = RunningScores(
-            names,
-            {name: target.to(model.device) for name, target in targets.items() if name not in SHARED_MASSES},
+            plain,
+            {name: targets[name].to(model.device) for name in plain if name in TARGETS and name not in SHARED_MASSES},
             [visible(n_pos, window).sum(-1).to(model.device) for window in windows],
             n_rows,
             n_pos,
         )
-        with model.intervening(running):
+        beside = RunningVariants(variants, {base: targets[base].to(model.device) for base in bases}, factors, n_pos)
+        with model.intervening(*([running] if plain else []), *([beside] if variants else [])):
             model.attend(tokens)
         for layer in range(model.n_layers):
             for name in names:
-                value = running.score(name, layer).cpu()
-                if name == "offsets":
-                    profile[layer][..., members] = value.permute(1, 2, 0).numpy()
+                value = (beside if name in variants else running).score(name, layer).cpu().numpy()
+                if name == "offsets" and profile is not None:
+                    profile[layer][..., members] = value.transpose(1, 2, 0)
+                elif name == "positional" and counts is not None:
+                    counts[layer][..., members] = value.transpose(1, 2, 0)
                 else:
-                    values[name][layer][:, members] = value.T.numpy()
+                    values[name][layer][:, members] = value.T
         done += len(members)
         if progress is not None:
             progress(done, len(prompts))
-    return PatternScores(values, baselines, profile if "offsets" in names else None)
+    if counts is not None:
+        values["positional"] = positional(counts, [len(prompt) for prompt in prompts]).share
+    return PatternScores(values, baselines, profile, counts)
+
+
+def _empty(*shape: int) -> np.ndarray:
+    return np.full(shape, np.nan, dtype=np.float32)
 
 
 @torch.no_grad()
@@ -141,13 +166,20 @@ def visible_windows(model: HeadModel, n_pos: int) -> list[int | None]:
     return [None if widths[layer] == n_pos else widths[layer] for layer in range(model.n_layers)]
 
 
-def _packs(prompts: Sequence[Prompt], n_heads: int, n_queries: int) -> list[list[int]]:
-    """Prompts of one length, within the budget, in order of first appearance."""
+def packs(prompts: Sequence[Prompt], n_heads: int, n_queries: int, n_per_row: int = 0) -> list[list[int]]:
+    """Batches of prompts of one length, within the budget, in order of first appearance: their indices.
+
+    Args:
+        prompts: of any lengths.
+        n_heads: per layer.
+        n_queries: of a block, at most.
+        n_per_row: numbers held for each row of a pattern, if more than its keys.
+    """
     groups: dict[int, list[int]] = {}
     for index, prompt in enumerate(prompts):
         groups.setdefault(len(prompt), []).append(index)
-    packs = []
+    found = []
     for n_pos, members in groups.items():
-        size = max(1, PATTERN_NUMBERS_PER_BATCH // (n_heads * min(n_pos, n_queries) * n_pos))
-        packs += [members[start : start + size] for start in range(0, len(members), size)]
-    return packs
+        size = max(1, PATTERN_NUMBERS_PER_BATCH // (n_heads * min(n_pos, n_queries) * max(n_pos, n_per_row)))
+        found += [members[start : start + size] for start in range(0, len(members), size)]
+    return found

@@ -12,7 +12,7 @@ import torch
 from head_atlas.errors import PromptError
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
 FIRST_DIFFUSE_QUERY = 8
@@ -20,6 +20,7 @@ FIRST_DIFFUSE_QUERY = 8
 
 N_SINGLE_OFFSETS = 32
 OFFSET_BINS = (*(str(d) for d in range(N_SINGLE_OFFSETS)), "32-63", "64+", "sink")
+ARG_MAX_OFFSETS = (*(str(d) for d in range(N_SINGLE_OFFSETS)), "32+")
 
 
 def mass(
@@ -36,7 +37,7 @@ def mass(
     Raises:
         PromptError: a prompt has no query with a target.
     """
-    queries = _queries(target)
+    queries = queries_with_target(target)
     total = (pattern * target[:, None]).sum(dim=(-2, -1))
     return total / queries.sum(-1)[:, None]
 
@@ -53,7 +54,7 @@ def uniform_mass(
     Returns:
         `mean over Q of |S_i and V_i| / |V_i|`, in float64.
     """
-    queries = _queries(target)
+    queries = queries_with_target(target)
     share = (target & visible).sum(-1).double() / visible.sum(-1)
     return (share * queries).sum(-1) / queries.sum(-1)
 
@@ -109,7 +110,82 @@ def offsets(pattern: Float[Tensor, "prompt head query key"]) -> Float[Tensor, "p
     return profile
 
 
-def _queries(target: Bool[Tensor, "prompt query key"]) -> Bool[Tensor, "prompt query"]:
+def non_sink(pattern: Float[Tensor, "prompt head query key"]) -> Float[Tensor, "prompt head"]:
+    """Mean over queries i >= 1 of the attention on keys other than 0.
+
+    Returns:
+        An attention probability in [0, 1]. Where the architecture has sink logits, what they take is not in it.
+    """
+    return pattern[:, :, 1:, 1:].sum(-1).mean(-1)
+
+
+def sink_free_mass(
+    pattern: Float[Tensor, "prompt head query key"], target: Bool[Tensor, "prompt query key"]
+) -> Float[Tensor, "prompt head"]:
+    """Attention on targets as a share of all that is not on key 0, both summed over the queries with a target.
+
+    A ratio of sums, never a mean of ratios: rows that rest almost wholly on key 0 would count as much as others.
+
+    Args:
+        pattern: after the softmax.
+        target: where the targets are, none at key 0.
+
+    Returns:
+        A share in [0, 1]; NaN where nothing is left beside key 0.
+
+    Raises:
+        PromptError: a prompt has no query with a target.
+    """
+    queries = queries_with_target(target)
+    on_target = (pattern * target[:, None]).sum(dim=(-2, -1))
+    rest = (pattern[..., 1:].sum(-1) * queries[:, None]).sum(-1)
+    return on_target / rest
+
+
+def norm_weighted_mass(
+    pattern: Float[Tensor, "prompt head query key"],
+    lengths: Float[Tensor, "prompt head key"],
+    target: Bool[Tensor, "prompt query key"],
+) -> Float[Tensor, "prompt head"]:
+    """`mass` of the pattern weighted by how much each key's value writes, every row renormalised.
+
+    Args:
+        pattern: after the softmax.
+        lengths: `||v_j W_O||` of each key.
+        target: where the targets are.
+
+    Returns:
+        A share in [0, 1]; NaN where a query with a target reads nothing but values that write nothing.
+
+    Raises:
+        PromptError: a prompt has no query with a target.
+    """
+    queries = queries_with_target(target)
+    weighted = pattern * lengths[:, :, None]
+    shares = (weighted * target[:, None]).sum(-1) / weighted.sum(-1)
+    return shares.where(queries[:, None], 0.0).sum(-1) / queries.sum(-1)[:, None]
+
+
+def arg_max_offsets(pattern: Float[Tensor, "prompt head query key"]) -> Int[Tensor, "prompt head offset"]:
+    """How many queries i >= 1 have the largest attention on keys >= 1 at each distance back.
+
+    Returns:
+        Counts by `ARG_MAX_OFFSETS`. A query with no attention on these keys at all counts nowhere; of equal
+        keys the farthest is taken.
+    """
+    rows = pattern[:, :, 1:, 1:]
+    largest, key = rows.max(-1)
+    offset = (torch.arange(rows.shape[-1], device=pattern.device) - key).clamp(max=N_SINGLE_OFFSETS)
+    counts = torch.zeros(*pattern.shape[:2], len(ARG_MAX_OFFSETS), dtype=torch.long, device=pattern.device)
+    return counts.scatter_add_(-1, offset, (largest > 0).long())
+
+
+def queries_with_target(target: Bool[Tensor, "prompt query key"]) -> Bool[Tensor, "prompt query"]:
+    """Where a query has a target.
+
+    Raises:
+        PromptError: a prompt has none.
+    """
     queries = target.any(-1)
     if not bool(queries.any(-1).all()):
         raise PromptError("no position of the prompt has a target of this score")

@@ -51,8 +51,15 @@ class AttentionCall:
     """One call of the attention function, seen while a model's structure is found out."""
 
     module: nn.Module
+    query: Float[Tensor, "batch head query d"]
+    key: Float[Tensor, "batch kv_head key d"]
+    value: Float[Tensor, "batch kv_head key d_head"]
     z: Float[Tensor, "batch pos head d_head"]
-    n_kv_heads: int
+
+    @property
+    def n_kv_heads(self) -> int:
+        """Number of heads with keys of their own."""
+        return int(self.key.shape[1])
 
 
 _CALLS: ContextVar[list[AttentionCall] | None] = ContextVar("head_atlas_calls", default=None)
@@ -86,6 +93,10 @@ def head_attention(
     site: Site | None = getattr(module, "_head_atlas_site", None)
     interventions = active(site.owner) if site is not None else []
     readers = [intervention for intervention in interventions if intervention.wants_pattern]
+    for intervention in interventions:
+        if intervention.wants_values and site is not None:
+            repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+            intervention.on_values(site.layer, repeated.transpose(1, 2))
     beyond_sdpa = kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None
     if site is not None and readers:
         z = _read_patterns(site.layer, readers, module, query, key, value, attention_mask, kwargs)
@@ -96,11 +107,7 @@ def head_attention(
         z, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
     calls = _CALLS.get()
     if calls is not None:
-        calls.append(AttentionCall(module, z, key.shape[1]))
-    for intervention in interventions:
-        if intervention.wants_values and site is not None:
-            repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
-            intervention.on_values(site.layer, repeated.transpose(1, 2))
+        calls.append(AttentionCall(module, query, key, value, z))
     return z, None
 
 

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import lru_cache, partial
 from itertools import pairwise
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from head_atlas.errors import ModelError, PromptError
 from head_atlas.heads import HeadId
+from head_atlas.models.anatomy import Anatomy, find_anatomy
 from head_atlas.models.checks import Check, identity_checks
 from head_atlas.models.discovery import find_structure
 from head_atlas.models.intervention import Intervention, intervening, rows_start_at, without_interventions
@@ -20,6 +22,7 @@ from head_atlas.models.kernels import use_fast_kernels
 from head_atlas.models.layerwise import Layerwise
 from head_atlas.models.readers import ReachedZ, ReadPositions, StopAtZ, ValueReader
 from head_atlas.models.structure import Structure, probe_tokens
+from head_atlas.models.weights import LayerPlaces, find_places
 from head_atlas.models.wrapping import install
 from head_atlas.prompts.tokens import TokenPolicy
 
@@ -80,6 +83,9 @@ class HeadModel:
         if not self.structure.through_interface:
             with torch.no_grad():
                 bare = self.model(input_ids=probe, use_cache=False).logits
+        self._finding = Lock()
+        self._anatomy: Anatomy | None = None
+        self._places: tuple[LayerPlaces, ...] | None = None
         self._takes_positions = "position_ids" in inspect.signature(model.forward).parameters
         install(self.structure, self, self._values_of)
         self._layerwise = lru_cache(maxsize=8)(partial(Layerwise, self))
@@ -218,6 +224,26 @@ class HeadModel:
     ) -> tuple[Float[Tensor, "head d_head d_model"], Float[Tensor, " d_model"] | None]:
         """W_O of each head of a layer, and b_O (None where there is none)."""
         return self.structure.output_weights(layer)
+
+    @property
+    def anatomy(self) -> Anatomy:
+        """How the layers write into the residual stream and how it is read, found out at first use.
+
+        Raises:
+            NotApplicableError: the architecture has another form.
+        """
+        with self._finding:  # once: it lets modules tell what they do
+            if self._anatomy is None:
+                self._anatomy = find_anatomy(self)
+            return self._anatomy
+
+    @property
+    def weight_places(self) -> tuple[LayerPlaces, ...]:
+        """Where each layer's queries, keys and values are projected, found out at first use."""
+        with self._finding:
+            if self._places is None:
+                self._places = find_places(self)
+            return self._places
 
     def project(self, layer: int, z: Float[Tensor, "row pos head d_head"]) -> Float[Tensor, "row pos d_model"]:
         """Attention output of a layer: z W_O + b_O."""

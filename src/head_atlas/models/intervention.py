@@ -42,7 +42,7 @@ class Intervention:
         """Read the rows of a pattern from `first_query` on; keys after the last of these queries may be left out."""
 
     def on_values(self, layer: int, values: Float[Tensor, "batch pos head d_head"]) -> None:
-        """Read the values, shared ones repeated for every head; called before `on_z`, if `wants_values`."""
+        """Read the values, shared ones repeated for every head; called, if `wants_values`, before the pattern is."""
 
     def on_z(
         self,
@@ -79,8 +79,25 @@ class Intervention:
         """Return what replaces the layer's attention, which is then not computed; None to compute it."""
         return None
 
+    def on_attention_input(
+        self,
+        layer: int,  # noqa: ARG002
+        hidden: Float[Tensor, "batch pos d_model"],
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """Return what the attention reads: the residual stream behind the norm in front of it."""
+        return hidden
+
     def on_attention_output(self, layer: int, output: Float[Tensor, "batch pos d_model"]) -> None:
         """Read a computed attention output, z W_O + b_O."""
+
+    def on_layer_output(self, layer: int, hidden: Float[Tensor, "batch pos d_model"]) -> None:
+        """Read the residual stream behind a layer."""
+
+    def on_mlp_output(self, layer: int, output: Float[Tensor, "*batch d_model"]) -> None:
+        """Read what the MLP writes, before it is scaled; called once the model's anatomy is known. Copy to keep."""
+
+    def on_neurons(self, layer: int, activations: Float[Tensor, "*batch neuron"]) -> None:
+        """Read the MLP's hidden units; called once the model's anatomy is known. Copy to keep."""
 
     def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
         """Return the rows of the final, normalised residual stream that are unembedded."""

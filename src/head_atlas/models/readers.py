@@ -88,6 +88,32 @@ class Trace(Intervention):
         self.attention_outputs[layer] = output
 
 
+class StreamReader(Intervention):
+    """Keeps the residual stream in front of every layer and behind the last.
+
+    `model.layerwise(n_pos).logits(stream)` unembeds any of them: the logit lens.
+
+    Attributes:
+        streams: n_layers + 1 of them, [batch, pos, d_model].
+    """
+
+    def __init__(self) -> None:
+        self.streams: list[Float[Tensor, "batch pos d_model"]] = []
+
+    def on_layer_input(
+        self,
+        layer: int,
+        hidden: Float[Tensor, "batch pos d_model"],
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """Keep a layer's input."""
+        self.streams[layer:] = [hidden]
+        return hidden
+
+    def on_layer_output(self, layer: int, hidden: Float[Tensor, "batch pos d_model"]) -> None:
+        """Keep a layer's output, until the next layer's input takes its place."""
+        self.streams[layer + 1 :] = [hidden]
+
+
 class ReachedZ(Exception):
     """The way out of a forward pass that `StopAtZ` ends: not an error.
 

@@ -62,7 +62,10 @@ def _wrap_block(structure: Structure, owner: object, layer: int, values_of: Valu
             values = values_of(layer, hidden)
             for reader in readers:
                 reader.on_values(layer, values)
-        return plain(hidden, *args[1:], **kwargs)
+        output = plain(hidden, *args[1:], **kwargs)
+        for intervention in interventions:
+            intervention.on_layer_output(layer, output[0] if isinstance(output, tuple) else output)
+        return output
 
     block.forward = forward
 
@@ -81,6 +84,10 @@ def _wrap_attention(structure: Structure, owner: object, layer: int) -> None:
         if given is not None:
             rest = _with_residual(given, structure, args, kwargs)
             args, kwargs = _first_rows(given.first_row, structure, args, kwargs)
+        hidden = args[0] if args else kwargs["hidden_states"]
+        for intervention in interventions:
+            hidden = intervention.on_attention_input(layer, hidden)
+        args, kwargs = ((hidden, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": hidden})
         cache = next((a for a in (*args, *kwargs.values()) if hasattr(a, "get_seq_length")), None)
         token = _N_CACHED.set(0 if cache is None else cache.get_seq_length(layer))
         try:
@@ -136,6 +143,31 @@ def _wrap_unembedding(unembedding: nn.Module, owner: object) -> None:
         return plain(hidden)
 
     unembedding.forward = forward
+
+
+def tell_mlp_output(module: nn.Module, owner: object, layer: int) -> None:
+    """Let the module that writes an MLP's output tell interventions what it writes."""
+    plain = module.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        output = plain(*args, **kwargs)
+        for intervention in active(owner):
+            intervention.on_mlp_output(layer, output[0] if isinstance(output, tuple) else output)
+        return output
+
+    module.forward = forward
+
+
+def tell_neurons(down: nn.Module, owner: object, layer: int) -> None:
+    """Let an MLP's down projection tell interventions what it reads: the activations of the hidden units."""
+    plain = down.forward
+
+    def forward(hidden: Tensor) -> Tensor:
+        for intervention in active(owner):
+            intervention.on_neurons(layer, hidden)
+        return plain(hidden)
+
+    down.forward = forward
 
 
 def _returned(first: Tensor, n_returned: int | None) -> Any:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from head_atlas.store.contents import AtlasContents, MeanZ, PromptRecord
+from head_atlas.store.contents import AtlasContents, MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.reader import Atlas, open_atlas
 from head_atlas.store.writer import write_atlas
 
-__all__ = ["Atlas", "AtlasContents", "MeanZ", "PromptRecord", "open_atlas", "write_atlas"]
+__all__ = ["Atlas", "AtlasContents", "MeanZ", "PromptRecord", "ResamplePrompts", "open_atlas", "write_atlas"]

@@ -43,6 +43,22 @@ class MeanZ(NamedTuple):
     n_tokens: int
 
 
+class ResamplePrompts(NamedTuple):
+    """The reference of resample ablation: whose activations stand for those of a removed head.
+
+    The activations themselves are not stored: running these tokens gives them again.
+
+    Attributes:
+        tokens: [draw, position] int32 ids, BOS first.
+        source: what the prompts are.
+        seed: they were drawn with.
+    """
+
+    tokens: np.ndarray
+    source: str
+    seed: int
+
+
 @dataclass(frozen=True)
 class AtlasContents:
     """Everything that `write_atlas` writes.
@@ -53,15 +69,13 @@ class AtlasContents:
         families: names of the prompt families, in the order of the `family` axis.
         modes: ablation modes, in the order of the `mode` axis.
         prompts: every measured prompt, in the order of the `prompt` axis.
-        token_strings: each token id that occurs (targets and contrasts too), decoded alone.
-        scores: by name, [layer, head, prompt]; NaN where a score is not measured on a prompt.
-        baselines: by name, [layer, prompt]; what a causal-uniform head would score.
-        effects: by name, [mode, layer, head, prompt]; NaN where a metric is not defined.
-        clean: by name, [prompt]; the unablated model's performance.
-        summary: by name, with named axes out of `layer, head, mode, family`.
-        offsets: [layer, head, bin], or None.
-        offset_bins: label of each bin.
+        token_strings: each token id that occurs, decoded alone: of the prompts (targets, contrasts and corrupted
+            ones too), and any other that an array names.
+        arrays: by place in the file, for instance "scores/induction" or "weights/ov_copy": numbers or texts with
+            named axes. `schema.LAYOUTS` has the groups; labels of an axis (`coords`) are stored with it, once for
+            the group. "offsets", [layer, head, bin], lies at the root.
         mean_z: the reference of mean ablation, or None.
+        resample_prompts: the reference of resample ablation, or None.
         provenance: plain values, lists and dicts of them.
         left_out: by name, why a family or a measure is not in this atlas.
         checks: the identity checks of the model, as dicts.
@@ -74,15 +88,16 @@ class AtlasContents:
     modes: Sequence[str]
     prompts: Sequence[Prompt]
     token_strings: Mapping[int, str]
-    scores: Mapping[str, np.ndarray] = field(default_factory=dict)
-    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
-    effects: Mapping[str, np.ndarray] = field(default_factory=dict)
-    clean: Mapping[str, np.ndarray] = field(default_factory=dict)
-    summary: Mapping[str, NamedArray] = field(default_factory=dict)
-    offsets: np.ndarray | None = None
-    offset_bins: Sequence[str] = ()
+    arrays: Mapping[str, NamedArray] = field(default_factory=dict)
     mean_z: MeanZ | None = None
+    resample_prompts: ResamplePrompts | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     checks: Sequence[Mapping[str, Any]] = ()
     shards: Mapping[str, str] = field(default_factory=dict)
+
+    def group(self, name: str) -> dict[str, NamedArray]:
+        """The arrays of one group, by their names in it."""
+        return {
+            place.rpartition("/")[2]: array for place, array in self.arrays.items() if place.rpartition("/")[0] == name
+        }

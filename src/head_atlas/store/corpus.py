@@ -50,7 +50,10 @@ def write_corpus(
         },
     )
 
-    ids = sorted({t for p in prompts for t in (*p.tokens, *p.targets, *p.contrasts, *p.corrupted)})
+    used = {t for p in prompts for t in (*p.tokens, *p.targets, *p.contrasts, *p.corrupted)}
+    if not used <= set(token_strings):
+        raise ValueError(f"/corpus: token {min(used - set(token_strings))} has no string")
+    ids = sorted(token_strings)
     create_dimension(group, "vocabulary", len(ids))
     create_dimension(group, "vocabulary_edge", len(ids) + 1)
     create_array(group, "vocabulary_id", np.array(ids, dtype=np.int32), ("vocabulary",), compressed=True)
@@ -71,8 +74,7 @@ def read_corpus(root: h5py.Group, families: Sequence[str]) -> tuple[PromptRecord
     positions = _read_rows(group, "target", "target_position")
     targets = _read_rows(group, "target", "target_id")
     contrasts = _read_rows(group, "target", "contrast_id")
-    ids = group["vocabulary_id"][()].tolist()
-    string_of = dict(zip(ids, _read_blobs(group, "vocabulary_string"), strict=True))
+    string_of = read_vocabulary(root)
     records = []
     for index in range(root["prompt"].shape[0]):
         family, split = int(columns["family_index"][index]), int(columns["split"][index])
@@ -100,6 +102,12 @@ def read_corpus(root: h5py.Group, families: Sequence[str]) -> tuple[PromptRecord
             raise AtlasError(f"/corpus: prompt {index}: {error}") from error
         records.append(record)
     return tuple(records)
+
+
+def read_vocabulary(root: h5py.Group) -> dict[int, str]:
+    """Every token id of the file, decoded alone."""
+    group = root["corpus"]
+    return dict(zip(group["vocabulary_id"][()].tolist(), _read_blobs(group, "vocabulary_string"), strict=True))
 
 
 def _annotations_as_json(prompt: Prompt) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import h5py
 import numpy as np
@@ -37,12 +38,14 @@ def create_group(parent: h5py.Group, name: str) -> h5py.Group:
     return group
 
 
-def create_dimension(parent: h5py.Group, name: str, labels: int | Sequence[str]) -> h5py.Dataset:
-    """Add a dimension scale: names, or just a length (then 0, 1, 2, ...)."""
-    if isinstance(labels, int):
-        scale = _dataset(parent, name, np.arange(labels, dtype=np.int32), compressed=labels > 1024)
+def create_dimension(parent: h5py.Group, name: str, labels: int | Sequence[Any]) -> h5py.Dataset:
+    """Add a dimension scale: names, numbers, or just a length (then 0, 1, 2, ...)."""
+    values = np.arange(labels) if isinstance(labels, int) else np.array(list(labels))
+    if isinstance(labels, int) or (len(values) and values.dtype.kind in "iuf"):
+        numbers = values.astype(np.float64 if values.dtype.kind == "f" else np.int32)
+        scale = _dataset(parent, name, numbers, compressed=len(numbers) > 1024)
     else:
-        scale = _strings(parent, name, labels)
+        scale = _strings(parent, name, values)
     scale.make_scale(name)
     label(scale, "dimension")
     return scale
@@ -73,10 +76,10 @@ def create_array(
     return dataset
 
 
-def create_strings(parent: h5py.Group, name: str, values: Sequence[str], dim: str) -> h5py.Dataset:
-    """Add UTF-8 strings along one dimension; for a few names only, as they do not compress."""
+def create_strings(parent: h5py.Group, name: str, values: np.ndarray, dims: Sequence[str]) -> h5py.Dataset:
+    """Add UTF-8 strings; for a few names only, as they do not compress."""
     dataset = _strings(parent, name, values)
-    _attach(dataset, parent, (dim,))
+    _attach(dataset, parent, dims)
     label(dataset, "string-array")
     return dataset
 
@@ -91,10 +94,8 @@ def _attach(dataset: h5py.Dataset, parent: h5py.Group, dims: Sequence[str]) -> N
         dataset.dims[axis].attach_scale(scale)
 
 
-def _strings(parent: h5py.Group, name: str, values: Sequence[str]) -> h5py.Dataset:
-    return parent.create_dataset(
-        name, data=np.array(list(values), dtype=object), dtype=h5py.string_dtype("utf-8"), track_times=False
-    )
+def _strings(parent: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+    return parent.create_dataset(name, data=values.astype(object), dtype=h5py.string_dtype("utf-8"), track_times=False)
 
 
 def _dataset(

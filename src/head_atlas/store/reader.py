@@ -16,13 +16,14 @@ import numpy as np
 
 from head_atlas.errors import AtlasError
 from head_atlas.named_array import NamedArray
-from head_atlas.store.contents import MeanZ, PromptRecord
-from head_atlas.store.corpus import read_corpus
-from head_atlas.store.schema import AXES
+from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
+from head_atlas.store.corpus import read_corpus, read_vocabulary
+from head_atlas.store.schema import COUNTED, LAYOUTS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
 _FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, ArithmeticError)
 _CACHE_BYTES = 512 * 2**20
+_ARRAYS = ("array", "string-array")
 _NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "checks"}
 
 
@@ -55,7 +56,16 @@ class Atlas:
         baselines: by name, [layer, prompt]: what a head that attends uniformly would score.
         effects: by name, [mode, layer, head, prompt], ablated - clean; NaN where not defined.
         clean: by name, [prompt]: the unablated model's performance.
-        summary: by name, as `atlas/README.md` lists them.
+        summary: by name, as `atlas/README.md` lists them; so with all that follow, which are empty in an atlas
+            that was built without them or before version 1.1.
+        weights: scores that are read from the weights.
+        direct_logit: attributions to the logit difference.
+        syntax: scores by grammatical relation and direction.
+        nulls: what the role scores would be by chance.
+        roles: evidence for each role, grades and states.
+        exemplars: by set of prompts, and then by name: the prompts that show what a head does.
+        neurons: what is measured of neurons.
+        model: what is measured of the whole model.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -78,18 +88,19 @@ class Atlas:
             self._file.close()
             raise AtlasError(f"{self.path} is damaged: {error}") from error
         cache = _ArrayCache(_CACHE_BYTES)
-        self.scores = _Arrays(self, "scores", cache)
-        self.baselines = _Arrays(self, "baselines", cache)
-        self.effects = _Arrays(self, "effects", cache)
-        self.clean = _Arrays(self, "clean", cache)
-        self.summary = _Arrays(self, "summary", cache)
+        groups = {name: _Arrays(self, name, cache) for name, layout in LAYOUTS.items() if not layout.nested}
+        self.scores, self.baselines = groups["scores"], groups["baselines"]
+        self.effects, self.clean, self.summary = groups["effects"], groups["clean"], groups["summary"]
+        self.weights, self.direct_logit = groups["weights"], groups["direct_logit"]
+        self.syntax, self.nulls, self.roles = groups["syntax"], groups["nulls"], groups["roles"]
+        self.neurons, self.model = groups["neurons"], groups["model"]
+        self.exemplars = {name: _Arrays(self, f"exemplars/{name}", cache) for name in self.groups("exemplars")}
 
     def _read_header(self) -> None:
         root = self._file
         self.n_layers, self.n_heads = root["layer"].shape[0], root["head"].shape[0]
         self.families: list[str] = root["family"].asstr()[()].tolist()
         self.modes: list[str] = root["mode"].asstr()[()].tolist()
-        self._bins: list[str] = root["bin"].asstr()[()].tolist()
         values: dict[str, Any] = {}
         for key, value in root.attrs.items():
             if key.endswith("_json"):
@@ -133,24 +144,53 @@ class Atlas:
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /references/mean_z lacks its source: {error}") from error
 
+    def resample_prompts(self) -> ResamplePrompts | None:
+        """Whose activations resample ablation puts in place of a head's output, or None.
+
+        Raises:
+            AtlasError: its bytes are damaged, or it does not say where it was taken.
+        """
+        if "resample_token" not in self._file["references"]:
+            return None
+        tokens = self.read("references/resample_token").values
+        try:
+            attrs = self._file["references/resample_token"].attrs
+            return ResamplePrompts(tokens, str(attrs["source"]), int(attrs["seed"]))
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: /references/resample_token lacks its source: {error}") from error
+
+    @cached_property
+    def token_strings(self) -> dict[int, str]:
+        """Every token id that occurs in this atlas, decoded alone."""
+        try:
+            return read_vocabulary(self._file)
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: the vocabulary is damaged: {error}") from error
+
     def read(self, place: str) -> NamedArray:
-        """Read one array of the file with its axes.
+        """Read one array of the file with its axes and their labels.
 
         Raises:
             AtlasError: it is not there, or its bytes are damaged.
         """
         try:
             dataset = self._file[place]
-            values = dataset[()]
-            dims = tuple(dataset.dims[axis][0].name.rsplit("/", 1)[-1] for axis in range(dataset.ndim))
-            labels = {"family": self.families, "mode": self.modes, "bin": self._bins}
-            return NamedArray(values, dims, {dim: labels[dim] for dim in dims if dim in labels})
+            scales = [dataset.dims[axis][0] for axis in range(dataset.ndim)]
+            dims = tuple(scale.name.rsplit("/", 1)[-1] for scale in scales)
+            labels = {dim: _labels(scale) for dim, scale in zip(dims, scales, strict=True) if dim not in COUNTED}
+            return NamedArray(_values(dataset), dims, {dim: names for dim, names in labels.items() if names})
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
 
     def names(self, group: str) -> list[str]:
         """Names of the arrays in a group."""
-        return sorted(name for name in self._file[group] if name not in AXES)
+        members = self._file[group].items() if group in self._file else ()
+        return sorted(name for name, element in members if element.attrs["encoding-type"] in _ARRAYS)
+
+    def groups(self, group: str) -> list[str]:
+        """Names of the groups in a group."""
+        members = self._file[group].items() if group in self._file else ()
+        return sorted(name for name, element in members if isinstance(element, h5py.Group))
 
     def close(self) -> None:
         """Close the file; what was read stays usable."""
@@ -166,6 +206,18 @@ class Atlas:
 
     def __repr__(self) -> str:
         return f"Atlas({str(self.path)!r}: {self.model_id}, {self.n_layers} layers x {self.n_heads} heads)"
+
+
+def _values(dataset: h5py.Dataset) -> np.ndarray:
+    values: np.ndarray = (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[()]
+    return values
+
+
+def _labels(scale: h5py.Dataset) -> list[Any]:
+    """Labels of an axis; none where they only count from 0."""
+    labels = _values(scale)
+    counts = labels.dtype.kind in "iu" and np.array_equal(labels, np.arange(len(labels)))
+    return [] if counts else labels.tolist()
 
 
 class _ArrayCache:

@@ -10,18 +10,22 @@ import h5py
 from head_atlas.errors import AtlasError
 from head_atlas.store.schema import (
     AXES,
-    DIMS,
     ELEMENT_TYPES,
     FILTERS,
     FORMAT,
-    GROUPS,
     MAJOR,
     MAX_CHUNK_BYTES,
     MAX_DECLARED_BYTES,
     MAX_DEPTH,
     MAX_EXPANSION,
     MAX_OBJECTS,
+    MEMBERS,
+    MINOR,
+    REQUIRED_GROUPS,
     SIGNATURE,
+    TWINS,
+    VERSION,
+    dims_problem,
 )
 
 _FILTER_NAMES = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle"}
@@ -98,7 +102,7 @@ def check_structure(root: h5py.File) -> None:
                 if declared > allowed:
                     raise AtlasError(f"{where}: the file declares over {allowed} bytes of numbers")
                 _check_stored(element, where)
-    missing = [name for name in GROUPS if not isinstance(root.get(name), h5py.Group)]
+    missing = [name for name in REQUIRED_GROUPS if not isinstance(root.get(name), h5py.Group)]
     if missing:
         raise AtlasError(f"{root.filename}: the group /{missing[0]} is missing")
 
@@ -112,17 +116,31 @@ def check_axes(root: h5py.File) -> None:
     missing = [name for name in AXES if not isinstance(root.get(name), h5py.Dataset)]
     if missing:
         raise AtlasError(f"{root.filename} is damaged: the axis /{missing[0]} is missing")
+    newer = _minor(root.attrs["encoding-version"]) > MINOR
+    unknown = sorted(name for name in root if name not in MEMBERS)
+    if unknown and not newer:
+        raise AtlasError(f"/{unknown[0]}: version {VERSION} has no such group or array")
     queue: list[h5py.Group] = [root]
     while queue:
         for element in queue.pop().values():
             if isinstance(element, h5py.Group):
                 queue.append(element)
             elif element.attrs["encoding-type"] != "dimension":
-                dims = _checked_dims(element)
-                group = element.name.split("/")[1]
-                expected = DIMS.get(element.name.lstrip("/"), DIMS.get(group, dims))
-                if dims != expected:
-                    raise AtlasError(f"{element.name}: the axes are {', '.join(dims)}; expected {', '.join(expected)}")
+                problem = dims_problem(element.name.lstrip("/"), _checked_dims(element), strict=not newer)
+                if problem:
+                    raise AtlasError(problem)
+            elif element.ndim != 1:
+                raise AtlasError(f"{element.name}: an axis must have one dimension, found {element.ndim}")
+            else:
+                _check_twin(root, element)
+
+
+def _check_twin(root: h5py.File, scale: h5py.Dataset) -> None:
+    name = scale.name.rsplit("/", 1)[-1]
+    if name in TWINS and scale.shape != root[TWINS[name]].shape:
+        raise AtlasError(
+            f"{scale.name}: {scale.shape[0]} long; expected {root[TWINS[name]].shape[0]} as {TWINS[name]!r}"
+        )
 
 
 def _checked_dims(dataset: h5py.Dataset) -> tuple[str, ...]:
@@ -184,3 +202,8 @@ def _check_stored(dataset: h5py.Dataset, where: str) -> None:
 def _major(version: object) -> int | None:
     head = str(version).split(".")[0]
     return int(head) if head.isascii() and head.isdigit() and len(head) < 6 else None
+
+
+def _minor(version: object) -> int:
+    tail = str(version).split(".")[1:2]
+    return int(tail[0]) if tail and tail[0].isascii() and tail[0].isdigit() and len(tail[0]) < 6 else 0

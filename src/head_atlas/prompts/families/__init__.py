@@ -1,26 +1,47 @@
 """The prompt families that heads are measured on, built for the tokenizer at hand. No model is involved.
 
-Families of `templates` have one determined answer each; `rand_repeat` and `rand_flat` are random tokens of any
-tokenizer; `natural` is running text. A family that cannot be built for a tokenizer is left out and named.
+Families of `templates` and `further_templates` have determined answers; `rand_repeat` and `rand_flat` are random
+tokens of any tokenizer; `natural` is running text; `sink_probe` is text with different starts; `syntax` is sentences
+with annotated grammar. A family that cannot be built for a tokenizer is left out and named.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from head_atlas.errors import PromptError
 from head_atlas.prompts.families.from_templates import CONTAINED_TEMPLATES, SMALLEST_SHARE, build_from_templates
 from head_atlas.prompts.families.natural import NATURAL_LENGTH, build_natural
 from head_atlas.prompts.families.random_tokens import build_rand_flat, build_rand_repeat
+from head_atlas.prompts.families.sink_probe import build_sink_probe
+from head_atlas.prompts.families.syntax import build_syntax
+from head_atlas.prompts.further_templates import FURTHER_SAMPLERS
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.prompts.running_text import RunningText
 from head_atlas.prompts.templates import SAMPLERS
 from head_atlas.prompts.tokens import TokenPolicy
 
 __all__ = ["CONTAINED_TEMPLATES", "FAMILIES", "Families", "build_families"]
 
-FAMILIES: tuple[str, ...] = ("rand_repeat", "rand_flat", "natural", *SAMPLERS)
+FAMILIES: tuple[str, ...] = (
+    "rand_repeat",
+    "rand_flat",
+    "natural",
+    "sink_probe",
+    "syntax",
+    *SAMPLERS,
+    *FURTHER_SAMPLERS,
+)
+
+
+_BUILDERS: dict[str, Callable[[TokenPolicy, random.Random, int], tuple[list[Prompt], str]]] = {
+    "rand_repeat": lambda *of: (build_rand_repeat(*of), ""),
+    "rand_flat": lambda *of: (build_rand_flat(*of), ""),
+    "sink_probe": build_sink_probe,
+    "syntax": build_syntax,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +63,7 @@ def build_families(
     n_prompts: int = 100,
     seed: int = 0,
     only: Iterable[str] | None = None,
-    corpus: str | None = None,
+    corpus: RunningText | None = None,
     natural_length: int = NATURAL_LENGTH,
     max_length: int | None = None,
 ) -> Families:
@@ -55,12 +76,13 @@ def build_families(
         n_prompts: per family.
         seed: of everything that is drawn.
         only: names of families; None for all.
-        corpus: the text of `natural` (paragraphs apart by an empty line); None for generated stories.
+        corpus: the user's own text for `natural`; None for generated stories.
         natural_length: most tokens of a natural prompt, BOS counted in.
         max_length: most tokens that the model reads.
 
     Raises:
         PromptError: an unknown family, or fewer than two prompts asked for.
+        CorpusError: the corpus cannot be read.
     """
     wanted = list(FAMILIES) if only is None else list(dict.fromkeys(only))
     unknown = [name for name in wanted if name not in FAMILIES]
@@ -75,9 +97,8 @@ def build_families(
             if name == "natural":
                 length = natural_length if max_length is None else min(natural_length, max_length)
                 prompts, note = build_natural(policy, rng, n_prompts, length, corpus)
-            elif name in ("rand_repeat", "rand_flat"):
-                build = build_rand_repeat if name == "rand_repeat" else build_rand_flat
-                prompts, note = build(policy, rng, n_prompts), ""
+            elif name in _BUILDERS:
+                prompts, note = _BUILDERS[name](policy, rng, n_prompts)
             else:
                 prompts, note = build_from_templates(name, policy, rng, n_prompts)
         except PromptError as error:

@@ -6,8 +6,9 @@ import random
 from collections import Counter, defaultdict
 
 from head_atlas.errors import PromptError
+from head_atlas.prompts.further_templates import FURTHER_SAMPLERS, ManyAnswers
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.prompts.templates import Case, Split, draw
+from head_atlas.prompts.templates import SAMPLERS, Case, Split
 from head_atlas.prompts.tokens import TokenPolicy
 
 _DRAWS_PER_PROMPT = 12
@@ -56,15 +57,21 @@ def prompt_of(case: Case, policy: TokenPolicy) -> Prompt:
     """Tokenise a filled template; annotations are the tokens that the named spans touch.
 
     Raises:
-        PromptError: in this place, the answer or the contrast is not exactly one token, or both are the same.
+        PromptError: in this place, an answer or a contrast is not exactly one token, or both are the same.
     """
+    pairs = [(case.answer, case.contrast)]
+    if isinstance(case, ManyAnswers):
+        pairs = list(zip(case.answers, case.contrasts, strict=True))
     encoded = policy.tokenizer(
         case.text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
     )
     ids, places = list(encoded["input_ids"]), encoded["offset_mapping"]
-    target, contrast = (_next_token(policy, case.text, ids, word) for word in (case.answer, case.contrast))
-    if target == contrast:
-        raise PromptError(f"answer {case.answer!r} and contrast {case.contrast!r} are the same token")
+    targets, contrasts = [], []
+    for answer, contrast in pairs:
+        targets.append(_next_token(policy, case.text, ids, answer))
+        contrasts.append(_next_token(policy, case.text, ids, contrast))
+        if targets[-1] == contrasts[-1]:
+            raise PromptError(f"answer {answer!r} and contrast {contrast!r} are the same token")
     shift = len(policy.prefix)
     annotations = {
         name: tuple(i + shift for i, (start, end) in enumerate(places) if start < last and end > first)
@@ -75,9 +82,9 @@ def prompt_of(case: Case, policy: TokenPolicy) -> Prompt:
     return Prompt(
         text=case.text,
         tokens=policy.prefix + tuple(ids),
-        positions=(last_position,),
-        targets=(target,),
-        contrasts=(contrast,),
+        positions=(last_position,) * len(targets),
+        targets=tuple(targets),
+        contrasts=tuple(contrasts),
         family=case.family,
         template=case.template,
         split=case.split,
@@ -96,6 +103,15 @@ def _next_token(policy: TokenPolicy, text: str, ids: list[int], word: str) -> in
         pieces = policy.strings(policy.pieces_of(word))
         raise PromptError(f"{word!r} is not exactly one token after the prompt (alone it is {pieces})")
     return whole[-1]
+
+
+def draw(family: str, rng: random.Random, split: Split) -> Case:
+    """Draw one case of a family from a split."""
+    sampler = (SAMPLERS | FURTHER_SAMPLERS)[family]
+    while True:
+        case = sampler(rng)
+        if case.split == split:
+            return case
 
 
 def _evenly(family: str, rng: random.Random, split: Split, quota: int) -> list[Case]:

@@ -57,6 +57,34 @@ def build_rand_repeat(policy: TokenPolicy, rng: random.Random, n_prompts: int) -
     return prompts
 
 
+def mismatched(prompt: Prompt, n: int, rng: random.Random) -> list[tuple[int, ...]]:
+    """Inputs whose second part repeats nothing: the corrupted prompt, and the same with its first part in other orders.
+
+    Args:
+        prompt: of `rand_repeat`.
+        n: how many.
+        rng: draws the orders.
+
+    Returns:
+        Rows of tokens as long as the prompt.
+
+    Raises:
+        PromptError: the prompt is of another family.
+    """
+    if not {"first", "second"} <= set(prompt.annotations) or not prompt.corrupted:
+        raise PromptError(
+            "mismatched input is made from prompts of rand_repeat, found one without first and second part"
+        )
+    at = prompt.annotations["first"]
+    rows = [prompt.corrupted]
+    while len(rows) < n:
+        tokens = list(prompt.corrupted)
+        for place, source in zip(at, rng.sample(at, len(at)), strict=True):
+            tokens[place] = prompt.corrupted[source]
+        rows.append(tuple(tokens))
+    return rows
+
+
 def build_rand_flat(policy: TokenPolicy, rng: random.Random, n_prompts: int) -> list[Prompt]:
     """Random tokens without repetition: only position is left to attend by.
 

@@ -1,0 +1,70 @@
+"""Units of attributions and exemplars."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from head_atlas.build.measurement import Arrays, Progress, Workplace, reason, select, spread
+from head_atlas.errors import NotApplicableError
+from head_atlas.measures.direct_logit import decompose, induction_copy
+from head_atlas.measures.exemplars import exemplars as find_exemplars
+from head_atlas.named_array import NamedArray
+from head_atlas.prompts.prompt import Prompt
+from head_atlas.store.schema import SCORE_DIMS
+
+if TYPE_CHECKING:
+    from head_atlas.build.plan import Unit
+
+DECOMPOSED = ("heads", "mlps", "attention_bias", "embedding", "final_norm_bias", "unembedding_bias")
+TEXT_FAMILY = "natural"
+"""Its exemplars are kept apart from those of the constructed families."""
+
+
+def has_contrast(prompt: Prompt) -> bool:
+    """Whether a prompt has a logit difference."""
+    return bool(prompt.contrasts)
+
+
+def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
+    """Every part of the logit difference, and what the parts leave over."""
+    prompts, chosen = select(unit, at, has_contrast)
+    n = unit.stop - unit.start
+    try:
+        found = decompose(at.model, prompts)
+        arrays = {
+            f"direct_logit/{name}": getattr(found, name) for name in (*DECOMPOSED, "logit_difference", "residual")
+        }
+        if unit.family == "rand_repeat":
+            arrays["direct_logit/induction_copy"] = induction_copy(at.model, prompts)
+    except NotApplicableError as error:
+        return reason("direct_logit", str(error))
+    return {
+        place: NamedArray(spread(array.values.astype(np.float32), chosen, n), array.dims)
+        for place, array in arrays.items()
+    }
+
+
+def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
+    """Exemplars of every head, on running text or on the other families."""
+    index = at.of_family(lambda family: (family == TEXT_FAMILY) == text)
+    prompts = [at.plan.prompts[i] for i in index]
+    mode = next(iter(at.plan.modes), "")
+    effects = at.gathered("effects/logprob", mode)
+    found = find_exemplars(
+        at.model,
+        prompts,
+        effects=None if effects is None else effects[0][..., index],
+        seed=at.plan.config["seed"],
+        windows=at.plan.config["windows"],
+        progress=lambda done, total: progress(done / total),
+    )
+    arrays = found.arrays()
+    # prompts are numbered among those of the atlas, not among those of this set
+    place = np.array(index, dtype=np.int32)
+    arrays["prompt_index"] = NamedArray(place[arrays["prompt_index"].values], ("exemplar",))
+    largest = spread(arrays["largest"].values, index, len(at.plan.prompts))
+    arrays["largest"] = NamedArray(largest, SCORE_DIMS)
+    where = "text" if text else "families"
+    return {f"exemplars/{where}/{name}": array for name, array in arrays.items()}

@@ -1,0 +1,105 @@
+"""One head in one sentence: its roles with their grades, its states, and the numbers that decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
+from head_atlas.measures.roles import HeadRoles
+
+
+def describe(found: HeadRoles, layer: int, head: int, *, roles: Mapping[str, Role] = ROLES) -> str:
+    """Say what a head is, graded, with numbers, intervals and n; nothing that was not measured is claimed.
+
+    Roles come strongest first; of those that the head does not hold, only the ones it attends like are named.
+
+    Args:
+        found: from `assign_roles`, or read back.
+        layer: of the head.
+        head: of the head.
+        roles: the same as were assigned.
+    """
+    return _Sentence(found, layer, head, roles).text()
+
+
+class _Sentence:
+    def __init__(self, found: HeadRoles, layer: int, head: int, roles: Mapping[str, Role]) -> None:
+        self._found, self._at, self._roles = found, (layer, head), roles
+        names = found.held.coords["role"]
+        self._held = {name: found.held[index][self._at] for index, name in enumerate(names)}
+        strength = {name: found.membership[index][self._at] for index, name in enumerate(names)}
+        self._order = sorted(names, key=lambda name: -np.nan_to_num(strength[name], nan=-1.0))
+        self._rows = {label: index for index, label in enumerate(found.evidence["value"].coords["criterion"])}
+
+    def text(self) -> str:
+        jobs = [name for name in self._order if not self._roles[name].state]
+        held = [name for name in jobs if self._held[name] == 1]
+        almost = [
+            name
+            for name in jobs
+            if self._held[name] != 1
+            and self._grade(name, "attends") == 1
+            and not any(self._held.get(other) == 1 for other in self._roles[name].yields_to)
+        ]
+        parts = [self._role(name) for name in held]
+        parts += [f"{self._role(name)}, so it is not called one" for name in almost]
+        if not held:
+            judged = sum(self._held[name] in (0, 1) for name in jobs)
+            said = f"holds none of the {judged} roles that could be judged" if judged else "no role could be judged"
+            parts.insert(0, said)
+        states = [name for name in self._order if self._roles[name].state and self._held[name] == 1]
+        if "bag_of_words" in states:
+            states.remove("diffuse")  # the same evidence, and one criterion more
+        parts += [self._state(name) for name in states]
+        for index, name in enumerate(self._found.states.coords["state"]):
+            if self._found.states[index][self._at] == 1:
+                parts.append(f"{STATES[name].label}: {STATES[name].definition}")
+        sentence = "; ".join(parts)
+        return f"{sentence[0].upper()}{sentence[1:]}."
+
+    def _role(self, name: str) -> str:
+        role = self._roles[name]
+        said: list[str] = []
+        unmeasured: list[str] = []
+        for grade in GRADES:
+            criteria = role.of(grade)
+            if not criteria:
+                continue
+            answer = self._grade(name, grade)
+            like = "" if grade == "matters" else f" like {'one' if said else role.label}"
+            if np.isnan(answer):
+                unmeasured.append(f"whether it {grade}{like and ' like one'} was not measured")
+                continue
+            numbers = ", ".join(filter(None, (self._number(name, criterion) for criterion in criteria)))
+            said.append(f"{grade if answer else f'does not {grade[:-1]}'}{like} ({numbers})")
+        said += unmeasured
+        return said[0] if len(said) == 1 else f"{', '.join(said[:-1])}, and {said[-1]}"
+
+    def _state(self, name: str) -> str:
+        role = self._roles[name]
+        numbers = ", ".join(filter(None, (self._number(name, criterion) for criterion in role.criteria)))
+        return f"is {role.label} ({numbers})"
+
+    def _grade(self, name: str, grade: Grade) -> float:
+        array = getattr(self._found, grade)
+        return float(array[array.coords["role"].index(name)][self._at])
+
+    def _number(self, name: str, criterion: Criterion) -> str:
+        row = self._rows[f"{name}/{criterion.grade}/{criterion.measure}/{criterion.where}"]
+        value, low, high, n = (
+            float(self._found.evidence[part][row][self._at]) for part in ("value", "low", "high", "n")
+        )
+        if np.isnan(value):
+            return ""
+        scale, sign, digits = (100, " %", 1) if criterion.relative else (1, "", 2)
+        numbers = f"{value * scale:.{digits}f}{sign}"
+        if n > 0 and not np.isnan(low):
+            numbers += f" [{low * scale:.{digits}f}, {high * scale:.{digits}f}]"
+        unit = f" {criterion.unit}" if criterion.unit else ""
+        count = f", n = {n:.0f}" if n > 0 else ""
+        if criterion.grade == "matters":
+            where = criterion.where.replace("_", " ")
+            return f"removing it changes the {criterion.number} on {where} by {numbers}{unit}{count}"
+        return f"{criterion.number} {numbers}{unit}{count}"
