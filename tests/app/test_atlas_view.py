@@ -40,6 +40,7 @@ def test_a_macro_average_has_no_invented_interval(library):
         (PageState(head="9.9"), "There is no head 9.9"),
         (PageState(head="<img src=x>"), "Expected a head such as 2.5"),
         (PageState(measure="beauty"), "no measure “beauty”; induction is shown"),
+        (PageState(measure="kl", family="royal"), "no prompt family “royal” for kl; all is shown"),
         (PageState(mode="resample"), "no ablation mode “resample”; zero is shown"),
         (PageState(model="gpt9"), "No model “gpt9” is served here; this is small."),
     ],
@@ -51,9 +52,9 @@ def test_what_cannot_be_honoured_is_said_and_the_page_still_shows(library, state
 
 
 def test_a_family_that_does_not_fit_a_new_measure_gives_way_quietly(library):
-    view = atlas_view(library, PageState(measure="previous_token", family="ioi"))
-    assert view.state.family == "rand_flat"
-    assert view.problems == []
+    _, family, _, _, note, *_ = AtlasHandlers(library).refresh("small", "previous_token", "ioi", "zero", "")
+    assert family["value"] == "rand_flat"
+    assert note is None
 
 
 @pytest.mark.parametrize("content", [None, b"not an atlas", b"\x89HDF\r\n\x1a\n" + b"\0" * 3000])
@@ -74,11 +75,17 @@ def test_a_typed_head_fills_grid_and_card(library):
     assert (head, note, grid["selected"], card["title"]) == ("1.4", None, [1, 4], "L1H4")
 
 
-def test_an_unknown_typed_head_is_a_note_and_the_rest_stays(library):
-    head, note, *rest = AtlasHandlers(library).typed("small", "induction", "rand_repeat", "zero", "4.0")
+def test_an_unknown_typed_head_is_a_note_and_an_empty_card(library):
+    head, note, grid, sentence, card, profile = AtlasHandlers(library).typed(
+        "small", "induction", "rand_repeat", "zero", "4.0"
+    )
     assert note["kind"] == "error"
     assert "There is no head 4.0" in note["text"]
-    assert all(update == gr.skip() for update in (head, *rest))
+    # What was typed stays, to be mended; no other head's card or ring looks like the answer.
+    assert head == sentence == gr.skip()
+    assert card == {"empty": note["text"]}
+    assert set(profile) == {"empty"}
+    assert grid["selected"] is None
 
 
 @pytest.mark.parametrize("index", [["1", 2], [1], None, {"a": 1}, [True, 1], [1.5, 2], [-1, 0], "12"])

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gradio as gr
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from head_atlas.app.engine import Engine
 from head_atlas.app.lab_handlers import N_SHOWN, LabHandlers
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
+from head_atlas.app.page_state import PageState
 from head_atlas.errors import PromptError
 from head_atlas.live import ablate
 from head_atlas.views.induction import THRESHOLD
@@ -87,6 +90,39 @@ def test_menus_offer_the_clean_runs_top_ten(handlers, engine):
         expected = ablate(model, PROMPT, [])
     top = [int(i) for i in np.argsort(-expected.clean_log_probs)[:10]]
     assert [value for _, value in targets[1:]] == [f"{lab_view.BY_ID}{i}" for i in top]
+
+
+def test_menus_name_what_was_asked_for_however_unlikely(handlers, engine):
+    with engine.use("small") as model:
+        least = int(np.argmin(ablate(model, PROMPT, []).clean_log_probs))
+    choices = run(handlers, target=f"{lab_view.BY_ID}{least}")[4]["choices"]
+    assert [value for _, value in choices[1:]][10:] == [f"{lab_view.BY_ID}{least}"]
+
+
+def test_a_special_token_that_is_typed_is_text_and_the_lab_says_so(handlers, engine):
+    with engine.use("small") as model:
+        name = model.tokenizer.bos_token
+        n = len(model.policy.pieces_of(name))
+    assert name
+    text = run(handlers, prompt=f"The {name} cat")[0]["text"]
+    assert (
+        f"“{name}” names a special token of this model; typed into a prompt it is plain text, here {n} tokens." in text
+    )
+    assert "special token" not in run(handlers)[0]["text"]
+
+
+def test_what_an_address_asks_of_the_lab_is_checked():
+    good = PageState(tab="lab", mode="mean", target="·mat", contrast=f"{lab_view.BY_ID}7", colour="kl")
+    assert lab_view.settled(good) == (good, [])
+    defaults = replace(good, target=lab_view.AUTOMATIC, contrast=lab_view.NO_CONTRAST, colour=lab_view.BY_ATLAS)
+    assert lab_view.settled(defaults) == (PageState(tab="lab", mode="mean"), [])
+    bad = PageState(tab="lab", mode="gentle", target="x" * 101, contrast="\ud800", colour="<b>")
+    state, problems = lab_view.settled(bad)
+    assert state == PageState(tab="lab")
+    for words in ("no ablation mode “gentle”", "The target in the address", "The contrast in the address", "“<b>”"):
+        assert words in " ".join(problems)
+    # The mode of another tab is none of the Lab's business.
+    assert lab_view.settled(PageState(tab="atlas", mode="resample")) == (PageState(tab="atlas", mode="resample"), [])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +215,7 @@ def test_a_sweep_belongs_to_its_prompt(handlers):
     *_, last = handlers.run("small", PROMPT + " mat", "1.1", "zero", "", "", "", "kl", swept)
     assert last[11] is None
     assert last[8]["t"][0][0] is None
-    assert "All heads" in last[8]["reason"]
+    assert "Measure every head" in last[8]["reason"]
 
 
 def test_a_swept_grid_says_what_it_measured(handlers, engine):

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from typing import ClassVar
+from urllib.parse import parse_qs
 
 import gradio as gr
 import pytest
 
+from head_atlas.app import lab_view
 from head_atlas.app.about_tab import AboutHandlers
 from head_atlas.app.engine import Engine
 from head_atlas.app.library import Library
@@ -19,7 +21,10 @@ def handlers(library, engine):
 
 
 def test_the_address_restores_what_it_was_written_from(handlers):
-    address = handlers.address("lab", "small", "logprob", "ioi", "zero", "2.5", "The cat sat", "L1H2, 0.3", "mean")
+    address = handlers.address(
+        *("lab", "small", "logprob", "ioi", "zero", "2.5", "The cat sat", "L1H2, 0.3", "mean"),
+        *("token id 7", "·cat", "kl"),
+    )
     state, problems = read_query(address["query"])
     assert problems == []
     assert address["query"].startswith("tab=lab")
@@ -27,8 +32,9 @@ def test_the_address_restores_what_it_was_written_from(handlers):
         handlers.restore(address["query"], "small")[:N_RESTORED]
     )
     assert (tab, model, note) == ("lab", "small", None)
-    assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "mean", "2.5")
-    assert (prompt, removed, lab_head, lab) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
+    assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "zero", "2.5")
+    assert (prompt, removed, lab_head, lab[:2]) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
+    assert (lab[2]["value"], lab[3]["value"], lab[4]) == ("token id 7", "·cat", "kl")
     assert card["title"] == "L2H5"
     assert grid["removed"] == ["1.2", "0.3"]
     assert state.family == "ioi"
@@ -36,12 +42,33 @@ def test_the_address_restores_what_it_was_written_from(handlers):
 
 def test_the_address_of_the_new_page_is_empty(handlers):
     prompt = handlers.restore("", "small")[13]
-    assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "", "zero") == {
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS)
+    assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "", "zero", *fresh) == {
         "query": ""
     }
 
 
-@pytest.mark.parametrize("query", ["removed=9.9&tab=lab", "head=77.1", "model=<b>", "measure=__class__", "removed=a"])
+@pytest.mark.parametrize("forged", [None, 7, ["x"], {"a": 1}, "x" * 200, "\ud800"])
+def test_a_forged_choice_is_not_written_to_the_address(handlers, forged):
+    written = handlers.address("lab", "small", "", "", "", "", "The cat", "", forged, forged, forged, forged)["query"]
+    assert not {"target", "contrast", "colour"} & set(parse_qs(written))
+    assert parse_qs(written)["mode"] == ["zero"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "removed=9.9&tab=lab",
+        "head=77.1",
+        "model=<b>",
+        "measure=__class__",
+        "removed=a",
+        "tab=x",
+        "tab=lab&mode=x",
+        "colour=x",
+        "target=" + "y" * 99 + "%ff" * 9,
+    ],
+)
 def test_an_address_that_cannot_be_honoured_says_so_and_still_opens(handlers, query):
     outputs = handlers.restore(query, "small")
     assert outputs[3]["kind"] == "error"
@@ -52,18 +79,27 @@ def test_a_page_without_an_address_is_left_as_it_was_painted(handlers):
     class Request:
         query_params: ClassVar = {"__theme": "dark", "utm": "x"}
 
-    assert all(update == gr.skip() for update in handlers.load(Request()))
+    *nothing, address = handlers.load(Request())
+    assert all(update == gr.skip() for update in nothing)
+    assert address == {"filled": True}
     Request.query_params = {"head": "1.1"}
-    opened = handlers.load(Request())
+    *opened, address = handlers.load(Request())
     assert opened[7] == "1.1"
-    assert len(opened) == N_RESTORED + N_OF_MODEL
+    assert len(opened) == len(nothing) == N_RESTORED + N_OF_MODEL
+    assert address == {"filled": True}
+
+
+@pytest.mark.parametrize("data", [None, {}, {"id": "admin"}, {"id": ["lab"]}, {"id": 2}, "lab"])
+def test_only_a_tab_of_the_page_can_be_chosen(handlers, data):
+    assert handlers.tab_chosen(gr.EventData(None, data)) == gr.skip()
+    assert handlers.tab_chosen(gr.EventData(None, {"id": "lab", "value": "Lab"})) == "lab"
 
 
 def test_going_back_reads_only_text(handlers):
     for data in ({"query": "head=1.1"}, {"query": "?head=1.1"}):
-        assert handlers.navigate("small", "atlas", None, gr.EventData(None, data))[7] == "1.1"
+        assert handlers.navigate("small", None, gr.EventData(None, data))[7] == "1.1"
     for data in ({"query": 7}, {}, None, {"query": "head=1.1&x=" + "y" * 5000}, {"query": "head=1.1&x=\ud800"}):
-        assert handlers.navigate("small", "atlas", None, gr.EventData(None, data))[7] == ""
+        assert handlers.navigate("small", None, gr.EventData(None, data))[7] == ""
 
 
 def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):
@@ -92,7 +128,7 @@ def test_an_address_of_another_model_leaves_nothing_of_the_first(two):
     of_model = outputs[N_RESTORED:]
     assert len(of_model) == N_OF_MODEL
     assert all(update == gr.skip() for update in two.restore("model=other", "other")[N_RESTORED:])
-    bars, swept, start_grid, experiment, timer, setup, about = (of_model[i] for i in (2, 10, 11, 12, 13, 14, 19))
+    bars, swept, start_grid, experiment, timer, setup, about = (of_model[i] for i in (1, 7, 8, 9, 10, 11, 16))
     assert "empty" in bars
     assert swept is None
     assert start_grid["n_heads"] == 3
@@ -103,18 +139,21 @@ def test_an_address_of_another_model_leaves_nothing_of_the_first(two):
 
 
 def test_another_model_takes_the_results_of_the_first_away(two):
-    from head_atlas.app.lab_view import Asked, Swept
+    from head_atlas.app.lab_sweep import Swept
+    from head_atlas.app.lab_view import Asked
 
     outputs = two.other_model("other", "induction", "rand_repeat", "zero")
     assert (outputs[10], outputs[11]["n_heads"], outputs[12]) == ("", 3, "")
-    assert len(outputs[13:]) == N_OF_MODEL
+    assert [menu["choices"] for menu in outputs[13:15]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
+    assert outputs[15] == lab_view.BY_ATLAS
+    assert len(outputs[16:]) == N_OF_MODEL
     old = Swept(Asked("small", "x", (), "zero", None, None), " y", None, {"kl": [[0.5] * 6] * 4})
     grid = two.lab.grid("other", "", "kl", old)
     assert grid["t"] == [[None] * 3] * 2
 
 
 def test_half_a_character_is_not_written_to_the_address(handlers):
-    assert "prompt" not in handlers.address("lab", "small", "", "", "", "", "a \ud800 b", "", "zero")["query"]
+    assert "prompt" not in handlers.address("lab", "small", *[""] * 4, "a \ud800 b", "", "zero", "", "", "")["query"]
 
 
 def test_about_names_families_left_out_checks_and_provenance(library):
@@ -123,7 +162,9 @@ def test_about_names_families_left_out_checks_and_provenance(library):
     assert "greater than" in words
     assert "single tokens" in words
     assert "passed" in words
-    assert "bos policy" in words
+    assert "Before every prompt stands" in words
+    assert "bos_policy" not in words
+    assert "sha256" not in words
 
 
 def test_about_a_missing_atlas_is_a_sentence(tmp_path):

@@ -16,6 +16,9 @@ FULL = PageState(
     head="2.5",
     prompt="a & b = “c” ${alert(1)} <b>?#%",
     removed=(HeadId(2, 5), HeadId(0, 1)),
+    target="token id 17",
+    contrast=" Potter & co",
+    colour="kl",
 )
 
 
@@ -36,7 +39,7 @@ def test_heads_stay_readable_in_an_address():
 def test_unknown_keys_and_tabs_are_left_out():
     state, problems = read_query("tab=admin&__theme=dark&file=/etc/passwd&head=1.1")
     assert state == PageState(head="1.1")
-    assert problems == []
+    assert problems == ["There is no tab “admin”; the page opens on Start."]
 
 
 def test_what_is_too_long_is_left_out_with_a_sentence():

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+import gradio
 import pytest
 from playwright.sync_api import expect
 
@@ -90,7 +91,13 @@ def test_a_typed_head_opens_and_an_unknown_one_is_a_message(open_page, server):
     expect(page.locator("#atlas-card h2")).to_have_text("L3H2")
     box.fill("9.9")
     box.press("Enter")
-    expect(page.get_by_text("There is no head 9.9").first).to_be_visible()
+    expect(page.locator("#atlas-note")).to_contain_text("There is no head 9.9")
+    # The card of another head would look like an answer.
+    expect(page.locator("#atlas-card")).to_contain_text("There is no head 9.9")
+    expect(page.locator("#atlas-card h2")).to_have_count(0)
+    expect(page.locator("#atlas-grid [aria-selected='true']")).to_have_count(0)
+    box.fill("L3H2")
+    box.press("Enter")
     expect(page.locator("#atlas-card h2")).to_have_text("L3H2")
 
 
@@ -124,6 +131,54 @@ def test_an_address_restores_the_lab_with_its_result(open_page, server):
     assert query(page)["__theme"] == "dark"
 
 
+def script_of_the_timer() -> str:
+    """The file of Gradio's front end that the page's clock is in."""
+    files = Path(gradio.__file__).parent.glob("templates/frontend/assets/Index-*.js")
+    (found,) = (file.name for file in files if "dispatch(`tick`)" in file.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("impatient", [False, True])
+def test_an_address_restores_the_page_however_late_a_component_comes(open_page, server, impatient):
+    held: list = []
+    address = server + "?tab=lab&prompt=The+cat+sat+on+the&removed=1.2"
+    page = open_page(address, hold=held, late=script_of_the_timer())
+    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
+    if impatient:
+        # Gradio keeps the mouse away from a page that is not complete, but not the keyboard.
+        page.get_by_role("tab", name="Atlas").press("Enter")
+        expect(page.locator("#atlas-grid .ha-cell")).to_have_count(24)
+    # Gradio fills the page once all of it is drawn. Until then there is time for everything else that the page does.
+    page.wait_for_timeout(2000)
+    assert held
+    assert page.url == address
+    for request in held:
+        request.continue_()
+    expect(page.get_by_role("tab", name="Lab")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#lab-prompt textarea")).to_have_value("The cat sat on the")
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H2", timeout=PATIENT)
+    assert page.url == address
+    page.get_by_role("tab", name="Learn").click()
+    page.wait_for_url(re.compile("tab=learn"))
+
+
+def test_an_address_restores_what_the_lab_measures(open_page, server):
+    page = open_page(
+        server + "?tab=lab&prompt=The+cat+sat+on+the&removed=1.2&target=token+id+7&contrast=·cat&colour=kl"
+    )
+    expect(page.locator("#lab-bars .is-target")).to_have_count(1, timeout=PATIENT)
+    expect(page.locator("#lab-contrast input")).to_have_value("·cat")
+    expect(page.locator("#lab-colour input")).to_have_value("Here: KL divergence")
+    expect(page.locator("#lab-chips")).to_contain_text("over “·cat”")
+    expect(cell(page, "#lab-grid", 0, 0)).to_have_attribute("title", re.compile("Measure every head"))
+    page.locator("#lab-colour input").click()
+    page.get_by_role("option", name="Atlas: induction").click()
+    page.wait_for_url(lambda url: "colour" not in url)
+    assert (query(page)["target"], query(page)["contrast"]) == ("token id 7", "·cat")
+    page.go_back()
+    expect(page.locator("#lab-colour input")).to_have_value("Here: KL divergence")
+
+
 def test_a_hostile_prompt_stays_text_everywhere(open_page, server):
     page = open_page(server + f"?tab=lab&removed=1.1&prompt={quote(HOSTILE)}")
     expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H1", timeout=PATIENT)
@@ -153,7 +208,7 @@ def test_a_prompt_that_cannot_be_run_is_a_sentence(open_page, server, prompt, wo
     expect(page.locator("#lab-bars .ha-dist-row").first).to_be_visible(timeout=PATIENT)
 
 
-def test_all_heads_paints_the_grid(open_page, server):
+def test_measuring_every_head_paints_the_grid(open_page, server):
     page = open_page(server + "?tab=lab&prompt=The+cat+sat")
     expect(page.locator("#lab-status")).to_contain_text("Ran with", timeout=PATIENT)
     page.locator("#lab-sweep").click()
@@ -164,7 +219,7 @@ def test_all_heads_paints_the_grid(open_page, server):
     page.locator("#lab-run").click()
     # Another prompt makes the sweep stale: hatched again, with the reason at hand.
     expect(page.locator("#lab-grid .paint-none")).to_have_count(24)
-    expect(cell(page, "#lab-grid", 0, 0)).to_have_attribute("title", re.compile("All heads"))
+    expect(cell(page, "#lab-grid", 0, 0)).to_have_attribute("title", re.compile("Measure every head"))
 
 
 QUICKLY = """async ([where, heads]) => {
@@ -368,7 +423,10 @@ def test_a_damaged_atlas_a_hostile_one_and_none_at_all(open_page, troubled_serve
 
 
 def test_an_address_that_asks_for_too_much_says_so(open_page, server):
-    page = open_page(server + "?tab=atlas&head=9.9&measure=beauty&model=gpt9")
-    for words in ("There is no head 9.9", "no measure “beauty”", "No model “gpt9”"):
+    page = open_page(server + "?tab=atlas&head=9.9&measure=beauty&model=gpt9&mode=gentle&family=royal")
+    for words in (
+        *("There is no head 9.9", "no measure “beauty”", "No model “gpt9”"),
+        *("no ablation mode “gentle”", "no prompt family “royal”"),
+    ):
         expect(page.locator("#notice")).to_contain_text(words)
     expect(page.locator("#atlas-grid .ha-cell")).to_have_count(24)

@@ -21,3 +21,18 @@ def test_finished_units_count_and_logs_are_not_flooded():
     line.close()
     assert stream.getvalue().count("\n") == 1
     assert "  0.0%  scores natural" in stream.getvalue()
+
+
+def test_a_log_has_a_line_for_every_unit():
+    stream = io.StringIO()
+    line = ProgressLine(total=10.0, done=0.0, stream=stream)
+    for unit in ("zero ioi", "zero ioi", "mean ioi"):
+        line.update(unit, 0.0, 2.0)
+        line.update(unit, 0.5, 2.0)
+        line.finished(2.0)
+    # Two units may have the same words, where one family is cut in two.
+    assert [text.split("%  ")[1].split("  ")[0] for text in stream.getvalue().splitlines()] == [
+        "zero ioi",
+        "zero ioi",
+        "mean ioi",
+    ]

@@ -21,7 +21,7 @@ from head_atlas.views.distribution import distribution_props, effect_facts, top_
 from head_atlas.views.grid import HeadValues, grid_props, measure_props, values_of
 from head_atlas.views.head_card import card_props, ordinal, profile_props
 from head_atlas.views.induction import THRESHOLD, induction_heads
-from head_atlas.views.provenance import about_props
+from head_atlas.views.provenance import about_props, provenance_rows
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +239,18 @@ def test_about_counts_prompts_per_family(atlas):
     families = about_props(atlas)["sections"][0]["rows"]
     assert [row["label"] for row in families] == [f.replace("_", " ") for f in atlas.families]
     assert all(row["text"].startswith("6 prompts") for row in families)
+
+
+def test_provenance_is_in_words_and_keeps_what_it_does_not_know():
+    rows = provenance_rows(
+        {"future_key": 3, "bos_policy": "eos", "windows": [None, None], "model_revision": "", "seed": 0}
+    )
+    assert [(row["label"], row["text"]) for row in rows] == [
+        ("Attention window per layer, in tokens", "none: every layer sees the whole prompt"),
+        ("Before every prompt stands", "its EOS token, as it has no BOS"),
+        ("Seed", "0"),
+        ("Future key", "3"),
+    ]
 
 
 def test_views_import_no_torch_and_no_gradio():

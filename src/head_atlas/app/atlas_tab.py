@@ -90,11 +90,12 @@ class AtlasHandlers:
         return self.outputs(replace(view, grid=without_marks(view.grid)))
 
     def typed(self, model: str, measure: str, family: str, mode: str, head: str) -> list[Any]:
-        """A head was typed; one that is not there is a note, and the page stays as it was."""
+        """A head was typed; of one that is not there, the note and the empty card say so."""
         view = self.view(model, measure, family, mode, head)
         if isinstance(head, str) and head.strip() and not view.state.head:
-            note = {"kind": "error", "text": " ".join(view.problems)}
-            return [gr.skip(), note, *[gr.skip()] * 4]
+            words = " ".join(view.problems)
+            note = {"kind": "error", "text": words}
+            return [gr.skip(), note, view.grid, gr.skip(), {"empty": words}, view.profile]
         return self.outputs(view)[3:]
 
     def picked(self, model: str, measure: str, family: str, mode: str, grid: Any) -> list[Any]:

@@ -98,9 +98,9 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     """A state that this atlas can show, and a sentence for every part that had to change."""
     problems: list[str] = []
 
-    def choose(what: str, wanted: str, names: list[str], default: str) -> str:
+    def choose(what: str, wanted: str, names: list[str], default: str, of: str = "") -> str:
         if wanted and wanted not in names:
-            problems.append(f"This atlas has no {what} “{wanted}”; {default or 'nothing'} is shown.")
+            problems.append(f"This atlas has no {what} “{wanted}”{of}; {default or 'nothing'} is shown.")
         return wanted if wanted in names else default
 
     names = [name for _, name in measures_of(atlas)]
@@ -109,8 +109,7 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     first = _DEFAULT_MEASURE if _DEFAULT_MEASURE in names else names[0]
     measure = choose("measure", state.measure, names, first)
     families = [name for _, name in families_of(atlas, measure)]
-    # A change from one measure to another keeps the family where it can, and says nothing where it cannot.
-    family = state.family if state.family in families else (families[0] if families else "")
+    family = choose("prompt family", state.family, families, families[0] if families else "", f" for {measure}")
     mode = choose("ablation mode", state.mode, atlas.modes, atlas.modes[0] if atlas.modes else "")
     head = ""
     if state.head:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.app.lab_view import asked, sweep_parts
+from head_atlas.app.lab_sweep import sweep_parts
+from head_atlas.app.lab_view import asked
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 

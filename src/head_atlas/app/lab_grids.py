@@ -17,10 +17,9 @@ from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
-    from head_atlas.app.lab_view import Swept
+    from head_atlas.app.lab_sweep import Swept
 
-BY_ATLAS = "atlas"
-NOT_SWEPT = "not measured on this prompt yet: press “All heads”"
+NOT_SWEPT = "not measured on this prompt yet: press “Measure every head”"
 
 
 def picker_grid(engine: Engine, model: str, head_text: Any) -> dict:

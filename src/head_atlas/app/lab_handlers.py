@@ -10,6 +10,7 @@ import gradio as gr
 
 from head_atlas.app import lab_grids, lab_view
 from head_atlas.app.events import clicked, heads_in, picked_head
+from head_atlas.app.lab_sweep import Swept, sweep_parts
 from head_atlas.app.page_state import read_heads, toggled
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
@@ -60,7 +61,7 @@ class LabHandlers:
         except HeadAtlasError as error:
             yield [failed(error), *_nothing_shown()]
             return
-        kept = swept if isinstance(swept, lab_view.Swept) and swept.still_holds(what) else None
+        kept = swept if isinstance(swept, Swept) and swept.still_holds(what) else None
         heads = lab_view.heads_text(what.heads)
         done = f"Ran with {heads} removed ({what.mode} ablation)." if what.heads else "Ran with all heads in place."
         yield [
@@ -85,12 +86,26 @@ class LabHandlers:
             {"empty": BARS_EMPTY},
             {"empty": CHIPS_EMPTY},
             {"empty": ""},
-            gr.update(choices=[lab_view.AUTOMATIC], value=lab_view.AUTOMATIC),
-            gr.update(choices=[lab_view.NO_CONTRAST], value=lab_view.NO_CONTRAST),
             {"empty": ATTENTION_EMPTY},
             None,
             lab_grids.picker_grid(self.engine, model, ""),
             None,
+        ]
+
+    @staticmethod
+    def choices(target: str = "", contrast: str = "", colour: str = "", *, afresh: bool = True) -> list[Any]:
+        """Target, contrast and colouring as an address has them: `LabTab.choices`.
+
+        Args:
+            target: or "", the default.
+            contrast: or "".
+            colour: or "".
+            afresh: the menus forget the tokens that the last run offered.
+        """
+        menus = [(target, lab_view.AUTOMATIC), (contrast, lab_view.NO_CONTRAST)]
+        return [
+            *[gr.update(**({"choices": [first]} if afresh else {}), value=value or first) for value, first in menus],
+            colour or lab_view.BY_ATLAS,
         ]
 
     def looked_at(self, what: lab_view.Asked, head: str) -> str:
@@ -144,7 +159,7 @@ class LabHandlers:
             for message in self.engine.prepare(model):
                 yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
             yield [busy("Removing every head in turn …"), gr.skip(), gr.skip(), colour]
-            for found, done, total in lab_view.sweep_parts(self.engine, what):
+            for found, done, total in sweep_parts(self.engine, what):
                 yield [
                     busy(f"{done} of {total} heads removed in turn", done / total),
                     without_marks(self.grid(model, removed, colour, found)),
@@ -163,9 +178,7 @@ class LabHandlers:
 
     def grid(self, model: str, removed: str, colour: str, swept: Any) -> dict:
         """The grid for what is removed now."""
-        return lab_grids.lab_grid(
-            self.engine, model, removed, colour, swept if isinstance(swept, lab_view.Swept) else None
-        )
+        return lab_grids.lab_grid(self.engine, model, removed, colour, swept if isinstance(swept, Swept) else None)
 
     def toggle(self, model: str, removed: str, colour: str, swept: Any, grid: Any) -> list[Any]:
         """Heads were clicked: remove them, or put them back.

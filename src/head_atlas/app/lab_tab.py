@@ -63,6 +63,11 @@ class LabTab:
         return [self.prompt, self.removed, self.mode, self.target, self.contrast]
 
     @property
+    def choices(self) -> list[Any]:
+        """What `LabHandlers.choices` sets."""
+        return [self.target, self.contrast, self.colour]
+
+    @property
     def shown(self) -> list[Any]:
         """What a run fills."""
         return [
@@ -88,8 +93,6 @@ class LabTab:
             self.bars,
             self.chips,
             self.chips_without,
-            self.target,
-            self.contrast,
             self.attention,
             self.ran,
             self.picker,
@@ -99,8 +102,8 @@ class LabTab:
 
 def build(engine: Engine, model: str) -> LabTab:
     """Lay the tab out."""
-    first = LabHandlers(engine).grid(model, "", lab_grids.BY_ATLAS, None)
-    colours = [("Atlas: induction", lab_grids.BY_ATLAS)] + [
+    first = LabHandlers(engine).grid(model, "", lab_view.BY_ATLAS, None)
+    colours = [("Atlas: induction", lab_view.BY_ATLAS)] + [
         (f"Here: {titled(m.label)}", name) for name, m in EFFECTS.items()
     ]
     with gr.Column(elem_classes=["ha-box", "ha-flat"]):
@@ -125,14 +128,14 @@ def build(engine: Engine, model: str) -> LabTab:
             fixed(f"<p class='ha-lead'>“All induction heads” takes those with an {RULE}, in the atlas.</p>")
             with gr.Row():
                 colour = gr.Dropdown(
-                    colours, value=lab_grids.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
+                    colours, value=lab_view.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
                 )
                 mode = gr.Dropdown(
                     MODES, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
                 )
             with gr.Row(elem_classes=["ha-actions"]):
                 run = gr.Button("Run", variant="primary", min_width=90, elem_id="lab-run")
-                sweep = gr.Button("All heads", min_width=90, elem_id="lab-sweep")
+                sweep = gr.Button("Measure every head", min_width=150, elem_id="lab-sweep")
                 stop = gr.Button("Stop", min_width=70, elem_id="lab-stop")
             status = drawn("note", None, elem_id="lab-status", boxed=False)
         with gr.Column(scale=11, min_width=320, elem_classes=["ha-box", "ha-flat"]):
@@ -238,7 +241,7 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
             **PURE,
         )
         finished.append(chosen.success(**run))
-    tab.colour.input(handlers.recolour, on_grid, [tab.grid], **PURE)
+    coloured = tab.colour.input(handlers.recolour, on_grid, [tab.grid], **PURE)
     looked = gr.on(
         [tab.head.submit, tab.head.blur],
         handlers.look,
@@ -253,11 +256,11 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         [tab.status, tab.grid, tab.swept, tab.colour],
         **(ON_MODEL | {"trigger_mode": "once"}),
     )
-    tab.stop.click(
+    stopped = tab.stop.click(
         lambda: {"kind": "info", "text": "Stopped. What was measured stays on the grid."},
         None,
         [tab.status],
         cancels=[sweeping],
         **PURE,
     )
-    return finished, [*finished, looked, picked_look, sweeping]
+    return [*finished, coloured, sweeping, stopped], [*finished, looked, picked_look, sweeping]

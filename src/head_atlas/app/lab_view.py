@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from head_atlas.app.limits import well_formed
-from head_atlas.app.page_state import read_heads
+from head_atlas.app.page_state import PageState, read_heads
+from head_atlas.app.words import sentence
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
@@ -38,6 +37,8 @@ BY_ID = "token id "
 MODES = ("zero", "mean")
 AUTOMATIC = "the model’s first choice"
 NO_CONTRAST = "none"
+BY_ATLAS = "atlas"
+"""The colouring of the grid that needs no sweep."""
 
 
 @dataclass(frozen=True)
@@ -61,27 +62,6 @@ class Asked:
     contrast: str | int | None
 
 
-@dataclass(frozen=True)
-class Swept:
-    """The effects of every head alone, and the prompt they belong to.
-
-    Attributes:
-        what: as asked for.
-        target: text of the token measured.
-        contrast: text of the token it is held against, or None.
-        effects: by metric, [layer][head]; NaN where not measured yet or not defined.
-    """
-
-    what: Asked
-    target: str
-    contrast: str | None
-    effects: dict[str, list[list[float]]]
-
-    def still_holds(self, what: Asked) -> bool:
-        """Whether they belong to this experiment too; heads are swept one by one, so the removed ones may differ."""
-        return replace(what, heads=self.what.heads) == self.what
-
-
 def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target: Any, contrast: Any) -> Asked:
     """Check an experiment.
 
@@ -96,6 +76,29 @@ def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target
     return Asked(
         model, text, removed, cast(Literal["zero", "mean"], mode), token_choice(target), token_choice(contrast)
     )
+
+
+def settled(state: PageState) -> tuple[PageState, list[str]]:
+    """The state with what the Lab can show of it, and a sentence for everything that it cannot.
+
+    Anyone may have sent it. Defaults are written as "". The mode of a state is the Lab's where the Lab is the open tab.
+    """
+    problems: list[str] = []
+    kept = {"colour": "" if state.colour == BY_ATLAS else state.colour}
+    if state.tab == "lab":
+        kept["mode"] = state.mode
+    for key, names, words in (("colour", EFFECTS, "colouring"), ("mode", MODES, "ablation mode")):
+        if kept.get(key) and kept[key] not in names:
+            problems.append(f"The Lab has no {words} “{kept[key]}”; its default is shown.")
+            kept[key] = ""
+    for key in ("target", "contrast"):
+        try:
+            text = getattr(state, key)
+            kept[key] = "" if token_choice(text) is None else text
+        except PromptError as error:
+            problems.append(f"The {key} in the address was left out. {sentence(error)}")
+            kept[key] = ""
+    return replace(state, **kept), problems
 
 
 def token_choice(text: Any) -> str | int | None:
@@ -131,7 +134,12 @@ class LabResult:
     warning: str
 
 
-def _check_length(engine: Engine, model: HeadModel, prompt: str) -> None:
+def check_length(engine: Engine, model: HeadModel, prompt: str) -> None:
+    """Refuse a prompt that is too long for this server, or for the model.
+
+    Raises:
+        PromptError: it has more tokens than either takes.
+    """
     model.policy.encode(prompt, max_length=min(engine.limits.prompt_tokens, model.max_length))
 
 
@@ -144,7 +152,7 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
     from head_atlas.live import ablate, attribute
 
     with engine.use(what.model) as model:
-        _check_length(engine, model, what.prompt)
+        check_length(engine, model, what.prompt)
         reference = engine.reference(what.model) if what.mode == "mean" else None
         run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
         clean = attribute(model, what.prompt, run.target, run.contrast)
@@ -154,7 +162,7 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
             else None
         )
         named = _token_names(model, run)
-        warning = engine.mismatch(what.model, model)
+        warning = f"{engine.mismatch(what.model, model)} {_typed_special(model, what.prompt)}".strip()
     target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
     chips = [
         attribution_props(
@@ -165,7 +173,7 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
             contrast=contrast,
             lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.{_certainty(one)}",
         )
-        for label, one in (("All heads", clean), (f"Without {heads_text(run.heads)}", without))
+        for label, one in (("With all heads", clean), (f"Without {heads_text(run.heads)}", without))
         if one is not None
     ]
     return LabResult(
@@ -175,6 +183,18 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
         targets=_targets(run, named),
         warning=warning,
     )
+
+
+def _typed_special(model: HeadModel, prompt: str) -> str:
+    """What became of special tokens that the prompt spells out."""
+    found = model.policy.spelled_out(prompt)
+    if not found:
+        return ""
+    names = ", ".join(f"“{text}”" for text in found)
+    n = sum(len(model.policy.pieces_of(text)) for text in found)
+    if len(found) == 1:
+        return f"{names} names a special token of this model; typed into a prompt it is plain text, here {n} tokens."
+    return f"{names} name special tokens of this model; typed into a prompt they are plain text."
 
 
 def _certainty(one: Attribution) -> str:
@@ -241,7 +261,9 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
 
 
 def _targets(run: Ablation, named: dict[int, str]) -> list[tuple[str, str]]:
-    ranked = sorted(named, key=lambda i: -float(run.clean_log_probs[i]))[:TOP_K]
+    ranked = sorted(named, key=lambda i: -float(run.clean_log_probs[i]))
+    # What was asked for stays on offer, however unlikely: the menus show its name, not its id.
+    ranked = [i for n, i in enumerate(ranked) if n < TOP_K or i in (run.target, run.contrast)]
     return [(f"{visible(named[i])}  {percent(float(np.exp(run.clean_log_probs[i])))}", f"{BY_ID}{i}") for i in ranked]
 
 
@@ -254,7 +276,7 @@ def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
     from head_atlas.live import ablate
 
     with engine.use(what.model) as model:
-        _check_length(engine, model, what.prompt)
+        check_length(engine, model, what.prompt)
         head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
         reference = engine.reference(what.model) if what.mode == "mean" else None
         run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
@@ -267,41 +289,3 @@ def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
             "reaches the model."
         )
     return attention_props(clean, ablated, run.strings, head.label, lead=lead)
-
-
-def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]:
-    """Remove every head alone on the prompt, and yield after each step.
-
-    The model is held for a step at a time, so that an abandoned sweep keeps nobody waiting.
-
-    Yields:
-        The effects so far; heads done; all heads.
-
-    Raises:
-        HeadAtlasError: with words for the visitor; also when the sweep takes too long.
-    """
-    from head_atlas.measures.effects import as_prompts, iter_sweep
-
-    deadline = monotonic() + engine.limits.run_seconds
-    with engine.use(what.model) as model:
-        _check_length(engine, model, what.prompt)
-        reference = engine.reference(what.model) if what.mode == "mean" else None
-        (prompt,) = as_prompts(model, what.prompt, what.target, what.contrast)
-        target, *contrast = model.strings([*prompt.targets, *prompt.contrasts])
-        parts = iter_sweep(model, prompt, what.mode, reference=reference)
-        shape = (model.n_layers, model.n_heads)
-    found = {name: np.full(shape, np.nan) for name in EFFECTS}
-    while True:
-        with engine.use(what.model):
-            part = next(parts, None)
-        if part is None:
-            return
-        for name, values in part.effects.items():
-            found[name][part.layer, list(part.heads)] = values[0]
-        effects = {name: values.tolist() for name, values in found.items()}
-        yield Swept(what, target, contrast[0] if contrast else None, effects), part.done, part.total
-        if monotonic() > deadline and part.done < part.total:
-            raise HeadAtlasError(
-                f"Stopped after {engine.limits.run_seconds} s with {part.done} of {part.total} heads measured; "
-                "a shorter prompt goes faster."
-            )

@@ -11,7 +11,6 @@ import gradio as gr
 from head_atlas.app import (
     about_tab,
     atlas_tab,
-    lab_grids,
     lab_handlers,
     lab_tab,
     lab_view,
@@ -26,17 +25,15 @@ from head_atlas.app.events import PURE, picked_head
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits, well_formed
-from head_atlas.app.page_state import KEYS, PageState, keep_heads, read_heads, read_query
+from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_heads, read_query
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 19
+N_RESTORED = 22
 """How many components an address fills, beside those that belong to a model."""
 
-N_OF_MODEL = 20
+N_OF_MODEL = 17
 """How many components `PageHandlers.of_model` fills."""
-
-LABELS = {"start": "Start", "atlas": "Atlas", "lab": "Lab", "learn": "Learn", "about": "About"}
 
 
 class PageHandlers:
@@ -61,6 +58,9 @@ class PageHandlers:
         prompt: str,
         removed: str,
         lab_mode: str,
+        target: str,
+        contrast: str,
+        colour: str,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
 
@@ -69,7 +69,7 @@ class PageHandlers:
         state = self.atlas.state(model, measure, family, mode, head)
         with suppress(AtlasError):
             state, _ = honoured(self.library, state)
-        state = replace(state, tab=tab if tab in LABELS else "start")
+        state = replace(state, tab=tab if tab in TABS else "start")
         if state.model == self.library.default:
             state = replace(state, model="")
         try:
@@ -85,26 +85,29 @@ class PageHandlers:
             state = replace(state, measure="", family="", mode="")
         if state.tab == "lab" and lab_mode in lab_view.MODES:
             state = replace(state, mode=lab_mode)
+        choices = {"target": target, "contrast": contrast, "colour": colour}
+        texts = {key: value if isinstance(value, str) else "" for key, value in choices.items()}
+        state, _ = lab_view.settled(replace(state, **texts))
         return {"query": replace(state, prompt=text, removed=heads).query()}
 
-    def opened(self, query: Any) -> tuple[AtlasView, list[str]]:
-        """The view that an address asks for, and a sentence for all of it that cannot be shown."""
+    def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
+        """What an address asks of the Lab, the view it asks of the Atlas, and a sentence for all that cannot be had."""
         state, problems = read_query(query)
-        view = atlas_view(self.library, state)
-        return view, [*problems, *view.problems]
+        state, more = lab_view.settled(state)
+        view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
+        return state, view, [*problems, *more, *view.problems]
 
-    def restore(self, query: Any, model: Any = None, colour: Any = lab_grids.BY_ATLAS, swept: Any = None) -> list[Any]:
+    def restore(self, query: Any, model: Any = None, swept: Any = None) -> list[Any]:
         """Fill the whole page from an address.
 
         Args:
             query: the address.
             model: what the page shows now; of another model nothing may remain.
-            colour: what the Lab's grid shows now.
             swept: the sweep that the Lab holds now, if any.
         """
-        view, problems = self.opened(query)
+        asked, view, problems = self.opened(query)
         state = view.state
-        removed = state.removed
+        removed, other = asked.removed, state.model != model
         atlas = self.library.atlas_or_none(state.model)
         if atlas is not None:
             removed, lost = keep_heads(removed, atlas.n_layers, atlas.n_heads)
@@ -119,24 +122,34 @@ class PageHandlers:
             *self.atlas.outputs(view),
             state.prompt or FORGETTING_PROMPT,
             text,
-            self.lab.grid(state.model, text, colour, swept),
+            self.lab.grid(state.model, text, asked.colour, swept),
             state.head,
             state.tab == "lab",
-            state.mode if state.tab == "lab" and state.mode in lab_view.MODES else gr.skip(),
-            *(self.of_model(state.model) if state.model != model else [gr.skip()] * N_OF_MODEL),
+            asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
+            *self.lab.choices(asked.target, asked.contrast, asked.colour, afresh=other),
+            *(self.of_model(state.model) if other else [gr.skip()] * N_OF_MODEL),
         ]
 
     def load(self, request: gr.Request) -> list[Any]:
-        """The page was opened. Without an address it is painted already, and a visitor may have clicked on."""
+        """The page was opened; at the end, what allows the address to be written from now on.
+
+        Without an address the page is painted already, and a visitor may have clicked on.
+        """
         query = {key: value for key, value in request.query_params.items() if key in KEYS}
         self.start.shown.begin(self.library.default)
-        return self.restore(query, self.library.default) if query else [gr.skip()] * (N_RESTORED + N_OF_MODEL)
+        nothing = [gr.skip()] * (N_RESTORED + N_OF_MODEL)
+        return [*(self.restore(query, self.library.default) if query else nothing), {"filled": True}]
 
-    def navigate(self, model: Any, colour: Any, swept: Any, event: gr.EventData) -> list[Any]:
+    def navigate(self, model: Any, swept: Any, event: gr.EventData) -> list[Any]:
         """Back or forward was pressed."""
         query = event._data.get("query") if isinstance(event._data, dict) else ""
         good = isinstance(query, str) and len(query) <= 4000 and well_formed(query)
-        return self.restore(query if good else "", model, colour, swept)
+        return self.restore(query if good else "", model, swept)
+
+    def tab_chosen(self, event: gr.EventData) -> Any:
+        """A tab was clicked. Anyone can send anything here."""
+        tab = event._data.get("id") if isinstance(event._data, dict) else None
+        return tab if tab in TABS else gr.skip()
 
     def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any) -> list[Any]:
         """A head was clicked on the landing page: open its card."""
@@ -165,14 +178,14 @@ class PageHandlers:
         """Another model was chosen: everything that shows one."""
         view = self.atlas.view(model, measure, family, mode, "")
         model = view.state.model
-        grid = self.lab.grid(model, "", lab_grids.BY_ATLAS, None)
-        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *self.of_model(model)]
+        grid = self.lab.grid(model, "", lab_view.BY_ATLAS, None)
+        choices = self.lab.choices()
+        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *choices, *self.of_model(model)]
 
     def of_model(self, model: str) -> list[Any]:
         """What belongs to one model and is not in the address: the Lab's results, Start, Learn and About."""
         self.start.shown.begin(model)
         return [
-            lab_grids.BY_ATLAS,
             *self.lab.without_results(model),
             self.start.grid(model),
             {"empty": start_tab.WAITING},
@@ -206,23 +219,22 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
-        tab_list = {}
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
-            with gr.Tab(LABELS["start"], id="start") as tab_list["start"]:
+            with gr.Tab("Start", id="start"):
                 start = start_tab.build(handlers.start, name)
-            with gr.Tab(LABELS["atlas"], id="atlas") as tab_list["atlas"]:
+            with gr.Tab("Atlas", id="atlas"):
                 atlas = atlas_tab.build(first)
-            with gr.Tab(LABELS["lab"], id="lab") as tab_list["lab"]:
+            with gr.Tab("Lab", id="lab"):
                 lab = lab_tab.build(engine, name)
-            with gr.Tab(LABELS["learn"], id="learn") as tab_list["learn"]:
+            with gr.Tab("Learn", id="learn"):
                 learn = learn_tab.build(handlers.learn, name)
-            with gr.Tab(LABELS["about"], id="about") as tab_list["about"]:
+            with gr.Tab("About", id="about"):
                 about = about_tab.build(handlers.about, name)
         address = drawn("address", None, elem_id="address", boxed=False)
 
         writes = {
             "fn": handlers.address,
-            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed, lab.mode],
+            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed, lab.mode, *lab.choices],
             "outputs": [address],
             **PURE,
         }
@@ -231,22 +243,20 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         running.append(learn_tab.wire(learn, handlers.learn, model))
 
         of_model = [
-            *[lab.colour, *lab.results, start.grid, start.experiment, start.timer],
+            *[*lab.results, start.grid, start.experiment, start.timer],
             *[learn.setup, learn.atlas, learn.result, learn.status, learn.seed, about.card],
         ]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
-        restored += [lab.wanted, lab.mode]
+        restored += [lab.wanted, lab.mode, *lab.choices]
         run_if = lab_tab.run_if(lab, handlers.lab, model)
         for opened in (
-            page.load(handlers.load, None, [*restored, *of_model], **PURE),
-            address.navigate(
-                handlers.navigate, [model, lab.colour, lab.swept], [*restored, *of_model], **PURE, cancels=running
-            ),
+            page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
+            address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
         ):
             opened.then(**run_if)
         start.timer.tick(handlers.start.experiment, [model], [start.experiment, start.grid, start.timer], **PURE)
-        for key, tab in tab_list.items():
-            changed.append(tab.select(lambda key=key: key, None, [tab_name], **PURE))
+        # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
+        changed.append(tabs.select(handlers.tab_chosen, None, [tab_name], **(PURE | {"trigger_mode": "multiple"})))
         in_atlas = [tab_name, tabs, *atlas.all]
         changed.append(
             start.grid.select(
@@ -264,12 +274,13 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         switched = model.input(
             handlers.other_model,
             [model, atlas.measure, atlas.family, atlas.mode],
-            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *of_model],
+            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *of_model],
             **PURE,
             cancels=running,
         )
         for event in [*changed, switched]:
-            event.then(**writes)
+            # Only after success: a run that Back or another model cancels must not write what it was started from.
+            event.success(**writes)
         public_api.add(library, engine)
     return page, handlers
 

@@ -11,8 +11,8 @@ from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 
 TABS = ("start", "atlas", "lab", "learn", "about")
-KEYS = ("tab", "model", "measure", "mode", "family", "head", "prompt", "removed")
-_LONGEST = {"prompt": 4000, "removed": 1500}
+KEYS = ("tab", "model", "measure", "mode", "family", "head", "prompt", "removed", "target", "contrast", "colour")
+_LONGEST = {"prompt": 4000, "removed": 1500, "target": 100, "contrast": 100}
 _LONGEST_OTHER = 80
 
 
@@ -24,11 +24,14 @@ class PageState:
         tab: one of `TABS`.
         model: name of a served model.
         measure: name of a score or an effect.
-        mode: ablation mode.
+        mode: ablation mode of the open tab; the Atlas and the Lab have one each.
         family: prompt family of an effect.
         head: the selected head, "2.5".
         prompt: the Lab's prompt.
         removed: the heads removed in the Lab, in order.
+        target: the Lab's target, as its menu has it.
+        contrast: the Lab's contrast, likewise.
+        colour: the effect that colours the Lab's grid.
     """
 
     tab: str = "start"
@@ -39,6 +42,9 @@ class PageState:
     head: str = ""
     prompt: str = ""
     removed: tuple[HeadId, ...] = field(default_factory=tuple)
+    target: str = ""
+    contrast: str = ""
+    colour: str = ""
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""
@@ -112,7 +118,8 @@ def read_query(query: str | Mapping[str, str]) -> tuple[PageState, list[str]]:
             problems.append(f"The {key} in the address is too long and was left out.")
         elif text:
             values[key] = text
-    if values.get("tab") not in TABS:
+    if (tab := values.setdefault("tab", "start")) not in TABS:
+        problems.append(f"There is no tab “{tab}”; the page opens on Start.")
         values["tab"] = "start"
     removed: tuple[HeadId, ...] = ()
     try:

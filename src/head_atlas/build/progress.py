@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class ProgressLine:
-    """One line, rewritten in place on a terminal, repeated every half minute elsewhere.
+    """One line, rewritten in place on a terminal; elsewhere one for each unit, and one every half minute.
 
     Args:
         total: work of the whole build, in tokens run through the model.
@@ -34,8 +34,9 @@ class ProgressLine:
         self._stream.flush()
 
     def finished(self, work: float) -> None:
-        """Count a unit as done."""
+        """Count a unit as done; the next one gets a line of its own at once."""
         self._finished += work
+        self._shown = float("-inf")
 
     def text(self, unit: str, done_now: float, seconds: float) -> str:
         """The line itself."""

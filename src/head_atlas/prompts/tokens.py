@@ -40,6 +40,10 @@ class TokenPolicy:
         """Token ids of a text alone, without BOS."""
         return tuple(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])
 
+    def spelled_out(self, text: str) -> tuple[str, ...]:
+        """The special tokens whose names a text holds; they stay text all the same."""
+        return tuple(name for name in dict.fromkeys(self.tokenizer.all_special_tokens) if name in text)
+
     def encode(self, text: str, *, max_length: int | None = None) -> tuple[int, ...]:
         """Token ids of a prompt, BOS first.
 

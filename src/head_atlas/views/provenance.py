@@ -13,6 +13,49 @@ from head_atlas.views.numbers import percent, plain
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
+_LABELS = {
+    "model_id": "Model",
+    "model_revision": "Model revision",
+    "model_class": "Architecture",
+    "model_fingerprint": "Fingerprint of the weights",
+    "tokenizer_sha256": "Tokenizer (SHA-256)",
+    "d_model": "Width of the residual stream",
+    "d_head": "Width of a head",
+    "d_vocab": "Tokens in the vocabulary",
+    "n_kv_heads": "Key and value heads per layer",
+    "windows": "Attention window per layer, in tokens",
+    "bos_policy": "Before every prompt stands",
+    "dtype": "Precision",
+    "device": "Device",
+    "threads": "Threads",
+    "seed": "Seed",
+    "n_prompts": "Prompts per family, at most",
+    "modes": "Ablation modes",
+    "budget": "Most work in one batch",
+    "corpus_sha256": "Prompts (SHA-256)",
+    "reference_sha256": "Reference means (SHA-256)",
+    "config_sha256": "Settings of the build (SHA-256)",
+    "code_sha256": "Code of the build (SHA-256)",
+    "git_commit": "Commit of the code",
+    "packages": "Packages",
+}
+"""Provenance in words, in the order shown. What a newer build adds follows, under its own name."""
+
+_BOS = {"bos": "the tokenizer’s BOS token", "eos": "its EOS token, as it has no BOS", "none": "nothing"}
+
+
+def provenance_rows(provenance: Mapping[str, Any]) -> list[dict]:
+    """One labelled row per fact that is not empty."""
+    rows = []
+    for key in [*(key for key in _LABELS if key in provenance), *(key for key in provenance if key not in _LABELS)]:
+        value = provenance[key]
+        text = _BOS.get(value, _text(value)) if key == "bos_policy" and isinstance(value, str) else _text(value)
+        if key == "windows" and text == "none":
+            text = "none: every layer sees the whole prompt"
+        if text:
+            rows.append({"label": _LABELS.get(key, key[:1].upper() + key[1:].replace("_", " ")), "text": text})
+    return rows
+
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
@@ -56,8 +99,6 @@ def about_props(atlas: Atlas) -> dict:
             parts.append(f"mean log-probability {plain(float(lost[i]))} nats")
         families.append({"label": label_of(family), "text": " · ".join(parts)})
     left_out = [{"label": label_of(name), "text": str(reason)} for name, reason in atlas.left_out.items()]
-    provenance = [{"label": key.replace("_", " "), "text": _text(value)} for key, value in atlas.provenance.items()]
-    provenance = [row for row in provenance if row["text"]]
     sections = [
         {
             "kind": "facts",
@@ -74,7 +115,7 @@ def about_props(atlas: Atlas) -> dict:
             "title": "Checks the model passed before it was measured",
             "rows": check_rows(atlas.checks) or [{"label": "none", "text": "this file records no checks"}],
         },
-        {"kind": "facts", "title": "Provenance", "rows": provenance},
+        {"kind": "facts", "title": "Provenance", "rows": provenance_rows(atlas.provenance)},
     ]
     return {
         "title": atlas.model_id or "this atlas",
