@@ -1,0 +1,97 @@
+"""The page of one head: what it is, where it looks, what it writes, what breaks without it, whom it works with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from head_atlas.catalogue import EFFECTS
+from head_atlas.views.choices import PATTERN_SCORES, score_families, titled
+from head_atlas.views.head_company import company_section
+from head_atlas.views.head_effects import effects_section, families_section
+from head_atlas.views.head_examples import histogram_section, looked_at_section
+from head_atlas.views.head_roles import held_roles, published_section, role_label, roles_section, sentence_of
+from head_atlas.views.head_scores import offsets_section, scores_section
+from head_atlas.views.head_writes import direct_logit_section, tokens_section, weights_section
+
+if TYPE_CHECKING:
+    from head_atlas.heads import HeadId
+    from head_atlas.store import Atlas
+
+
+def summary_props(atlas: Atlas, head: HeadId) -> dict:
+    """The head in short: its name, the roles it holds, and the sentence that sums it up."""
+    return {
+        "head": [head.layer, head.head],
+        "title": head.label,
+        "subtitle": f"layer {head.layer} of 0–{atlas.n_layers - 1} · head {head.head} of 0–{atlas.n_heads - 1}"
+        f" · {atlas.model_id}",
+        "marks": [role_label(name) for name in held_roles(atlas, head)],
+        "sentence": sentence_of(atlas, head),
+    }
+
+
+def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
+    """Everything on one head but its exemplars.
+
+    Args:
+        atlas: where the numbers are.
+        head: a head that the atlas has.
+        effect: the effect shown per family; "" for none.
+        mode: the ablation mode that is shown first.
+        current: the measure and family that the grid shows; their row is marked.
+    """
+    published = published_section(atlas, head, mode)
+    variants = scores_section(atlas, head, current, variants=True)
+    folded = [{"kind": "fold", "summary": variants["title"], "section": variants}] if "rows" in variants else []
+    return {
+        **summary_props(atlas, head),
+        "groups": [
+            {
+                "title": "What is it?",
+                "sections": [roles_section(atlas, head), *([published] if published else [])],
+            },
+            {
+                "title": "What breaks without it?",
+                "sections": [effects_section(atlas, head, effect, mode, current), families_section(atlas, head)],
+            },
+            {
+                "title": "Where does it look?",
+                "sections": [
+                    scores_section(atlas, head, current),
+                    offsets_section(atlas, head),
+                    histogram_section(atlas, head),
+                    looked_at_section(atlas, head),
+                    *folded,
+                ],
+            },
+            {
+                "title": "What does it write?",
+                "sections": [
+                    direct_logit_section(atlas, head),
+                    tokens_section(atlas, head),
+                    weights_section(atlas, head),
+                ],
+            },
+            {"title": "Whom does it work with?", "sections": [company_section(atlas, head)]},
+            {"title": "", "sections": [_explained(atlas, effect)]},
+        ],
+    }
+
+
+def _explained(atlas: Atlas, effect: str) -> dict:
+    names = [name for name in PATTERN_SCORES if score_families(atlas, name)]
+    entries = [
+        {
+            "term": titled(measure.label),
+            "text": " ".join(p for p in (measure.sentence, measure.pitfall) if p) + " ",
+            "formula": measure.formula,
+            "source": measure.source,
+        }
+        for measure in [*(PATTERN_SCORES[name] for name in names), *([EFFECTS[effect]] if effect else [])]
+    ]
+    return {
+        "kind": "notes",
+        "title": "",
+        "summary": "What these measures are, and where they come from",
+        "entries": entries,
+    }
