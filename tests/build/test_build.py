@@ -141,7 +141,7 @@ def test_the_contract_of_names(atlas):
     for score in ((SCORES | NAMED_PARTS)[name] for name in atlas.scores):
         for family in score.families:
             prefix = score.summary_prefix(family)
-            expected |= {f"{prefix}_{part}" for part in PARTS}
+            expected |= {f"{prefix}_{part}" for part in (*PARTS, "split_half")}
             if score.has_excess:
                 expected |= {f"{prefix}_{part}" for part in ("excess", "excess_ci_low", "excess_ci_high")}
     for metric in EFFECTS:

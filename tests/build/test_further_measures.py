@@ -16,7 +16,7 @@ from head_atlas.measures.composition import composition
 from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars
 from head_atlas.measures.neurons import neuron_statistics
-from head_atlas.measures.significance import percentiles, q_values, sign_flip_p
+from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
 from head_atlas.measures.superposition import interference, participation
 from head_atlas.measures.weights import weight_scores
 from head_atlas.measures.write_norm import write_norm
@@ -124,6 +124,14 @@ def test_the_sink_by_what_stands_first(atlas):
         at = [p.index for p in members(atlas, "sink_probe") if p.template == template]
         expected = atlas.scores["sink"].values[..., at].mean(-1)
         np.testing.assert_allclose(found.sel(start=start).values, expected, rtol=1e-3)
+
+
+def test_how_alike_other_prompts_rank_the_heads(atlas):
+    at = places(atlas, "natural")
+    values = atlas.scores["sink"].values[..., at]
+    expected = split_half(values, [atlas.prompts[i].template for i in at], seed=0, family="natural")
+    assert float(atlas.summary["sink_natural_split_half"].values) == pytest.approx(expected, abs=0.1)
+    assert -1 <= expected <= 1
 
 
 def test_tests_of_effects_and_places_among_heads(atlas):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -184,6 +185,40 @@ def test_layers_that_write_nothing_are_told_too(silent):
     assert found.adds_up()
     assert model.anatomy.layers[1].neurons == 128
     assert ((found.heads if silent.startswith("attn") else found.mlps).values[1] == 0).all()
+
+
+def test_finding_out_leaves_no_hooks_and_changes_no_logit():
+    model = HeadModel(plain_model(CONFIGS["falcon"]()), TOKENIZER)
+    tokens = model.rows([PROMPTS[1].tokens])
+    before = model.logits(tokens)
+    assert model.anatomy is model.anatomy
+    assert model.weight_places is model.weight_places
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.model.modules())
+    assert torch.equal(model.logits(tokens), before)
+
+
+def test_other_threads_runs_do_not_mix_with_the_finding_out():
+    """Another thread runs other tokens all the while: what is found is the same as without it."""
+    model = HeadModel(plain_model(CONFIGS["gemma2"]()), TOKENIZER)
+    tokens = torch.full((3, 20), 7)
+    done = Event()
+
+    def run():
+        while not done.is_set():
+            model.logits(tokens)
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        found = decompose(model, PROMPTS)
+        places = model.weight_places
+    finally:
+        done.set()
+        thread.join()
+    alone = head_model("gemma2")
+    np.testing.assert_allclose(found.heads.values, decompose(alone, PROMPTS).heads.values, atol=1e-6)
+    for one, other in zip(places, alone.weight_places, strict=True):
+        assert torch.equal(one.query.columns, other.query.columns)
 
 
 def test_streams_end_in_the_logits():

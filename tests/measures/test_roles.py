@@ -359,16 +359,29 @@ def test_a_head_in_one_sentence():
         "3.02] logits, n = 100), and matters (removing it changes the logit difference on rand repeat by -40.0 % "
         "[-41.0, -39.0], n = 100)."
     )
-    assert describe(found, 1, 3).startswith(
+    assert describe(found, 1, 3) == (
         f"Holds none of the {len(JOBS)} roles that could be judged; attends like an induction head (excess 0.94 "
         "[0.92, 0.96], n = 100), does not write like one (copying -3.00 [-3.02, -2.98] logits, n = 100), and "
         "matters (removing it changes the logit difference on rand repeat by -40.0 % [-41.0, -39.0], n = 100), so "
-        "it is not called one; unexplained: "
+        "it is not called one; is unexplained: its effect is felt on rand repeat."
     )
     assert describe(found, 0, 0) == (
         f"Holds none of the {len(JOBS)} roles that could be judged; is a head that rests on the first position "
         "(attention to the first position 0.80 [0.78, 0.82], n = 100)."
     )
+    found = assign_roles(measure({(1, 2): heads[1, 2] | {("logit_difference", "rand_repeat"): 0.2}}), CLEAN)
+    assert describe(found, 1, 2).endswith(
+        "and works the other way (removing it changes the logit difference on rand repeat by 10.0 % [9.0, 11.0], "
+        "n = 100)."
+    )
+    without = {key: value for key, value in heads[1, 2].items() if key != ("logit_difference", "rand_repeat")}
+    assert describe(assign_roles(measure({(1, 2): without}), CLEAN), 1, 2).endswith(
+        "and does not matter (removing it changes the logit difference on rand repeat by 0.0 % [-1.0, 1.0], n = 100); "
+        "is decorative: its effect is felt on no family."
+    )
+    several = {("logit_difference", family): -0.5 for family in ("ioi", "successor", "pronoun")}
+    found = assign_roles(measure({(0, 1): several | {("diffuse_sink_free", "natural"): 0.2}}), CLEAN)
+    assert describe(found, 0, 1).endswith("is unexplained: its effect is felt on ioi, successor and pronoun.")
     del measured["logit_difference", "rand_repeat"]
     assert describe(assign_roles(measured, CLEAN), 1, 2).endswith("and whether it matters was not measured.")
     nothing = {("sink", "natural"): Measured.exact(np.zeros(SHAPE))}

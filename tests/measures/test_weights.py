@@ -363,6 +363,17 @@ def test_scores_do_not_depend_on_the_rest_of_the_world():
     assert "falcon" in IGNORING  # attention that is no function of ours has its weights found as well
 
 
+def test_16_bit_weights_score_as_they_do_in_32():
+    plain = plain_model(CONFIGS["llama"](), torch.bfloat16)
+    widened = copy.deepcopy(plain).float()
+    found = weight_scores(HeadModel(plain, TOKENIZER), n_draws=1)
+    wide = weight_scores(HeadModel(widened, TOKENIZER), n_draws=1)
+    assert found.not_applicable == {}
+    for name in ("qk_norm", "ov_norm", "ov_effective_rank"):
+        np.testing.assert_allclose(found.values[name].values, wide.values[name].values, rtol=1e-6)
+    np.testing.assert_allclose(found.values["ov_copy"].values, wide.values["ov_copy"].values, atol=0.02)
+
+
 def test_every_score_of_weights_is_in_the_catalogue_with_its_axes():
     found = weight_scores(head_model("gpt2"), n_draws=1).values
     arrays = found | {"composition": composition(head_model("gpt2")).values}

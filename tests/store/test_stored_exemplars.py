@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import h5py
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from synthetic_atlas import synthetic_contents
 
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.named_array import NamedArray
 from head_atlas.store import exemplars as stored_exemplars
-from head_atlas.store.exemplars import Exemplar, StoredExemplars, write_exemplars
+from head_atlas.store import open_atlas, write_atlas
+from head_atlas.store.exemplars import Exemplar, StoredExemplars
 
 LENGTHS = [2, 3]
 
@@ -54,27 +57,22 @@ def test_one_exemplar_at_a_time():
     check(stored())
 
 
-def test_from_an_open_file(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        write_exemplars(file, arrays())
-    with h5py.File(tmp_path / "a.h5") as file:
-        check(StoredExemplars(file["exemplars"], 1, 2, LENGTHS))
-        group = file["exemplars"]
-        assert group["key"].dims[0].keys() == ["exemplar_entry"]
-        assert {name: group[name].dtype for name in ("key", "row_count", "band")} == {
+def test_from_an_atlas(tmp_path):
+    contents = synthetic_contents(n_layers=1, n_heads=2, n_prompts=2)
+    kept = {place: array for place, array in contents.arrays.items() if not place.startswith("exemplars/")}
+    kept |= {f"exemplars/text/{name}": array for name, array in arrays().items()}
+    prompts = [
+        replace(p, tokens=p.tokens[:n], corrupted=(), positions=(0,), targets=(1,), contrasts=(), annotations={})
+        for p, n in zip(contents.prompts, [*LENGTHS, *[3] * 18], strict=True)
+    ]
+    write_atlas(tmp_path / "a.h5", replace(contents, arrays=kept, prompts=prompts))
+    with open_atlas(tmp_path / "a.h5") as atlas:
+        check(atlas.stored_exemplars("text"))
+        assert {name: atlas.exemplars["text"][name].values.dtype for name in ("key", "row_count", "band")} == {
             "key": np.uint16, "row_count": np.uint8, "band": np.int8,
         }  # fmt: skip
-
-
-def test_axes_of_the_file_are_used_where_they_fit(tmp_path):
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        scale = file.create_dataset("layer", data=np.arange(2))
-        scale.make_scale("layer")
-        write_exemplars(file, {"one": NamedArray(np.zeros(2), ("layer",))}, "first")
-        write_exemplars(file, {"one": NamedArray(np.zeros((3, 2)), ("layer", "side"), {"side": ["query", "key"]})})
-        assert "layer" not in file["first"]
-        assert file["exemplars/layer"].shape == (3,)
-        assert file["exemplars/side"].asstr()[:].tolist() == ["query", "key"]
+        with pytest.raises(KeyError, match="no exemplars of 'families'; there are those of text"):
+            atlas.stored_exemplars("families")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
-from head_atlas.measures.significance import percentiles, q_values, sign_flip_p
+from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
@@ -72,7 +72,7 @@ def summarise(
     members = {name: _family(name, prompts, seed) for name in families}
     summary: dict[str, NamedArray] = {}
     for name, values in groups["scores"].items():
-        summary |= _of_score(name, values, groups["baselines"].get(name), members)
+        summary |= _of_score(name, values, groups["baselines"].get(name), members, seed)
     correct = groups["clean"].get("correct")
     for name, values in groups["effects"].items():
         summary |= _of_effect(name, values, list(modes), list(members.values()), seed)
@@ -97,15 +97,17 @@ def _family(name: str, prompts: Sequence[Prompt], seed: int) -> _Family:
 
 
 def _of_score(
-    name: str, values: np.ndarray, baseline: np.ndarray | None, members: Mapping[str, _Family]
+    name: str, values: np.ndarray, baseline: np.ndarray | None, members: Mapping[str, _Family], seed: int
 ) -> dict[str, NamedArray]:
-    """Mean and excess of a score on each of its families."""
+    """Mean, reliability and excess of a score on each of its families."""
     summary: dict[str, NamedArray] = {}
     for family in (members[name] for name in _ENTRIES[name].families if name in members):
         prefix = _ENTRIES[name].summary_prefix(family.name)
         found = bootstrap_mean(family.values(values), family.counts)
         for part, array in zip(_PARTS, _arrays(found), strict=True):
             summary[f"{prefix}_{part}"] = NamedArray(array, _HEADS)
+        halves = split_half(family.values(values), family.templates, seed=seed, family=family.name)
+        summary[f"{prefix}_split_half"] = NamedArray(np.array(halves), ())
         if baseline is not None:
             found = bootstrap_excess(family.values(values), family.values(baseline), family.counts)
             summary[f"{prefix}_excess"] = NamedArray(found.mean, _HEADS)

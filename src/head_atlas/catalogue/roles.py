@@ -105,12 +105,14 @@ class State:
         name: as in files.
         label: as in a sentence.
         definition: exactly what has to hold.
+        words: the same of one head, in a sentence; "{families}" stands for those that its effect is felt on.
         pitfall: how it is misread.
     """
 
     name: str
     label: str
     definition: str
+    words: str
     pitfall: str
 
 
@@ -356,6 +358,7 @@ STATES: dict[str, State] = {
             "dormant",
             "holds none of the roles that could be judged and is no bag-of-words head; the norm of what it writes on "
             "natural text is under 10 % of the median of its layer's heads; and its effect is felt on no family",
+            "is dormant: it writes little, and its effect is felt on no family",
             "Dormant on these prompts: other text may wake it.",
         ),
         State(
@@ -363,6 +366,7 @@ STATES: dict[str, State] = {
             "decorative",
             "holds a role, was removed on the diagnostic family of every role that it holds, and its effect is felt on "
             "none, nor on any other family",
+            "is decorative: its effect is felt on no family",
             "Other heads may step in when one is removed: remove several before calling a head useless.",
         ),
         State(
@@ -370,6 +374,7 @@ STATES: dict[str, State] = {
             "unexplained",
             "its effect is felt on a family, yet it holds none of the roles that could be judged and is no "
             "bag-of-words head",
+            "is unexplained: its effect is felt on {families}",
             "It says that no role of this list fits, not that the head does nothing nameable.",
         ),
     )

@@ -50,8 +50,8 @@ WEIGHT_SCORES: dict[str, Measure] = by_name(
             "sum Re(lambda) / sum |lambda|, lambda the eigenvalues of W_O W_U W_E W_V, the gains of norms folded in",
             _ELHAGE,
             "Whether reading a token raises that same token (1), lowers it (-1), or neither, over the vocabulary.",
-            "Tied embeddings and the first MLP distort it: a model can copy through directions that W_E alone does not "
-            "show. Read it beside ov_copy. NaN for a head that writes nothing.",
+            "Tied embeddings and the first MLP distort it, and the mean token alone can make it near 1 or -1 with the "
+            "tokens' labels permuted: read it against that null and beside ov_copy. NaN where a head writes nothing.",
         ),
         _score(
             "ov_copy",

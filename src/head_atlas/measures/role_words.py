@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class _Sentence:
         parts += [self._state(name) for name in states]
         for index, name in enumerate(self._found.states.coords["state"]):
             if self._found.states[index][self._at] == 1:
-                parts.append(f"{STATES[name].label}: {STATES[name].definition}")
+                parts.append(STATES[name].words.format(families=self._felt_on()))
         sentence = "; ".join(parts)
         return f"{sentence[0].upper()}{sentence[1:]}."
 
@@ -73,7 +73,8 @@ class _Sentence:
                 unmeasured.append(f"whether it {grade}{like and ' like one'} was not measured")
                 continue
             numbers = ", ".join(filter(None, (self._number(name, criterion) for criterion in criteria)))
-            said.append(f"{grade if answer else f'does not {grade[:-1]}'}{like} ({numbers})")
+            no = "works the other way" if self._reversed(name, criteria) else f"does not {grade[:-1]}"
+            said.append(f"{grade if answer else no}{like} ({numbers})")
         said += unmeasured
         return said[0] if len(said) == 1 else f"{', '.join(said[:-1])}, and {said[-1]}"
 
@@ -82,15 +83,30 @@ class _Sentence:
         numbers = ", ".join(filter(None, (self._number(name, criterion) for criterion in role.criteria)))
         return f"is {role.label} ({numbers})"
 
+    def _felt_on(self) -> str:
+        families = self._found.felt.coords["family"]
+        felt = [name.replace("_", " ") for i, name in enumerate(families) if self._found.felt[i][self._at] == 1]
+        return " and ".join(filter(None, [", ".join(felt[:-1]), *felt[-1:]]))
+
+    def _reversed(self, name: str, criteria: Sequence[Criterion]) -> bool:
+        """Whether the one effect that is asked for surely has the other sign."""
+        if len(criteria) != 1 or criteria[0].grade != "matters" or not criteria[0].sign:
+            return False
+        _, low, high, _ = self._evidence(name, criteria[0])
+        return high < 0 if criteria[0].sign > 0 else low > 0
+
+    def _evidence(self, name: str, criterion: Criterion) -> tuple[float, float, float, float]:
+        row = self._rows[f"{name}/{criterion.grade}/{criterion.measure}/{criterion.where}"]
+        parts = (self._found.evidence[part] for part in ("value", "low", "high", "n"))
+        value, low, high, n = (float(part[row][self._at]) for part in parts)
+        return value, low, high, n
+
     def _grade(self, name: str, grade: Grade) -> float:
         array = getattr(self._found, grade)
         return float(array[array.coords["role"].index(name)][self._at])
 
     def _number(self, name: str, criterion: Criterion) -> str:
-        row = self._rows[f"{name}/{criterion.grade}/{criterion.measure}/{criterion.where}"]
-        value, low, high, n = (
-            float(self._found.evidence[part][row][self._at]) for part in ("value", "low", "high", "n")
-        )
+        value, low, high, n = self._evidence(name, criterion)
         if np.isnan(value):
             return ""
         scale, sign, digits = (100, " %", 1) if criterion.relative else (1, "", 2)

@@ -159,7 +159,11 @@ def _membership(role: Role, measured: Mapping[tuple[str, str], Measured], first:
         return np.full(first.value.shape, np.nan)
     found = measured.get(role.criteria[0].key)
     n99 = 0.0 if found is None or found.n99 is None else found.n99
-    return np.clip((first.value * role.criteria[0].sign - n99) / (1 - n99), 0, 1)
+    room = 1 - np.asarray(n99, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.clip((first.value * role.criteria[0].sign - n99) / room, 0, 1)
+    # where chance alone reaches 1, no value is a sign of the role
+    return np.where(room > 0, share, np.where(np.isnan(first.value), np.nan, 0.0))
 
 
 def _graded(role: Role, parts: Sequence[Weighed], grade: str, shape: tuple[int, int]) -> np.ndarray:

@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
-from head_atlas.named_array import NamedArray
-from head_atlas.store.elements import create_array, create_dimension, create_group
 
 LONGEST_DENSE = 4096
 """Tokens of a prompt whose pattern is spread out: 64 MB."""
@@ -123,23 +120,6 @@ class StoredExemplars:
         weights = np.zeros((n, n), dtype=np.float32)
         weights[query, key] = weight
         return DensePattern(weights, np.asarray(self._arrays["row_dropped"][rows], dtype=np.float32))
-
-
-def write_exemplars(root: h5py.Group, arrays: Mapping[str, NamedArray], name: str = "exemplars") -> None:
-    """Write exemplars as a group of arrays, with those of their axes that the file does not have yet.
-
-    Args:
-        root: the file, whose axes `layer`, `head` and `prompt` are used if they fit.
-        arrays: by name.
-        name: of the group.
-    """
-    group = create_group(root, name)
-    for array_name, array in sorted(arrays.items()):
-        for dim, size in zip(array.dims, array.shape, strict=True):
-            above = root.file[dim].shape[0] if dim in root.file else None
-            if dim not in group and above != size:
-                create_dimension(group, dim, list(array.coords[dim]) if dim in array.coords else size)
-        create_array(group, array_name, array.values, array.dims, compressed=array.values.size > 1)
 
 
 def _edges(arrays: Mapping[str, Any], name: str, n: int, end: int) -> np.ndarray:

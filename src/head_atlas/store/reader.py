@@ -18,6 +18,7 @@ from head_atlas.errors import AtlasError
 from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
+from head_atlas.store.exemplars import StoredExemplars
 from head_atlas.store.schema import COUNTED, LAYOUTS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
@@ -158,6 +159,18 @@ class Atlas:
             return ResamplePrompts(tokens, str(attrs["source"]), int(attrs["seed"]))
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /references/resample_token lacks its source: {error}") from error
+
+    def stored_exemplars(self, name: str) -> StoredExemplars:
+        """The exemplars of a set of prompts, "text" or "families", head by head.
+
+        Raises:
+            KeyError: there are none of that set.
+            AtlasError: they are damaged.
+        """
+        if name not in self.exemplars:
+            raise KeyError(f"no exemplars of {name!r}; there are those of {', '.join(self.exemplars) or 'none'}")
+        lengths = [len(prompt) for prompt in self.prompts]
+        return StoredExemplars(self.exemplars[name], self.n_layers, self.n_heads, lengths)
 
     @cached_property
     def token_strings(self) -> dict[int, str]:

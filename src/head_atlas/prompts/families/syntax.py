@@ -46,39 +46,40 @@ _AFTER_A = {
 _DRAWS_PER_PROMPT = 40
 
 # {person}, {adj}, {he} are of one gender, {rival} of the other, so that a pronoun has one antecedent. Both orders of a
-# relation occur wherever English has both. Marks of one letter are counted from 1 in reading order.
+# relation occur wherever English has both, and at more than one distance ("red toy box"), so that no fixed offset hits
+# always. Marks of one letter are counted from 1 in reading order.
 _TEMPLATES: tuple[tuple[str, str], ...] = (
     (
-        "The=d1 {adj}=a1 {person}=n1 {verb}=v1 the=d2 {color}=a2 {object}=n2 near the=d3 {place}=n3 .",
-        "d1-n1 a1-n1 n1-v1 v1-n2 d2-n2 a2-n2 d3-n3",
+        "The=d1 {adj}=a1 {person}=n1 {verb}=v1 the=d2 {color}=a2 toy=n2 {object}=n3 near the=d3 {place}=n4 .",
+        "d1-n1 a1-n1 n1-v1 v1-n3 d2-n3 a2-n3 d3-n4",
     ),
     (
         "The=d1 {person}=n1 near the=d2 {place}=n2 {verb}=v1 a=d3 {color}=a1 {object}=n3 .",
         "d1-n1 d2-n2 n1-v1 v1-n3 d3-n3 a1-n3",
     ),
     (
-        "The=d1 {person}=n1 with the=d2 {color}=a1 {object}=n2 {verb}=v1 the=d3 {adj}=a2 {rival}=n3 .",
-        "d1-n1 d2-n2 a1-n2 n1-v1 v1-n3 d3-n3 a2-n3",
+        "The=d1 {person}=n1 with the=d2 {color}=a1 toy=n2 {object}=n3 {verb}=v1 the=d3 {adj}=a2 {rival}=n4 .",
+        "d1-n1 d2-n3 a1-n3 n1-v1 v1-n4 d3-n4 a2-n4",
     ),
     (
-        "The=d1 {person}=n1 {verb}=v1 the=d2 {adj}=a1 {rival}=n2 because {he}=p1 {verb2}=v2 a=d3 {object}=n3 .",
-        "d1-n1 n1-v1 v1-n2 d2-n2 a1-n2 p1-n1 v2-n3 d3-n3",
+        "The=d1 {person}=n1 {verb}=v1 the=d2 {adj}=a1 farm=n2 {rival}=n3 because {he}=p1 {verb2}=v2 a=d3 {object}=n4 .",
+        "d1-n1 n1-v1 v1-n3 d2-n3 a1-n3 p1-n1 v2-n4 d3-n4",
     ),
     (
         "The=d1 {rival}=n1 {verb}=v1 the=d2 {adj}=a1 {person}=n2 , and then {he}=p1 {verb2}=v2 the=d3 {object}=n3 .",
         "d1-n1 n1-v1 v1-n2 d2-n2 a1-n2 p1-n2 v2-n3 d3-n3",
     ),
     (
-        "When the=d1 {person}=n1 {verb}=v1 the=d2 {rival}=n2 , {he}=p1 {verb2}=v2 the=d3 {color}=a1 {object}=n3 .",
-        "d1-n1 n1-v1 v1-n2 d2-n2 p1-n1 v2-n3 d3-n3 a1-n3",
+        "When the=d1 {person}=n1 {verb}=v1 the=d2 {rival}=n2 , {he}=p1 {verb2}=v2 a=d3 {color}=a1 toy=n3 {object}=n4 .",
+        "d1-n1 n1-v1 v1-n2 d2-n2 p1-n1 v2-n4 d3-n4 a1-n4",
     ),
     (
         "When {he}=p1 {verb}=v1 the=d1 {object}=n1 , the=d2 {adj}=a1 {person}=n2 {verb2}=v2 a=d3 {rival}=n3 .",
         "v1-n1 d1-n1 d2-n2 a1-n2 p1-n2 n2-v2 v2-n3 d3-n3",
     ),
     (
-        "Before {he}=p1 {verb}=v1 a=d1 {color}=a1 {object}=n1 , the=d2 {person}=n2 {verb2}=v2 the=d3 {rival}=n3 .",
-        "v1-n1 d1-n1 a1-n1 d2-n2 p1-n2 n2-v2 v2-n3 d3-n3",
+        "Before {he}=p1 {verb}=v1 a=d1 {object}=n1 , the=d2 {person}=n2 {verb2}=v2 the=d3 {rival}=n3 .",
+        "v1-n1 d1-n1 d2-n2 p1-n2 n2-v2 v2-n3 d3-n3",
     ),
     (
         "Near the=d1 {place}=n1 stood=v1 a=d2 {adj}=a1 {person}=n2 with the=d3 {object}=n3 .",
