@@ -8,7 +8,6 @@ import numpy as np
 
 from head_atlas.catalogue import EXEMPLARS
 from head_atlas.errors import AtlasError
-from head_atlas.store.exemplars import StoredExemplars
 from head_atlas.views.choices import label_of
 from head_atlas.views.head_writes import token_text
 from head_atlas.views.numbers import count, percent, plain, signed
@@ -18,7 +17,7 @@ from head_atlas.views.token_text import visible
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
     from head_atlas.store import Atlas
-    from head_atlas.store.exemplars import Exemplar
+    from head_atlas.store.exemplars import Exemplar, StoredExemplars
 
 SETS = {"text": "natural text", "families": "constructed prompts"}
 HARMED = "0"
@@ -56,8 +55,7 @@ def examples_props(atlas: Atlas, head: HeadId, where: str, band: str) -> dict:
         why = atlas.left_out.get("exemplars", "this atlas was built without exemplars, or before there were any")
         return {"empty": f"No prompts to show {head.label} by: {why}."}
     try:
-        arrays = {name: array.values for name, array in atlas.exemplars[where].items()}
-        stored = StoredExemplars(arrays, atlas.n_layers, atlas.n_heads, [len(p) for p in atlas.prompts])
+        stored = atlas.stored_exemplars(where)
         found = [e for e in stored.of(head.layer, head.head) if str(e.band) == band][:MOST_SHOWN]
         items = [_example(atlas, stored, e) for e in found]
     except (AtlasError, KeyError) as error:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from head_atlas.measures.significance import RELIABLE
 from head_atlas.views.choices import PATTERN_SCORES, label_of, score_families, titled
 from head_atlas.views.measured import score_values
 from head_atlas.views.numbers import finite, interval, ordinal, plain
@@ -40,7 +41,8 @@ def scores_section(atlas: Atlas, head: HeadId, current: tuple[str, str] = ("", "
         "No excess is defined for these."
         if variants
         else "Read from attention patterns. Excess is 0 for a head that attends uniformly and 1 for a perfect one; the "
-        "bar shows it, or the mean where no excess is defined."
+        "bar shows it, or the mean where no excess is defined. A dot: not significant against its null. Unreliable: "
+        f"heads rank differently by halves of the prompts (correlation under {RELIABLE})."
     )
     return {
         "kind": "bars",
@@ -58,11 +60,16 @@ def _row(atlas: Atlas, head: HeadId, name: str, family: str, current: tuple[str,
     unknown = np.full(shown.values.shape, np.nan)
     x, low, high = (float((unknown if a is None else a)[at]) for a in (shown.values, shown.low, shown.high))
     digits = digits_of(x, low, high)
-    mean = float(atlas.summary[f"{measure.summary_prefix(family)}_mean"].values[at])
+    prefix = measure.summary_prefix(family)
+    mean = float(atlas.summary[f"{prefix}_mean"].values[at])
+    halves = float(atlas.summary[f"{prefix}_split_half"].values) if f"{prefix}_split_half" in atlas.summary else np.nan
+    shaky = halves < RELIABLE
     second = family != measure.family
     return {
-        "label": f"{titled(measure.label)}, {label_of(family)}" if second else titled(measure.label),
-        "sentence": f"{measure.sentence} {label_of(family)}: {shown.text(*at)}",
+        "label": (f"{titled(measure.label)}, {label_of(family)}" if second else titled(measure.label))
+        + (" (unreliable)" if shaky else ""),
+        "sentence": f"{measure.sentence} {label_of(family)}: {shown.text(*at)}"
+        + (f"; split-half reliability {plain(halves)}" if np.isfinite(halves) else ""),
         "reason": shown.reason,
         "t": unit_range(x, UNIT),
         "low": unit_range(low, UNIT),
