@@ -166,7 +166,7 @@ def test_an_address_restores_what_the_lab_measures(open_page, server):
     page = open_page(
         server + "?tab=lab&prompt=The+cat+sat+on+the&removed=1.2&target=token+id+7&contrast=·cat&colour=kl"
     )
-    expect(page.locator("#lab-bars .is-target")).to_have_count(1, timeout=PATIENT)
+    expect(page.locator("#lab-bars .is-target").first).to_be_visible(timeout=PATIENT)
     expect(page.locator("#lab-contrast input")).to_have_value("·cat")
     expect(page.locator("#lab-colour input")).to_have_value("Here: KL divergence")
     expect(page.locator("#lab-chips")).to_contain_text("over “·cat”")

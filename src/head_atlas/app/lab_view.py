@@ -98,7 +98,8 @@ def settled(state: PageState) -> tuple[PageState, list[str]]:
         except PromptError as error:
             problems.append(f"The {key} in the address was left out. {sentence(error)}")
             kept[key] = ""
-    return replace(state, **kept), problems
+    mode = kept.pop("mode", state.mode)
+    return replace(state, mode=mode, target=kept["target"], contrast=kept["contrast"], colour=kept["colour"]), problems
 
 
 def token_choice(text: Any) -> str | int | None:

@@ -88,9 +88,8 @@ class PageHandlers:
             state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
         if state.tab == "lab" and lab_mode in lab_view.MODES:
             state = replace(state, mode=lab_mode)
-        choices = {"target": target, "contrast": contrast, "colour": colour}
-        texts = {key: value if isinstance(value, str) else "" for key, value in choices.items()}
-        state, _ = lab_view.settled(replace(state, **texts))
+        target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
+        state, _ = lab_view.settled(replace(state, target=target, contrast=contrast, colour=colour))
         return {"query": replace(state, prompt=text, removed=heads).query()}
 
     def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
