@@ -33,7 +33,9 @@ class AtlasHandlers:
     @staticmethod
     def state(*inputs: Any) -> PageState:
         """What the components hold; anything but text counts as empty."""
-        texts = {key: x.strip() if isinstance(x, str) else "" for key, x in zip(_SET, inputs, strict=False)}
+        texts: dict[str, Any] = {
+            key: x.strip() if isinstance(x, str) else "" for key, x in zip(_SET, inputs, strict=False)
+        }
         return PageState(**texts)
 
     def view(self, *inputs: Any) -> AtlasView:
@@ -81,8 +83,8 @@ class AtlasHandlers:
         asked, state = self.state(*inputs), view.state
         if asked.head and not state.head:
             words = " ".join(view.problems)
-            note = {"kind": "error", "text": words}
-            return [gr.skip(), note, view.grid, {"empty": words, "moves": True}, NOTHING, NOTHING]
+            refusal = {"kind": "error", "text": words}
+            return [gr.skip(), refusal, view.grid, {"empty": words, "moves": True}, NOTHING, NOTHING]
         lost = asked.other and asked.other != asked.head and not state.other and state.head
         note = {"kind": "error", "text": " ".join(view.problems)} if lost and view.problems else None
         return [state.head, note, view.grid, view.headline | {"moves": True}, view.examples, view.page]

@@ -104,17 +104,17 @@ def build(first: AtlasView) -> AtlasTab:
             with gr.Tab(VIEWS["find"], id="find"):
                 finder = drawn("finder", first.finder, elem_id="atlas-finder", boxed=False)
         with gr.Column(scale=10, min_width=320):
-            headline = drawn("headline", first.headline, elem_id="atlas-card")
             with gr.Row(elem_classes=["ha-actions", "ha-toolbar"]):
-                previous = gr.Button("← Previous", size="sm", min_width=90, elem_id="atlas-previous")
-                following = gr.Button("Next →", size="sm", min_width=90, elem_id="atlas-next")
+                previous = gr.Button("← Previous", size="sm", min_width=80, elem_id="atlas-previous")
+                following = gr.Button("Next →", size="sm", min_width=80, elem_id="atlas-next")
                 live = gr.Button("Remove it in the Lab", size="sm", min_width=150, elem_id="atlas-live")
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                with gr.Row(elem_classes=["ha-toolbar"]):
-                    prompts = menu(first.sets, _first(first.sets), "Example prompts", "prompts", 2, 130)
-                    band = menu(first.bands, _first(first.bands), "Which of them", "band", 3, 150)
-                    other = _head_box(state.other, "Compare with", "atlas-other", 2)
-                examples = drawn("examples", first.examples, elem_id="atlas-examples", boxed=False)
+                other = _head_box(state.other, "Compare with", "atlas-other", 1)
+            headline = drawn("headline", first.headline, elem_id="atlas-card")
+    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+        with gr.Row(elem_classes=["ha-toolbar"]):
+            prompts = menu(first.sets, _first(first.sets), "Example prompts", "prompts", 1, 150)
+            band = menu(first.bands, _first(first.bands), "Which of them", "band", 1, 150)
+        examples = drawn("examples", first.examples, elem_id="atlas-examples", boxed=False)
     page = drawn("head", first.page, elem_id="atlas-page", boxed=False)
     return AtlasTab(
         *(measure, family, mode, head, note, grid, sentence, headline, examples, page, other, view, views),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
@@ -53,9 +53,9 @@ class AtlasView:
         measure: the measure's sentence.
         scatter: the scatter plot, where it is open.
         finder: the table of heads, where it is open.
-        headline: the head in short.
+        headline: what the head is.
         examples: prompts that show it.
-        page: all else on it.
+        page: what was measured of it.
         problems: a sentence for everything in the state that could not be honoured.
     """
 
@@ -151,7 +151,7 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     prompts = other_than(sets[0] if sets else "", "set of exemplars", state.prompts, sets)
     bands = [name for _, name in bands_of(atlas, prompts or (sets[0] if sets else ""))]
     band = other_than(bands[0] if bands else "", "kind of exemplars", state.band, bands)
-    heads = {}
+    heads: dict[str, Any] = {}
     for key in ("head", "other"):
         heads[key] = ""
         if wanted := getattr(state, key):
@@ -161,14 +161,15 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
                 problems.append(sentence(error))
     if heads["other"] == heads["head"] or not heads["head"]:
         heads["other"] = ""
-    kept = {"measure": measure, "family": family, "mode": mode, "x": x, "y": y, "by": by, "view": view}
+    kept: dict[str, Any] = {"measure": measure, "family": family, "mode": mode, "x": x, "y": y, "by": by, "view": view}
     return replace(state, **kept, prompts=prompts, band=band, **heads), problems
 
 
 def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
     heads = [HeadId.parse(text) for text in (state.head, state.other) if text]
+    headlines = [summary_props(atlas, head, state.mode) for head in heads]
     shown = values_of(atlas, state.measure, state.mode, state.family)
-    chosen = tuple(getattr(state, key) or default_axis(atlas, key) for key in ("x", "y", "by"))
+    x, y, by = (getattr(state, key) or default_axis(atlas, key) for key in ("x", "y", "by"))
     grid = grid_props(
         shown,
         title=f"Heads of {atlas.model_id} by {shown.label}",
@@ -181,15 +182,15 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         families=families_of(atlas, state.measure),
         modes=list(atlas.modes),
         axes=list(axes_of(atlas)),
-        chosen=(chosen[0], chosen[1], chosen[2]),
+        chosen=(x, y, by),
         sets=sets_of(atlas),
         bands=bands_of(atlas, state.prompts or (sets_of(atlas) or [("", "")])[0][1]),
         grid=grid | {"shared": True},
         measure=measure_props(state.measure),
         # Only what is open: each is read again when it is opened.
-        scatter=scatter_props(atlas, *chosen, state.mode) if state.view == "scatter" else NOTHING,
+        scatter=scatter_props(atlas, x, y, by, state.mode) if state.view == "scatter" else NOTHING,
         finder=finder_props(atlas, state.measure, state.family, state.mode) if state.view == "find" else NOTHING,
-        headline={"heads": [summary_props(atlas, head) for head in heads]} if heads else {"empty": HEAD_EMPTY},
+        headline={"heads": headlines} if heads else {"empty": HEAD_EMPTY},
         examples=_examples(atlas, state, heads),
         page=_page(atlas, state, heads),
         problems=problems,

@@ -47,7 +47,7 @@ _ROOTS: dict[str, str] = {
     "finder": "ha-finder-panel",
 }
 
-_SECTIONED = ("card", "head")
+_SECTIONED = ("card", "head", "headline")
 """Kinds that draw titled sections."""
 
 

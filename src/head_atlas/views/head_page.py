@@ -1,4 +1,4 @@
-"""The page of one head: what it is, where it looks, what it writes, what breaks without it, whom it works with."""
+"""The page of one head: what it is in short, and everything that was measured of it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
 
-def summary_props(atlas: Atlas, head: HeadId) -> dict:
-    """The head in short: its name, the roles it holds, and the sentence that sums it up."""
+def summary_props(atlas: Atlas, head: HeadId, mode: str) -> dict:
+    """What the head is: the sentence that sums it up, its roles with their evidence, what is published of it.
+
+    Args:
+        atlas: where the numbers are.
+        head: a head that the atlas has.
+        mode: the ablation mode of published effects.
+    """
+    published = published_section(atlas, head, mode)
     return {
         "head": [head.layer, head.head],
         "title": head.label,
@@ -27,11 +34,12 @@ def summary_props(atlas: Atlas, head: HeadId) -> dict:
         f" · {atlas.model_id}",
         "marks": [role_label(name) for name in held_roles(atlas, head)],
         "sentence": sentence_of(atlas, head),
+        "sections": [roles_section(atlas, head), *([published] if published else [])],
     }
 
 
 def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
-    """Everything on one head but its exemplars.
+    """What was measured of one head: where it looks, what it writes, what breaks without it, whom it works with.
 
     Args:
         atlas: where the numbers are.
@@ -40,16 +48,11 @@ def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
         mode: the ablation mode that is shown first.
         current: the measure and family that the grid shows; their row is marked.
     """
-    published = published_section(atlas, head, mode)
     variants = scores_section(atlas, head, current, variants=True)
     folded = [{"kind": "fold", "summary": variants["title"], "section": variants}] if "rows" in variants else []
     return {
-        **summary_props(atlas, head),
+        "title": head.label,
         "groups": [
-            {
-                "title": "What is it?",
-                "sections": [roles_section(atlas, head), *([published] if published else [])],
-            },
             {
                 "title": "What breaks without it?",
                 "sections": [effects_section(atlas, head, effect, mode, current), families_section(atlas, head)],

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from head_atlas.catalogue.published import published_heads
-from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
+from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
 from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles
@@ -107,14 +108,14 @@ def roles_section(atlas: Atlas, head: HeadId) -> dict:
 def _role(
     role: Role,
     held: bool,
-    answers: dict[str, float],
+    answers: Mapping[Grade, float],
     found: HeadRoles,
     rows: dict[str, int],
     at: tuple[int, int],
     strength: float,
 ) -> dict:
     unasked = dict(role.unasked)
-    grades = []
+    grades: list[dict[str, Any]] = []
     for grade in GRADES:
         criteria = role.of(grade)
         if not criteria:
@@ -150,7 +151,9 @@ def _evidence(role: Role, criterion: Criterion, found: HeadRoles, rows: dict[str
     sign = criterion.grade == "matters"
     digits = 1 if criterion.relative else 2
     number = f"{'+' if sign and x > 0 else ''}{plain(scale * x, digits)}{unit}"
-    parts = [f"{number} {interval(scale * low, scale * high, digits, sign=sign)}".strip()]
+    # Weights have no prompts, so no interval either.
+    ends = interval(scale * low, scale * high, digits, sign=sign) if n > 0 else ""
+    parts = [f"{number} {ends}".strip()]
     if n > 0:
         parts.append(f"n = {count(n)}")
     if np.isfinite(q):

@@ -42,8 +42,9 @@ def _interference(atlas: Atlas) -> list[dict]:
         why = atlas.left_out.get("interference", "this atlas was built without it")
         return [{"kind": "empty", "title": title, "text": f"Not known: {why}."}]
     array, random = (atlas.model[name] for name in needed)
-    statistic, scale = "mean_abs_cos", 1.0
+    statistic = "mean_abs_cos"
     by_chance = float(random.sel(statistic=statistic).values)
+    scale = 1.1 * max(by_chance, float(np.nanmax(array.sel(statistic=statistic).values)))
     rows = []
     for space in array.coords["space"]:
         for centring in array.coords["centring"]:
@@ -130,8 +131,8 @@ def _neurons(atlas: Atlas) -> list[dict]:
         {
             "kind": "neurons",
             "title": title,
-            "lead": f"Of {count(counted)} neurons that fire at all (on {percent(LEAST_FIRING)} of the positions of some "
-            f"family or more), {count(several)} fire for two families or more, effectively. The most mixed ones: "
+            "lead": f"Of {count(counted)} neurons that fire on at least {percent(LEAST_FIRING)} of the positions of "
+            f"some family, {count(several)} fire for two families or more, effectively. Below are the most mixed ones. "
             f"{MODEL_MEASURES['neuron_families'].pitfall}",
             "neurons": neurons,
         }
@@ -143,7 +144,7 @@ def _neuron(atlas: Atlas, layer: int, neuron: int) -> dict:
     firing = np.asarray(atlas.neurons["firing"].values[at], dtype=float)
     names = list(atlas.neurons["firing"].coords.get("family", atlas.families))
     order = [i for i in np.argsort(-np.nan_to_num(firing, nan=-1.0), kind="stable")[:5] if firing[i] > 0]
-    examples = []
+    examples: list[dict] = []
     parts = ("top_prompts", "top_positions", "top_activations")
     for prompt, position, activation in zip(*(atlas.neurons[p].values[at] for p in parts), strict=True):
         if 0 <= prompt < len(atlas.prompts) and len(examples) < N_PROMPTS:

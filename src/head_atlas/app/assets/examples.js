@@ -37,7 +37,8 @@ const draw = () => {
   const value = props.value;
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   root.replaceChildren(...value.heads.map((one) => ('empty' in one ? emptyNote(one.empty) : el('section', {},
-    el('h3', {}, one.title), el('p', { class: 'ha-lead' }, one.lead), one.items.map((item) => example(one.head, item))))));
+    el('h3', {}, one.title), el('p', { class: 'ha-lead' }, one.lead), el('div', { class: 'ha-example-grid' }, one.items.map((item) => example(one.head, item)))))));
+  root.classList.toggle('is-two', value.heads.length > 1);
 };
 watch('value', draw);
 draw();

@@ -58,14 +58,18 @@ const switched = (section) => {
   return el('div', {}, buttons.length > 1 ? el('div', { class: 'ha-switch', role: 'group', 'aria-label': section.label }, el('span', { 'aria-hidden': 'true' }, section.label), buttons) : null, place);
 };
 const ANSWER = { true: 'is-yes', false: 'is-no', null: 'is-unknown' };
+const grades = (role) => [
+  el('p', { class: 'ha-role-says' }, role.sentence, role.strength ? ` (${role.strength})` : ''),
+  el('ul', { class: 'ha-grades' }, role.grades.map((g) => el('li', { class: ANSWER[String(g.answer)] },
+    el('b', {}, g.grade), el('span', { class: 'ha-answer' }, g.word), el('span', { class: 'ha-evidence' }, g.numbers.join(' · '))))),
+  el('details', { class: 'ha-notes' }, el('summary', {}, 'Read with care'), el('p', { class: 'ha-lead' }, role.pitfall, ' ', role.source))];
+// What a head holds is open; what it is not called, though it attends or writes like it, unfolds.
 const roles = (section) => el('div', { class: 'ha-roles' },
   section.none ? emptyNote(section.none) : null,
-  section.roles.map((role) => el('article', { class: 'ha-role' + (role.held ? ' is-held' : '') },
-    el('h4', {}, role.label, el('span', { class: 'ha-tag' }, role.word)),
-    el('p', { class: 'ha-role-says' }, role.sentence, role.strength ? ` (${role.strength})` : ''),
-    el('ul', { class: 'ha-grades' }, role.grades.map((g) => el('li', { class: ANSWER[String(g.answer)] },
-      el('b', {}, g.grade), el('span', { class: 'ha-answer' }, g.word), el('span', { class: 'ha-evidence' }, g.numbers.join(' · '))))),
-    el('details', { class: 'ha-notes' }, el('summary', {}, 'Read with care'), el('p', { class: 'ha-lead' }, role.pitfall, ' ', role.source)))),
+  section.roles.map((role) => (role.held
+    ? el('article', { class: 'ha-role is-held' }, el('h4', {}, role.label, el('span', { class: 'ha-tag' }, role.word)), grades(role))
+    : el('details', { class: 'ha-role' }, el('summary', {}, el('b', {}, role.label), el('span', { class: 'ha-tag' }, role.word),
+      el('span', { class: 'ha-answers' }, role.grades.map((g) => el('span', { class: ANSWER[String(g.answer)] }, el('span', { class: 'ha-answer' }, g.grade), el('span', { class: 'ha-sr' }, `: ${g.word}`))))), grades(role)))),
   section.states.length ? el('dl', { class: 'ha-facts' }, section.states.map((s) => [el('dt', {}, s.label), el('dd', {}, s.text)])) : null);
 const tokens = (section) => el('div', { class: 'ha-token-columns' }, section.columns.map((column) => el('div', {},
   el('h4', {}, column.title),
