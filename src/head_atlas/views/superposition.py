@@ -14,7 +14,7 @@ from head_atlas.views.token_text import visible
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
-N_NEURONS = 8
+N_NEURONS = 5
 N_PROMPTS = 3
 AROUND = 8
 """Tokens shown before the one at which a neuron is most active."""
