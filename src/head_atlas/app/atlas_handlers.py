@@ -65,7 +65,10 @@ class AtlasHandlers:
             *axes,
             view.scatter,
             view.finder,
-            *(gr.update(choices=some, value=name or (some[0][1] if some else None)) for some, name in menus),
+            *(
+                gr.update(choices=some, value=name or (some[0][1] if some else None), visible=bool(some))
+                for some, name in menus
+            ),
         ]
 
     def refresh(self, *inputs: Any) -> list[Any]:

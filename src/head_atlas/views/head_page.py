@@ -26,7 +26,7 @@ def summary_props(atlas: Atlas, head: HeadId, mode: str) -> dict:
         head: a head that the atlas has.
         mode: the ablation mode of published effects.
     """
-    published = published_section(atlas, head, mode)
+    roles, published = roles_section(atlas, head), published_section(atlas, head, mode)
     return {
         "head": [head.layer, head.head],
         "title": head.label,
@@ -34,7 +34,8 @@ def summary_props(atlas: Atlas, head: HeadId, mode: str) -> dict:
         f" · {atlas.model_id}",
         "marks": [role_label(name) for name in held_roles(atlas, head)],
         "sentence": sentence_of(atlas, head),
-        "sections": [roles_section(atlas, head), *([published] if published else [])],
+        # Of an atlas without roles the sentence says so already.
+        "sections": [section for section in (roles, published) if section and section["kind"] != "empty"],
     }
 
 

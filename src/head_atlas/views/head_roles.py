@@ -124,6 +124,8 @@ def _role(
             continue
         x = answers[grade]
         word = "not measured" if np.isnan(x) else "yes" if x == 1 else "no"
+        if x == 0 and any(_reversed(role, c, found, rows, at) for c in criteria):
+            word = "no: the other way"
         numbers = [text for c in criteria if (text := _evidence(role, c, found, rows, at))]
         answer = None if np.isnan(x) else bool(x == 1)
         grades.append({"grade": grade, "answer": answer, "word": word, "numbers": numbers})
@@ -138,6 +140,15 @@ def _role(
         "strength": "" if np.isnan(strength) else f"membership {plain(strength)}",
         "grades": grades,
     }
+
+
+def _reversed(role: Role, criterion: Criterion, found: HeadRoles, rows: dict[str, int], at: tuple[int, int]) -> bool:
+    """Whether the whole interval lies on the side of zero that speaks against the role."""
+    row = rows.get(f"{role.name}/{criterion.grade}/{criterion.measure}/{criterion.where}")
+    if row is None:
+        return False
+    low, high = (float(found.evidence[part].values[(row, *at)]) for part in ("low", "high"))
+    return bool(high < 0 if criterion.sign > 0 else low > 0 if criterion.sign < 0 else False)
 
 
 def _evidence(role: Role, criterion: Criterion, found: HeadRoles, rows: dict[str, int], at: tuple[int, int]) -> str:
