@@ -13,10 +13,11 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="bench.py",
         description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
-        "head; `patterns` scores attention patterns; `published` looks published heads up in an atlas. The table goes "
-        "to stdout, in markdown. Peers other than plain transformers are installed by `make bench-peers`.",
+        "head; `patterns` scores attention patterns; `attribution` integrates gradients; `published` looks published "
+        "heads up in an atlas. The table goes to stdout, in markdown. Peers other than plain transformers and Captum "
+        "are installed by `make bench-peers`.",
     )
-    p.add_argument("what", choices=("sweep", "patterns", "published"))
+    p.add_argument("what", choices=("sweep", "patterns", "attribution", "published"))
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="at most, of each case (default 5)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
@@ -44,6 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             full=args.full,
             tiny=args.tiny,
             json_file=args.json,
+        )
+    if args.what == "attribution":
+        from benchmarks.attribution import attribution_table
+
+        return attribution_table(
+            only=args.only, repeats=args.repeats, threads=args.threads, tiny=args.tiny, json_file=args.json
         )
     if args.what == "published":
         from benchmarks.published import published_table

@@ -48,3 +48,13 @@ def test_patterns_agree_with_whole_ones(tmp_path):
     assert cases == [(case, engine) for case in ("2 of 20", "4 of 20") for engine in ("Head Atlas", "whole patterns")]
     assert all(0 < row["deviation"] < 1e-5 and row["seconds"] > 0 for row in rows)
     assert all(f"| {case} | {engine} |" in run.stdout for case, engine in cases)
+
+
+@pytest.mark.slow
+def test_attributions_agree_with_captum(tmp_path):
+    run = bench("attribution", "--only", "gpt2, 20", "--json", str(tmp_path / "table.json"))
+    assert run.returncode == 0, run.stderr
+    rows = json.loads((tmp_path / "table.json").read_text())["rows"]
+    assert [row["engine"] for row in rows] == ["Head Atlas", "Captum", "Captum, last logits, 8 nodes at once"]
+    assert all(row["seconds"] > 0 and row["deviation"] < 1e-3 and not row["remark"] for row in rows)
+    assert "| gpt2, 20 tokens, 32 nodes | Captum |" in run.stdout

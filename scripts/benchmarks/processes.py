@@ -36,11 +36,8 @@ class Engine:
         if not python.exists():
             raise EngineError("not installed: run make bench-peers")
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        variables = {
-            **os.environ,
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": str(ROOT / "src") if environment is None else "",
-        }
+        own = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+        variables = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": own if environment is None else ""}
         self._process = subprocess.Popen(
             [str(python), str(WORKER), module, str(folder), str(threads)],
             stdin=subprocess.PIPE,

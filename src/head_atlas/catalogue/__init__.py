@@ -5,8 +5,10 @@ A *score* is read from patterns, activations or weights, an *attribution* is a d
 """
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
+from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
@@ -17,9 +19,11 @@ from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
 __all__ = [
     "ATTRIBUTIONS",
+    "CIRCUITS",
     "EFFECTS",
     "EXEMPLARS",
     "GROUPS",
+    "LIVE_EFFECTS",
     "MEASURES",
     "MODEL_MEASURES",
     "NAMED_PARTS",

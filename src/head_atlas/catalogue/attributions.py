@@ -1,4 +1,8 @@
-"""Linear decompositions."""
+"""What tokens contribute to a prediction: linear decompositions, and occlusion.
+
+An occlusion is minus the causal effect of taking a token away (clean - occluded), so that its sign reads as that of
+the other attributions: positive, the token speaks for the target.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +59,97 @@ ATTRIBUTIONS: dict[str, Measure] = by_name(
             pitfall="Below 0 with a high induction score: the head finds the token and suppresses it. Layers behind it "
             "may do the copying of a head that has none here.",
             families=("rand_repeat",),
+        ),
+        Measure(
+            name="logit_lens",
+            label="logit lens",
+            kind="attribution",
+            axes=("layer", "position"),
+            unit="nats",
+            low=None,
+            high=0.0,
+            signed=True,
+            formula="log softmax(LN_f(x_l) W_U)[y]; beside it rank(y) and KL(p_final || p_lens)",
+            source="nostalgebraist 2020, Interpreting GPT: the logit lens",
+            sentence="What the model would say if it stopped after a layer.",
+            pitfall="Early layers are unreliable: their stream was not made to be read by the unembedding.",
+            measured_on="the user's prompt",
+        ),
+        Measure(
+            name="saliency",
+            label="saliency",
+            kind="attribution",
+            axes=("pos",),
+            unit="logits with a contrast, else nats, per unit of embedding",
+            low=0.0,
+            high=None,
+            signed=False,
+            formula="Euclidean norm of grad of f at the token's embedding",
+            source="Simonyan et al. 2013, Deep Inside Convolutional Networks",
+            sentence="How strongly the answer reacts to a small change of a token, in whichever direction.",
+            pitfall="It has no sign, says nothing of what the token contributes as it is, and its words do not add up.",
+        ),
+        Measure(
+            name="integrated_gradients",
+            label="integrated gradients",
+            kind="attribution",
+            axes=("pos",),
+            unit="logits with a contrast, else nats",
+            low=None,
+            high=None,
+            signed=True,
+            formula="(e - e') dot the mean of grad f along the straight line from a baseline e' to the embedding e, by "
+            "Gauss-Legendre quadrature with 32 to 256 nodes, until | sum - (f(e) - f(e')) | < max(5 %, 0.02)",
+            source="Sundararajan et al. 2017, Axiomatic Attribution for Deep Networks",
+            sentence="How the change of the answer from a neutral prompt to this one divides among its tokens.",
+            pitfall="It depends on the baseline, and the path leads through embeddings that no text has. Where the "
+            "completeness gap is large, the parts do not add up: so it is from zero in models that normalise early.",
+        ),
+        Measure(
+            name="occlusion_replace",
+            label="occlusion, replaced",
+            kind="attribution",
+            axes=("pos",),
+            unit="logits with a contrast, else nats",
+            low=None,
+            high=None,
+            signed=True,
+            formula="f(x) - mean over K drawn tokens t of f(x with token i replaced by t)",
+            source="Zeiler and Fergus 2014, Visualizing and Understanding Convolutional Networks; Li et al. 2016, "
+            "Understanding Neural Networks through Representation Erasure",
+            sentence="What the answer loses when another token stands in a token's place.",
+            pitfall="Minus a causal effect, clean - occluded; no linear decomposition, so it does not add up. What is "
+            "put in has a meaning of its own: see the standard error. Redundant tokens each look useless.",
+        ),
+        Measure(
+            name="occlusion_mask",
+            label="occlusion, masked",
+            kind="attribution",
+            axes=("pos",),
+            unit="logits with a contrast, else nats",
+            low=None,
+            high=None,
+            signed=True,
+            formula="f(x) - f(x where no query attends to token i, which keeps its position)",
+            source="Li et al. 2016, Understanding Neural Networks through Representation Erasure",
+            sentence="What the answer loses when no head can attend to a token.",
+            pitfall="Minus a causal effect, clean - occluded. What the last token carries at its own position stays. "
+            "Attention that is taken from one token goes to the others.",
+        ),
+        Measure(
+            name="occlusion_delete",
+            label="occlusion, deleted",
+            kind="attribution",
+            axes=("pos",),
+            unit="logits with a contrast, else nats",
+            low=None,
+            high=None,
+            signed=True,
+            formula="f(x) - f(x without token i)",
+            source="Li et al. 2016, Understanding Neural Networks through Representation Erasure",
+            sentence="What the answer loses when a token is left out.",
+            pitfall="Minus a causal effect, clean - occluded. It moves every later token one position forward, so the "
+            "number is of both changes; deleting the last token asks another question altogether.",
         ),
     ]
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
+from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
@@ -24,6 +26,8 @@ GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Scores of weights", WEIGHT_SCORES),
     ("Measures of the model", MODEL_MEASURES),
     ("Effects", EFFECTS),
+    ("Effects in the lab", LIVE_EFFECTS),
+    ("Circuits", CIRCUITS),
     ("Attributions", ATTRIBUTIONS),
 )
 """Every measure, by the sections of the docs."""

@@ -22,7 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from head_atlas.errors import UnsupportedModelError
-from head_atlas.models.intervention import Intervention, active, tell_pattern
+from head_atlas.models.intervention import AttentionInputs, Intervention, active, tell_pattern
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -98,16 +98,23 @@ def head_attention(
             repeated = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
             intervention.on_values(site.layer, repeated.transpose(1, 2))
     beyond_sdpa = kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if beyond_sdpa or (site is not None and site.eager):
+            mask = causal_mask(q, k) if attention_mask is None else attention_mask
+            return _eager(module, q, k, v, mask, kwargs)[0]
+        return sdpa_attention_forward(module, q, k, v, attention_mask, **kwargs)[0]
+
     if site is not None and readers:
         z = _read_patterns(site.layer, readers, module, query, key, value, attention_mask, kwargs)
-    elif beyond_sdpa or (site is not None and site.eager):
-        mask = causal_mask(query, key) if attention_mask is None else attention_mask
-        z, _ = _eager(module, query, key, value, mask, kwargs)
     else:
-        z, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        z = attend(query, key, value)
     calls = _CALLS.get()
     if calls is not None:
         calls.append(AttentionCall(module, query, key, value, z))
+    for intervention in interventions:
+        if intervention.wants_attention and site is not None:
+            z = intervention.on_attention(site.layer, AttentionInputs(query, key, value, attend), z)
     return z, None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from head_atlas.errors import ModelError, PromptError
+from head_atlas.errors import ModelError, PromptError, UnsupportedModelError
 from head_atlas.heads import HeadId
 from head_atlas.models.anatomy import Anatomy, find_anatomy
 from head_atlas.models.checks import Check, identity_checks
@@ -158,12 +158,22 @@ class HeadModel:
         tokens: Int[Tensor, "batch pos"],
         read: Int[Tensor, "batch read"] | None = None,
         mask: Bool[Tensor, "batch pos"] | None = None,
+        embeddings: Float[Tensor, "batch pos d_embed"] | None = None,
+        seen: Bool[Tensor, "batch pos"] | None = None,
     ) -> Float[Tensor, "batch read d_vocab"]:
-        """Like `logits`, and gradients flow where an intervention asks for them."""
+        """Like `logits`, and gradients flow where an intervention asks for them, or `embeddings` do.
+
+        Args:
+            tokens: rows of one length.
+            read: as in `logits`.
+            mask: likewise.
+            embeddings: in place of the tokens' own; see `embeddings`.
+            seen: False where nothing attends to a token; it and all others keep their positions. Not with `mask`.
+        """
         with ExitStack() as contexts:
             if read is not None:
                 contexts.enter_context(self.intervening(ReadPositions(read)))
-            arguments = {}
+            arguments: dict[str, Tensor] = {}
             if mask is not None:
                 positions = mask.long().cumsum(-1) - 1
                 arguments["attention_mask"] = mask.long()
@@ -171,7 +181,20 @@ class HeadModel:
                     arguments["position_ids"] = positions.clamp(min=0)
                 # a row that starts with n pads starts at position -n
                 contexts.enter_context(rows_start_at(-mask.long().argmax(-1)))
-            return self.model(input_ids=tokens, use_cache=False, **arguments).logits
+            if seen is not None:
+                arguments["attention_mask"] = seen.long()
+                if self._takes_positions:
+                    arguments["position_ids"] = torch.arange(seen.shape[1], device=seen.device).expand(seen.shape)
+            if embeddings is None:
+                arguments["input_ids"] = tokens
+            else:
+                arguments["inputs_embeds"] = embeddings
+            return self.model(use_cache=False, **arguments).logits
+
+    @torch.no_grad()
+    def embeddings(self, tokens: Int[Tensor, "*batch pos"]) -> Float[Tensor, "*batch pos d_embed"]:
+        """Embeddings of tokens, before positions and whatever else the model adds or scales afterwards."""
+        return self.model.get_input_embeddings()(tokens)
 
     def attend(self, tokens: Int[Tensor, "batch pos"]) -> None:
         """Run the model as far as its last attention, for the active interventions to read patterns and z."""
@@ -202,6 +225,18 @@ class HeadModel:
         tokens = self.rows([one + two for one, two in both])
         real = [[side == "right"] * len(one) + [side == "left"] * len(two) for one, two in both]
         return tokens, torch.tensor(real, device=self.device)
+
+    def require_attention_inputs(self) -> None:
+        """Make sure that `Intervention.on_attention` is called in every layer.
+
+        Raises:
+            UnsupportedModelError: the architecture computes attention by itself.
+        """
+        if not self.structure.through_interface:
+            raise UnsupportedModelError(
+                f"{type(self.model).__name__} computes attention by itself, so q, k and v of a head cannot be read or "
+                "patched there; z can"
+            )
 
     def _values_of(
         self, layer: int, hidden: Float[Tensor, "batch pos d_model"]

@@ -8,7 +8,7 @@ Axes: `z` and `values` are [batch, pos, head, d_head]; `pattern` is [batch, head
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -27,11 +27,14 @@ class Intervention:
         block_queries: with `wants_pattern`, patterns are handed over in blocks of that many queries, and no
             whole pattern is made where the architecture can be asked for a part; None for whole patterns.
         wants_values: the values that the patterns mix are handed over.
+        wants_attention: q, k and v are handed over, and z can be computed anew from others. Only where
+            attention goes through our function (`Structure.through_interface`).
     """
 
     wants_pattern: bool = False
     block_queries: int | None = None
     wants_values: bool = False
+    wants_attention: bool = False
 
     def on_pattern(self, layer: int, pattern: Float[Tensor, "batch head query key"]) -> None:
         """Read a pattern; called only if `wants_pattern`, and `block_queries` is None."""
@@ -43,6 +46,21 @@ class Intervention:
 
     def on_values(self, layer: int, values: Float[Tensor, "batch pos head d_head"]) -> None:
         """Read the values, shared ones repeated for every head; called, if `wants_values`, before the pattern is."""
+
+    def on_attention(
+        self,
+        layer: int,  # noqa: ARG002
+        inputs: AttentionInputs,  # noqa: ARG002
+        z: Float[Tensor, "batch pos head d_head"],
+    ) -> Float[Tensor, "batch pos head d_head"]:
+        """Return the z to go on with; called before `on_z`, if `wants_attention`.
+
+        Args:
+            layer: zero-based.
+            inputs: what z was computed from.
+            z: never to be written to.
+        """
+        return z
 
     def on_z(
         self,
@@ -99,6 +117,17 @@ class Intervention:
     def on_neurons(self, layer: int, activations: Float[Tensor, "*batch neuron"]) -> None:
         """Read the MLP's hidden units; called once the model's anatomy is known. Copy to keep."""
 
+    def change_mlp_output(
+        self,
+        layer: int,  # noqa: ARG002
+        output: Float[Tensor, "*batch d_model"],
+    ) -> Float[Tensor, "*batch d_model"]:
+        """Return what the MLP is to write, before it is scaled: the same tensor, or a changed copy.
+
+        Called once the model's anatomy is known, before `on_mlp_output`.
+        """
+        return output
+
     def on_unembed(self, hidden: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch read d_model"]:
         """Return the rows of the final, normalised residual stream that are unembedded."""
         return hidden
@@ -115,6 +144,23 @@ class GivenAttention:
 
     first_row: int
     output: Float[Tensor, "row pos d_model"]
+
+
+@dataclass(frozen=True)
+class AttentionInputs:
+    """What a layer's attention is computed from, positions already in q and k.
+
+    Attributes:
+        q: [batch, head, pos, d].
+        k: [batch, kv_head, pos, d]; a key head serves `head / kv_head` query heads in a row.
+        v: [batch, kv_head, pos, d_head].
+        attend: makes z [batch, pos, head, d_head] of any q, k and v of these shapes, as the layer does.
+    """
+
+    q: Float[Tensor, "batch head pos d"]
+    k: Float[Tensor, "batch kv_head pos d"]
+    v: Float[Tensor, "batch kv_head pos d_head"]
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 _ACTIVE: ContextVar[tuple[tuple[object, Intervention], ...]] = ContextVar("head_atlas_active", default=())

@@ -64,6 +64,8 @@ class _Given(Intervention):
 class Layerwise:
     """The layers of a model, each to be run alone, under the interventions active at the time.
 
+    Gradients flow where the rows have them.
+
     Args:
         model: whose layers.
         n_pos: length of the rows.
@@ -81,7 +83,6 @@ class Layerwise:
             self._model.run(tokens)
         return skeleton.arguments
 
-    @torch.no_grad()
     def run(
         self, layer: int, hidden: Float[Tensor, "row pos d_model"], given: GivenAttention | None = None
     ) -> Float[Tensor, "row pos d_model"]:
@@ -101,7 +102,6 @@ class Layerwise:
                 output = self._model.structure.blocks[layer](hidden, *args, **kwargs)
         return output[0] if isinstance(output, tuple) else output
 
-    @torch.no_grad()
     def z(self, layer: int, hidden: Float[Tensor, "row pos d_model"]) -> Float[Tensor, "row pos head d_head"]:
         """Run one layer until its heads' outputs are there."""
         args, kwargs = self._for_rows(layer, len(hidden))
@@ -112,7 +112,6 @@ class Layerwise:
             return reached.z
         raise AssertionError("the output projection was not called")
 
-    @torch.no_grad()
     def logits(self, hidden: Float[Tensor, "row pos d_model"]) -> Float[Tensor, "row pos d_vocab"]:
         """From the residual stream after the last layer to the logits."""
         tokens = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)

@@ -146,14 +146,19 @@ def _wrap_unembedding(unembedding: nn.Module, owner: object) -> None:
 
 
 def tell_mlp_output(module: nn.Module, owner: object, layer: int) -> None:
-    """Let the module that writes an MLP's output tell interventions what it writes."""
+    """Let the module that writes an MLP's output tell interventions what it writes, and obey them."""
     plain = module.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        output = plain(*args, **kwargs)
-        for intervention in active(owner):
-            intervention.on_mlp_output(layer, output[0] if isinstance(output, tuple) else output)
-        return output
+        returned = plain(*args, **kwargs)
+        interventions = active(owner)
+        if not interventions:
+            return returned
+        output = returned[0] if isinstance(returned, tuple) else returned
+        for intervention in interventions:
+            output = intervention.change_mlp_output(layer, output)
+            intervention.on_mlp_output(layer, output)
+        return (output, *returned[1:]) if isinstance(returned, tuple) else output
 
     module.forward = forward
 
