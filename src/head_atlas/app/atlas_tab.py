@@ -112,10 +112,9 @@ def build(first: AtlasView) -> AtlasTab:
             headline = drawn("headline", first.headline, elem_id="atlas-card")
     with gr.Column(elem_classes=["ha-box", "ha-flat"]):
         with gr.Row(elem_classes=["ha-toolbar"]):
-            prompts = menu(
-                first.sets, _first(first.sets), "Example prompts", "prompts", 1, 150, visible=bool(first.sets)
-            )
-            band = menu(first.bands, _first(first.bands), "Which of them", "band", 1, 150, visible=bool(first.bands))
+            some = bool(first.sets)
+            prompts = menu(first.sets, _first(first.sets), "Example prompts", "prompts", 1, 150, visible=some)
+            band = menu(first.bands, _first(first.bands), "Which of them", "band", 1, 150, visible=some)
         examples = drawn("examples", first.examples, elem_id="atlas-examples", boxed=False)
     page = drawn("head", first.page, elem_id="atlas-page", boxed=False)
     return AtlasTab(

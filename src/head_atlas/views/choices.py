@@ -17,7 +17,10 @@ from head_atlas.catalogue import (
 from head_atlas.catalogue.roles import ROLES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from head_atlas.catalogue import Measure
+    from head_atlas.named_array import NamedArray
     from head_atlas.store import Atlas
 
 EVERY_FAMILY = "all"
@@ -75,7 +78,19 @@ def effects_of(atlas: Atlas) -> list[str]:
 
 def weights_of(atlas: Atlas) -> list[str]:
     """Scores of the weights that are one number per head."""
-    return [name for name, m in WEIGHT_SCORES.items() if m.axes == _HEAD_AXES and name in atlas.weights]
+    return [name for name, m in WEIGHT_SCORES.items() if m.axes == _HEAD_AXES and _per_head(atlas.weights, name)]
+
+
+def _per_head(arrays: Mapping[str, NamedArray], name: str) -> bool:
+    """Whether the file holds a number of every head by this name."""
+    return name in arrays and arrays[name].dims == _HEAD_AXES
+
+
+def attributions_of(atlas: Atlas) -> list[str]:
+    """Attributions that the file holds with all that is shown of them."""
+    parts = ("mean", "ci_low", "ci_high", "n", "p")
+    names = ("direct_logit", "induction_copy")
+    return [name for name in names if all(f"{name}_{part}" in atlas.summary for part in parts)]
 
 
 def roles_of(atlas: Atlas) -> list[str]:
@@ -104,17 +119,13 @@ def measures_of(atlas: Atlas) -> list[tuple[str, str]]:
         scores.append((f"Score · {titled(SYNTACTIC['syntactic_gain'].label)}", "syntactic_gain"))
     effects = [(f"Effect · {titled(EFFECTS[n].label)}", n) for n in effects_of(atlas)]
     weights = [(f"Weights · {titled(WEIGHT_SCORES[n].label)}", n) for n in weights_of(atlas)]
-    writes = [
-        (f"Attribution · {titled(ATTRIBUTIONS[n].label)}", n)
-        for n in ("direct_logit", "induction_copy")
-        if f"{n}_mean" in atlas.summary
-    ]
+    writes = [(f"Attribution · {titled(ATTRIBUTIONS[n].label)}", n) for n in attributions_of(atlas)]
     whole = [
         (f"Output · {titled(MODEL_MEASURES[n].label)}", n)
         for n in ("write_norm", "head_participation")
-        if n in atlas.model
+        if _per_head(atlas.model, n)
     ]
-    several = [(f"Behaviour · {label}", n) for n, (label, *_) in BEHAVIOUR.items() if n in atlas.roles]
+    several = [(f"Behaviour · {label}", n) for n, (label, *_) in BEHAVIOUR.items() if _per_head(atlas.roles, n)]
     return scores + effects + writes + weights + found + several + whole
 
 
@@ -143,7 +154,7 @@ def families_of(atlas: Atlas, measure: str) -> list[tuple[str, str]]:
         return [(label_of(f), f) for f in score_families(atlas, measure)]
     if measure == "syntactic_gain":
         return [(label_of(place), place) for place in syntax_places(atlas)]
-    if measure == "direct_logit" and "direct_logit_mean" in atlas.summary:
+    if measure == "direct_logit" and measure in attributions_of(atlas):
         names = atlas.summary["direct_logit_mean"].coords.get("family", atlas.families)
         return [(label_of(f), f) for f in names if f not in WITHOUT_EFFECTS]
     if measure not in effects_of(atlas):

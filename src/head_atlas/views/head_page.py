@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from head_atlas.catalogue import EFFECTS
+from head_atlas.errors import AtlasError
 from head_atlas.views.choices import PATTERN_SCORES, score_families, titled
 from head_atlas.views.head_company import company_section
 from head_atlas.views.head_effects import effects_section, families_section
@@ -16,6 +19,8 @@ from head_atlas.views.head_writes import direct_logit_section, tokens_section, w
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
     from head_atlas.store import Atlas
+
+log = logging.getLogger(__name__)
 
 
 def summary_props(atlas: Atlas, head: HeadId, mode: str) -> dict:
@@ -56,30 +61,46 @@ def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
         "groups": [
             {
                 "title": "What breaks without it?",
-                "sections": [effects_section(atlas, head, effect, mode, current), families_section(atlas, head)],
+                "sections": [
+                    effects_section(atlas, head, effect, mode, current),
+                    _read("Which families need it", families_section, atlas, head),
+                ],
             },
             {
                 "title": "Where does it look?",
                 "sections": [
                     scores_section(atlas, head, current),
                     offsets_section(atlas, head),
-                    histogram_section(atlas, head),
-                    looked_at_section(atlas, head),
+                    _read("Its hardest look on each prompt", histogram_section, atlas, head),
+                    _read("Tokens it looks from, and at", looked_at_section, atlas, head),
                     *folded,
                 ],
             },
             {
                 "title": "What does it write?",
                 "sections": [
-                    direct_logit_section(atlas, head),
-                    tokens_section(atlas, head),
-                    weights_section(atlas, head),
+                    _read("What it adds to the answer by itself", direct_logit_section, atlas, head),
+                    _read("Tokens it raises and lowers", tokens_section, atlas, head),
+                    _read("OV and QK by themselves", weights_section, atlas, head),
                 ],
             },
-            {"title": "Whom does it work with?", "sections": [company_section(atlas, head)]},
+            {
+                "title": "Whom does it work with?",
+                "sections": [_read("Composition with other heads", company_section, atlas, head)],
+            },
             {"title": "", "sections": [_explained(atlas, effect)]},
         ],
     }
+
+
+def _read(title: str, section: Callable[..., dict], atlas: Atlas, head: HeadId) -> dict:
+    """A section; of a file that lays this part out in another way, that it cannot be read."""
+    try:
+        return section(atlas, head)
+    except (AtlasError, KeyError, IndexError) as error:
+        log.warning("%s: %s cannot be read: %s", atlas.path, title, error)
+        text = "This part of the atlas is damaged, or laid out in a way that this version of the app does not know."
+        return {"kind": "empty", "title": title, "text": text}
 
 
 def _explained(atlas: Atlas, effect: str) -> dict:

@@ -124,7 +124,7 @@ def _role(
             continue
         x = answers[grade]
         word = "not measured" if np.isnan(x) else "yes" if x == 1 else "no"
-        if x == 0 and any(_reversed(role, c, found, rows, at) for c in criteria):
+        if x == 0 and grade == "matters" and any(_reversed(role, c, found, rows, at) for c in criteria):
             word = "no: the other way"
         numbers = [text for c in criteria if (text := _evidence(role, c, found, rows, at))]
         answer = None if np.isnan(x) else bool(x == 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.catalogue import WEIGHT_SCORES
-from head_atlas.views.choices import families_of, label_of, titled, weights_of
+from head_atlas.views.choices import attributions_of, families_of, label_of, titled, weights_of
 from head_atlas.views.forests import FOREST_COLUMNS, forest_rows
 from head_atlas.views.measured import attribution_values
 from head_atlas.views.numbers import finite, ordinal, plain, signed
@@ -111,7 +111,7 @@ def direct_logit_section(atlas: Atlas, head: HeadId) -> dict:
     families = [name for _, name in families_of(atlas, "direct_logit")]
     shown = [(label_of(f), attribution_values(atlas, "direct_logit", f)) for f in families]
     shown = [(label, values) for label, values in shown if np.isfinite(values.values).any()]
-    if "induction_copy_mean" in atlas.summary:
+    if "induction_copy" in attributions_of(atlas):
         shown.append(("induction copying", attribution_values(atlas, "induction_copy", "rand_repeat")))
     if not shown:
         why = atlas.left_out.get("direct_logit", "this atlas was built without direct logit attribution")
