@@ -13,7 +13,22 @@ from typing import Any, Literal
 
 import gradio as gr
 
-Kind = Literal["grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment"]
+Kind = Literal[
+    "grid",
+    "card",
+    "bars",
+    "chips",
+    "attention",
+    "note",
+    "address",
+    "measure",
+    "experiment",
+    "headline",
+    "head",
+    "examples",
+    "scatter",
+    "finder",
+]
 
 _ROOTS: dict[str, str] = {
     "grid": "ha-grid-panel",
@@ -25,7 +40,15 @@ _ROOTS: dict[str, str] = {
     "address": "ha-address-panel",
     "measure": "ha-measure-panel",
     "experiment": "ha-experiment-panel",
+    "headline": "ha-headline-panel",
+    "head": "ha-head-panel",
+    "examples": "ha-examples-panel",
+    "scatter": "ha-scatter-panel",
+    "finder": "ha-finder-panel",
 }
+
+_SECTIONED = ("card", "head", "headline")
+"""Kinds that draw titled sections."""
 
 
 @cache
@@ -43,10 +66,11 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
         elem_id: its id in the page.
         boxed: drawn as a card of the page.
     """
+    scripts = ["common.js", *(["sections.js"] if kind in _SECTIONED else []), f"{kind}.js"]
     return gr.HTML(
         value,
         html_template=f"<div class='{_ROOTS[kind]}'></div>",
-        js_on_load=f"{asset('common.js')}\n{asset(f'{kind}.js')}",
+        js_on_load="\n".join(asset(script) for script in scripts),
         apply_default_css=False,
         container=False,
         padding=False,

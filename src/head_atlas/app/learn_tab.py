@@ -18,8 +18,9 @@ from head_atlas.app.words import busy, failed, sentence
 from head_atlas.errors import AtlasError, HeadAtlasError
 from head_atlas.heads import HeadId
 from head_atlas.views.comparison import OUTCOMES, Condition, comparison_props, judged
-from head_atlas.views.grid import effect_values
 from head_atlas.views.induction import RULE, induction_heads
+from head_atlas.views.measured import effect_values
+from head_atlas.views.superposition import superposition_props
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -42,6 +43,7 @@ class LearnTab:
     status: gr.HTML
     result: gr.HTML
     atlas: gr.HTML
+    superposition: gr.HTML
     to_lab: gr.Button
     seed: gr.State
 
@@ -171,6 +173,13 @@ class LearnHandlers:
             "sections": [{"kind": "facts", "rows": rows}],
         }
 
+    def superposition(self, model: str) -> dict:
+        """What the atlas measured of superposition and neurons."""
+        try:
+            return superposition_props(self.engine.library.atlas(model))
+        except AtlasError as error:
+            return {"empty": sentence(error)}
+
 
 def build(handlers: LearnHandlers, model: str) -> LearnTab:
     """Lay the tab out."""
@@ -193,7 +202,8 @@ def build(handlers: LearnHandlers, model: str) -> LearnTab:
         with gr.Column(elem_classes=["ha-box", "ha-flat"]):
             atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
             fixed(asset("induction-after.html"))
-    return LearnTab(setup, another, prediction, run, status, result, atlas, to_lab, seed)
+        superposition = drawn("card", handlers.superposition(model), elem_id="learn-superposition")
+    return LearnTab(setup, another, prediction, run, status, result, atlas, superposition, to_lab, seed)
 
 
 def wire(tab: LearnTab, handlers: LearnHandlers, model: gr.Dropdown) -> Any:

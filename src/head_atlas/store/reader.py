@@ -264,7 +264,7 @@ class _ArrayCache:
     """Least recently used arrays within a budget of bytes."""
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        self._budget, self._bytes = budget, 0
         self._arrays: OrderedDict[str, NamedArray] = OrderedDict()
         self._lock = RLock()
 
@@ -272,13 +272,12 @@ class _ArrayCache:
         with self._lock:
             if place not in self._arrays:
                 self._arrays[place] = atlas.read(place)
+                self._bytes += self._arrays[place].values.nbytes
             self._arrays.move_to_end(place)
-            while len(self._arrays) > 1 and self._bytes() > self._budget:
-                self._arrays.popitem(last=False)
+            while len(self._arrays) > 1 and self._bytes > self._budget:
+                _, oldest = self._arrays.popitem(last=False)
+                self._bytes -= oldest.values.nbytes
             return self._arrays[place]
-
-    def _bytes(self) -> int:
-        return sum(array.values.nbytes for array in self._arrays.values())
 
 
 class _Arrays(Mapping[str, NamedArray]):
@@ -286,7 +285,11 @@ class _Arrays(Mapping[str, NamedArray]):
 
     def __init__(self, atlas: Atlas, group: str, cache: _ArrayCache) -> None:
         self._atlas, self._group, self._cache = atlas, group, cache
-        self._names = atlas.names(group)
+        self._names = dict.fromkeys(atlas.names(group))
+
+    def __contains__(self, name: object) -> bool:
+        # The default of mappings would read the array.
+        return name in self._names
 
     def __getitem__(self, name: str) -> NamedArray:
         if name not in self._names:
