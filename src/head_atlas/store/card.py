@@ -104,7 +104,7 @@ def card_of(atlas: Atlas, address: HubAddress, sha256: str, license_id: str, cre
         tokens[prompt.family] += len(prompt)
     right = atlas.summary["clean_correct"].values if "clean_correct" in atlas.summary else None
     size, time = atlas.path.stat().st_size, created.isoformat(timespec="seconds")
-    version = str(atlas.version)
+    version = _one_line(atlas.version)
     text = _TEXT.format(
         model=_code(atlas.model_id or "a model without a name"),
         version=version,

@@ -24,8 +24,8 @@ from head_atlas.store.hub import (
     is_commit,
     refusal,
 )
-from head_atlas.store.reader import Atlas, open_atlas
-from head_atlas.store.schema import LAYOUTS
+from head_atlas.store.inspection import inspect
+from head_atlas.store.reader import open_atlas
 
 Say = Callable[[str], None]
 
@@ -78,8 +78,8 @@ def describe(path: str | Path, address: str | HubAddress, license_id: str) -> tu
     if not _LICENSE.fullmatch(license_id):
         raise AtlasError(f"{license_id[:80]!r} is not a licence as the hub spells them, such as cc-by-4.0")
     path = Path(path)
+    inspect(path, numbers=True)
     with open_atlas(path) as atlas:
-        _read_all(atlas)
         sha256 = sha256_of(path)
         return card_of(atlas, wanted, sha256, license_id, datetime.now(UTC)), sha256
 
@@ -89,19 +89,6 @@ def _checked_address(address: str) -> HubAddress:
     if "@" not in address or "/" in wanted.revision or wanted.pinned or wanted.revision in ("main", "HEAD"):
         raise AtlasError(f"{address} names no version: expected hub:owner/name@tag, with a tag such as v1")
     return wanted
-
-
-def _read_all(atlas: Atlas) -> None:
-    """Read every number and text once: a damaged chunk is found here rather than by whoever opens the atlas."""
-    for name, layout in LAYOUTS.items():
-        for group in [f"{name}/{part}" for part in atlas.groups(name)] if layout.nested else [name]:
-            for array in atlas.names(group):
-                atlas.read(f"{group}/{array}")
-    for array in atlas.names("provenance"):
-        atlas.read(f"provenance/{array}")
-    _ = atlas.prompts, atlas.token_strings, atlas.offsets
-    atlas.mean_reference()
-    atlas.resample_prompts()
 
 
 def _prepared(api: Any, wanted: HubAddress, *, private: bool) -> str:

@@ -15,6 +15,7 @@ from head_atlas.store.atomic import replacing
 from head_atlas.store.contents import AtlasContents
 from head_atlas.store.corpus import write_corpus
 from head_atlas.store.elements import create_array, create_dimension, create_group, create_strings, round_mantissa
+from head_atlas.store.inspection import remember
 from head_atlas.store.schema import (
     AXES,
     FORMAT,
@@ -57,6 +58,7 @@ def write_atlas(path: str | Path, contents: AtlasContents) -> None:
         _write_references(root, contents)
         _write_shards(root, contents)
         root.attrs["build_complete"] = 1
+    remember(Path(path))
 
 
 def _write_attribute(root: h5py.File, key: str, value: Any) -> None:
