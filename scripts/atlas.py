@@ -14,8 +14,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line: a subcommand for each thing that can be done, and its function."""
     p = argparse.ArgumentParser(
         prog="atlas.py",
-        description="Describe, check, compare, cut down, put together, export and import atlas files. No model is "
-        "needed. Files may come from strangers: another process with little memory opens them first. "
+        description="Describe, check, compare, cut down, put together, export, import and share atlas files. No "
+        "model is needed. Files may come from strangers: another process with little memory opens them first. "
         "`atlas.py SUBCOMMAND --help` lists the options.",
     )
     commands = p.add_subparsers(title="subcommands", required=True, metavar="SUBCOMMAND")
@@ -61,6 +61,18 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("folder", type=Path)
     c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
     c.set_defaults(run=import_tree)
+
+    c = commands.add_parser("publish", help="put an atlas on the Hugging Face hub, with a card, a checksum and a tag")
+    c.add_argument("atlas", type=Path)
+    c.add_argument("address", help="hub:owner/name@tag, with a new tag")
+    c.add_argument("--license", required=True, metavar="ID", help="of the atlas, such as cc-by-4.0")
+    c.add_argument("--private", action="store_true", help="a new repository is private")
+    c.add_argument("--dry-run", action="store_true", help="print the card, and publish nothing")
+    c.set_defaults(run=publish)
+
+    c = commands.add_parser("fetch", help="download and check an atlas of the hub, and print where it lies")
+    c.add_argument("address", help="hub:owner/name@revision; without a revision the newest")
+    c.set_defaults(run=fetch)
     return p
 
 
@@ -139,6 +151,32 @@ def import_tree(args: argparse.Namespace) -> int:
     from head_atlas.exchange import read_headvis
 
     return write(args.out, read_headvis(args.folder))
+
+
+def publish(args: argparse.Namespace) -> int:
+    """Publish an atlas; prints the address that will always mean it."""
+    from head_atlas.store.publishing import describe
+    from head_atlas.store.publishing import publish as published
+
+    if args.dry_run:
+        print(printable(describe(args.atlas, args.address, args.license)[0]))
+    else:
+        found = published(args.atlas, args.address, license_id=args.license, private=args.private, say=say)
+        print(found.pinned_address)
+    return 0
+
+
+def fetch(args: argparse.Namespace) -> int:
+    """Download an atlas; prints its path."""
+    from head_atlas.store.fetching import fetch as fetched
+
+    print(fetched(args.address, say).path)
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell what happens, beside what is printed."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def contents(path: Path) -> Any:

@@ -110,7 +110,9 @@ def test_a_stream_that_inflates_to_gigabytes(path, refused):
 def test_an_honest_stream_of_many_zeros_passes(path):
     with h5py.File(path, "r+") as file:
         n = 2**20
-        scale = labelled(file["roles"].create_dataset("criterion", data=np.arange(n, dtype="i4"), compression=9), "dimension")
+        scale = labelled(
+            file["roles"].create_dataset("criterion", data=np.arange(n, dtype="i4"), compression=9), "dimension"
+        )
         scale.make_scale("criterion")
         made = labelled(file["roles"].create_dataset("x", data=np.zeros(n, "f4"), chunks=(n,), compression=9))
         made.dims[0].attach_scale(scale)

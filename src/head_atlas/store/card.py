@@ -17,14 +17,16 @@ from head_atlas.store.hub import ATLAS, CHECKSUM, HubAddress
 from head_atlas.store.reader import Atlas
 from head_atlas.store.schema import LAYOUTS, MANTISSA_BITS
 
-_LISTED = [name for name, layout in LAYOUTS.items() if not layout.nested and name not in ("summary", "clean", "baselines")]
+_LISTED = [
+    name for name, layout in LAYOUTS.items() if not layout.nested and name not in ("summary", "clean", "baselines")
+]
 _LONGEST = 300
 
 _TEXT = """\
 # Head Atlas of {model}
 
-What every attention head of {model} attends to, and what breaks without it: measured prompt by prompt, with sample
-sizes and intervals, in one HDF5 file of the format Head Atlas {version}.
+What every attention head of this model attends to, and what breaks without it: measured prompt by prompt, with
+sample sizes and intervals, in one HDF5 file of the format Head Atlas {version}.
 
 ## What it holds
 
@@ -66,8 +68,8 @@ sizes and intervals, in one HDF5 file of the format Head Atlas {version}.
 
 ## Checksum
 
-The file has {size} bytes and the SHA-256 `{sha256}`, as `{checksum}` states: `sha256sum -c {checksum}`. The card was
-written at {created}; the file itself holds no time, so that equal builds are equal bytes.
+SHA-256 `{sha256}`, {size} bytes: `sha256sum -c {checksum}` compares them. This card was written at {created};
+the file itself holds no time, so that equal builds are equal bytes.
 
 ## Licence
 
@@ -82,8 +84,8 @@ atlas = open_atlas("{address}")
 print(atlas.scores, atlas.effects, atlas.source.commit)
 ```
 
-It is downloaded once, compared with its checksum and validated; `atlas.source.pinned_address` names this very commit. In
-the app: `make app MODEL={address}`. Anything that reads HDF5 or netCDF-4 reads it too:
+It is downloaded once, compared with its checksum and validated; `atlas.source.pinned_address` names this very commit.
+In the app: `make app MODEL={address}`. Anything that reads HDF5 or netCDF-4 reads it too:
 `xarray.open_dataset("{file}", engine="h5netcdf", group="scores")`.
 """
 
@@ -116,7 +118,9 @@ def card_of(atlas: Atlas, address: HubAddress, sha256: str, license_id: str, cre
             (_code(family), prompts[family], tokens[family], _share(right, i))
             for i, family in enumerate(atlas.families)
         ),
-        groups="\n".join(f"- {name}: {', '.join(map(_code, atlas.names(name)))}" for name in _LISTED if atlas.names(name)),
+        groups="\n".join(
+            f"- {name}: {', '.join(map(_code, atlas.names(name)))}" for name in _LISTED if atlas.names(name)
+        ),
         left_out="".join(f"- left out: {_code(name)}: {_code(why)}\n" for name, why in atlas.left_out.items()),
         bits=MANTISSA_BITS,
         checks=_rows(
@@ -142,9 +146,7 @@ def _front_matter(atlas: Atlas, version: str, sha256: str, size: int, license_id
     facts = {"version": version, "sha256": f"sha256:{sha256}", "bytes": size, "created": created}
     facts["model"] = _one_line(atlas.model_id)
     facts |= {
-        key: str(atlas.provenance[key])
-        for key in ("model_revision", "model_fingerprint")
-        if atlas.provenance.get(key)
+        key: str(atlas.provenance[key]) for key in ("model_revision", "model_fingerprint") if atlas.provenance.get(key)
     }
     data = DatasetCardData(
         license=license_id,

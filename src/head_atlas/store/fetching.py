@@ -103,7 +103,7 @@ def _look_up(wanted: HubAddress, before: str | None, say: Say) -> str:
     api = HfApi()
     try:
         listing = api.dataset_info(wanted.repo, revision=wanted.revision, files_metadata=True, timeout=SECONDS)
-    except Exception as error:  # noqa: BLE001  the transport's errors have no common base
+    except Exception as error:
         why = refusal(error, wanted)
         if why:
             raise AtlasError(why) from error
@@ -132,7 +132,7 @@ def _tell_move(api: Any, wanted: HubAddress, before: str, now: str, say: Say) ->
     """A branch moves as it must; a tag that moved is refused, as the reader may have relied on it."""
     try:
         tags = {tag.name for tag in api.list_repo_refs(wanted.repo, repo_type=KIND).tags}
-    except Exception as error:  # noqa: BLE001  likewise
+    except Exception as error:
         raise AtlasError(
             f"{wanted} moved from {before} to {now}, and whether it is a tag cannot be had ({in_short(error)})"
         ) from error
@@ -170,7 +170,7 @@ def _cached_or_downloaded(wanted: HubAddress, commit: str, name: str) -> Path:
 
     try:
         return Path(hf_hub_download(wanted.repo, name, repo_type=KIND, revision=commit))
-    except Exception as error:  # noqa: BLE001  likewise
+    except Exception as error:
         why = refusal(error, wanted) or f"{name} of {wanted} cannot be downloaded ({in_short(error)})"
         raise AtlasError(why) from error
 

@@ -126,7 +126,7 @@ def refusal(error: BaseException, address: HubAddress) -> str:
 
 def _status_in_words(status: int, repo: str) -> str:
     if status == 401:
-        return "the hub does not accept your token: log in again with `hf auth login`"
+        return "the hub asks for a valid token: log in with `hf auth login`, or set HF_TOKEN"
     if status == 403:
         return f"your token may not do this to {repo!r}: it needs the right to read it, or to write where you publish"
     if status == 404:

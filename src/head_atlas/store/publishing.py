@@ -97,7 +97,7 @@ def _prepared(api: Any, wanted: HubAddress, *, private: bool) -> str:
         api.create_repo(wanted.repo, repo_type=KIND, private=private or None, exist_ok=True)
         tags = {tag.name for tag in api.list_repo_refs(wanted.repo, repo_type=KIND).tags}
         newest = api.dataset_info(wanted.repo, revision="main", timeout=SECONDS)
-    except Exception as error:  # noqa: BLE001  the transport's errors have no common base
+    except Exception as error:
         raise _failure(error, wanted, "nothing was published") from error
     if wanted.revision in tags:
         raise AtlasError(f"{wanted} is there already: versions do not change, so choose another tag")
@@ -121,7 +121,7 @@ def _committed(api: Any, wanted: HubAddress, path: Path, texts: dict[str, str], 
             repo_type=KIND,
             parent_commit=parent,
         ).oid
-    except Exception as error:  # noqa: BLE001  likewise
+    except Exception as error:
         if isinstance(error, HfHubHTTPError) and error.response.status_code in (409, 412):
             raise AtlasError(f"{wanted.repo!r} changed while this was published: run the command again") from error
         raise _failure(error, wanted, "nothing was published") from error
@@ -134,7 +134,7 @@ def _check_arrived(api: Any, wanted: HubAddress, commit: str, size: int, sha256:
     """Compare what the hub holds with what was hashed, before a tag promises it."""
     try:
         listing = api.dataset_info(wanted.repo, revision=commit, files_metadata=True, timeout=SECONDS)
-    except Exception as error:  # noqa: BLE001  likewise
+    except Exception as error:
         raise _failure(error, wanted, f"commit {commit} was made, but not compared and not tagged") from error
     found = next((file for file in listing.siblings or [] if file.rfilename == ATLAS), None)
     # a hub that keeps the file in the commit itself, and not in large storage, states its size alone
@@ -151,7 +151,7 @@ def _tag(api: Any, wanted: HubAddress, commit: str) -> None:
 
     try:
         api.create_tag(wanted.repo, tag=wanted.revision, revision=commit, repo_type=KIND)
-    except Exception as error:  # noqa: BLE001  likewise
+    except Exception as error:
         without = f"commit {commit} was made, without a tag: {wanted.at(commit)} opens it"
         if isinstance(error, HfHubHTTPError) and error.response.status_code == 409:
             raise AtlasError(f"{wanted} is there already; {without}") from error
