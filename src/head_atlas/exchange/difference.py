@@ -194,9 +194,26 @@ def _changes(
             at = (layer, head)
             if np.isnan(found["change"][at]):
                 continue
-            numbers = [float(found[name][at]) for name in ("before", "after", "change", "low", "high")]
-            changed = bool(certain[at])
-            changes.append(Change(measure, mode, family, *at, *numbers, float(q_of_family[at]), paired, changed))
+            before_, after_, change, low, high = (
+                float(found[name][at]) for name in ("before", "after", "change", "low", "high")
+            )
+            changes.append(
+                Change(
+                    measure=measure,
+                    mode=mode,
+                    family=family,
+                    layer=layer,
+                    head=head,
+                    before=before_,
+                    after=after_,
+                    change=change,
+                    low=low,
+                    high=high,
+                    q=float(q_of_family[at]),
+                    paired=paired,
+                    changed=bool(certain[at]),
+                )
+            )
     return changes
 
 

@@ -52,7 +52,11 @@ def extract(
     resampled = found.resample_prompts.tokens if found.resample_prompts else None
     used = used_tokens(found.prompts, found.arrays, resampled)
     strings = {i: text for i, text in found.token_strings.items() if i in used}
-    asked = {"families": families, "measures": measures, "heads": heads and [str(head) for head in heads]}
+    asked: dict[str, Collection[str] | None] = {
+        "families": families,
+        "measures": measures,
+        "heads": heads and [str(head) for head in heads],
+    }
     cut = {"config_sha256": contents.provenance.get("config_sha256", ""), "corpus_sha256": _corpus_of(contents)}
     cut |= {name: list(kept) for name, kept in asked.items() if kept is not None}
     provenance = dict(found.provenance) | {"extracted": [*contents.provenance.get("extracted", []), cut]}

@@ -74,7 +74,9 @@ def read_headvis(folder: str | Path) -> AtlasContents:
         raise AtlasError(f"{tree.root}: no head of this tree has a sequence")
     arrays = {f"exemplars/text/{name}": array for name, array in pages.arrays().items()}
     arrays |= _metrics(tree, pages, n_layers, n_heads)
-    kept = {key: config[key] for key in ("pipeline_config", "metric_descriptions", "n_intervals") if key in config}
+    kept: dict[str, Any] = {
+        key: config[key] for key in ("pipeline_config", "metric_descriptions", "n_intervals") if key in config
+    }
     if len(repr(kept)) > _KEPT_TEXT:
         kept = {"too_long_to_keep": sorted(kept)}
     return AtlasContents(

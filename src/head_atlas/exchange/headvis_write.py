@@ -173,7 +173,7 @@ def _distance_edges(labels: Sequence[str]) -> list[int]:
     return [*starts, max(2 * starts[-1], 1)]
 
 
-def _number(value: float) -> float | None:
+def _number(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 

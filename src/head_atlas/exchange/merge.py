@@ -51,7 +51,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
 
     clashing = set() if one_corpus else _clashing_exemplars(parts)
     merged: dict[str, NamedArray] = {}
-    sizes = {"prompt": prompts, "mode": modes, "family": families}
+    sizes: dict[str, Sequence[Any]] = {"prompt": prompts, "mode": modes, "family": families}
     for part in parts:
         places = {
             "prompt": _prompt_places(part.prompts, start),
@@ -66,7 +66,8 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
             elif not (MACRO in place and place.startswith("summary/")):
                 _put(merged, place, _renumbered(place, array, places["prompt"]), places, sizes)
     seed = int(first.provenance.get("seed", 0))
-    merged |= macro_summaries(prompts, families, modes, merged, seed)
+    macro = macro_summaries(prompts, families, modes, merged, seed)
+    merged |= {place: array for place, array in macro.items() if any(place in part.arrays for part in parts)}
     here = {*families, *(place.rpartition("/")[2] for place in merged)}
     return replace(
         first,
@@ -150,11 +151,11 @@ def _put(
         or labels != {dim: list(before.coords[dim]) for dim in labels}
     ):
         raise AtlasError(f"/{place}: the atlases have it with other axes")
-    old = before.values[where]
-    there, new = ~is_missing(place, old), ~is_missing(place, array.values)
-    if (old[there & new] != array.values[there & new]).any():
+    old, found = np.asarray(before.values[where]), np.asarray(array.values)
+    there, new = ~is_missing(place, old), ~is_missing(place, found)
+    if (old[there & new] != found[there & new]).any():
         raise AtlasError(f"/{place}: the atlases have different numbers for the same thing")
-    before.values[where] = np.where(there, old, array.values)
+    before.values[where] = np.where(there, old, found)
 
 
 def missing(place: str, dtype: np.dtype) -> Any:

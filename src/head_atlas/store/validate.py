@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from head_atlas.errors import AtlasError
 from head_atlas.store.schema import (
     AXES,
+    COUNTED,
     ELEMENT_TYPES,
     FORMAT,
     MAJOR,
@@ -134,11 +136,13 @@ def check_axes(root: h5py.File) -> None:
             elif element.ndim != 1:
                 raise AtlasError(f"{element.name}: an axis must have one dimension, found {element.ndim}")
             else:
-                _check_twin(root, element)
+                _check_scale(root, element)
 
 
-def _check_twin(root: h5py.File, scale: h5py.Dataset) -> None:
+def _check_scale(root: h5py.File, scale: h5py.Dataset) -> None:
     name = scale.name.rsplit("/", 1)[-1]
+    if name in COUNTED and not np.array_equal(scale[()], np.arange(len(scale))):
+        raise AtlasError(f"{scale.name}: must count from 0")
     if name in TWINS and scale.shape != root[TWINS[name]].shape:
         raise AtlasError(
             f"{scale.name}: {scale.shape[0]} long; expected {root[TWINS[name]].shape[0]} as {TWINS[name]!r}"

@@ -34,6 +34,7 @@ from head_atlas.store.schema import (
     layout_of,
     name_problem,
 )
+from head_atlas.store.units import unit_of
 
 
 def write_atlas(path: str | Path, contents: AtlasContents) -> None:
@@ -141,7 +142,10 @@ def _write_array(group: h5py.Group, name: str, array: NamedArray, layout: Layout
         values = _integers(values, f"{group.name}/{name}")
     small = values.size < SMALLEST_COMPRESSED and "prompt" not in array.dims
     chunk = chunk_of(array.dims, values.shape) if layout.compressed and not small else None
-    create_array(group, name, values, array.dims, chunk=chunk)
+    stored = create_array(group, name, values, array.dims, chunk=chunk)
+    unit = unit_of(stored.name.lstrip("/"))
+    if unit:
+        stored.attrs["units"] = unit
 
 
 def _integers(values: np.ndarray, where: str) -> np.ndarray:
