@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from hub_server import serving
 
+from hub_server import serving
 from tiny_models import CONFIGS, TOKENIZER, plain_model
 
 SHA = "c0ffee" + "0" * 34

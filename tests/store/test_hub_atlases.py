@@ -20,7 +20,7 @@ from head_atlas.store import open_atlas, write_atlas
 from head_atlas.store.fetching import checksum_line, fetch
 from head_atlas.store.hub import HubAddress
 from head_atlas.store.publishing import publish
-from hub_server import serving
+from hub_server import point_client_at, serving
 
 ROOT = Path(__file__).parents[2]
 NAME = "someone/heads"
@@ -35,21 +35,11 @@ def files(tmp_path_factory):
     return folder / "old.h5", folder / "new.h5"
 
 
-def point_at(monkeypatch, address):
-    """What `HF_ENDPOINT` does to a client that is not imported yet."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    template = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A hub that the client of this process talks to, with an empty cache and a token."""
     with serving() as hub:
-        point_at(monkeypatch, hub.address)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        point_client_at(monkeypatch, hub.address, tmp_path / "cache")
         monkeypatch.setenv("HF_TOKEN", "hf_writer")
         hub.tokens = {"hf_writer", "hf_reader"}
         yield hub
@@ -286,7 +276,7 @@ def test_what_cannot_be_read_is_said_in_words(hub, files):
     assert hub.sent == []
 
 
-def test_without_a_network_what_is_cached_still_opens(hub, files, monkeypatch):
+def test_without_a_network_what_is_cached_still_opens(hub, files, tmp_path, monkeypatch):
     commit = published(hub, files[0]).branches["main"]
     path = fetch(f"hub:{NAME}").path
 
@@ -301,7 +291,7 @@ def test_without_a_network_what_is_cached_still_opens(hub, files, monkeypatch):
             with pytest.raises(AtlasError, match=rf"{other} cannot be downloaded, and no copy is cached: .*\({why}"):
                 fetch(other)
 
-    point_at(monkeypatch, "http://127.0.0.1:9")  # nothing listens there
+    point_client_at(monkeypatch, "http://127.0.0.1:9", tmp_path / "cache")  # nothing listens there
     check("ConnectError")
     with pytest.raises(AtlasError, match=r"cannot be reached, or failed \(ConnectError.*; nothing was published"):
         publish(files[0], f"hub:{NAME}@v2", license_id="cc-by-4.0")
