@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     commands = p.add_subparsers(title="subcommands", required=True, metavar="SUBCOMMAND")
 
     c = commands.add_parser("info", help="what an atlas holds")
-    c.add_argument("atlas", type=Path)
+    c.add_argument("atlas", type=place)
     c.add_argument("--json", action="store_true", help="as JSON")
     c.set_defaults(run=info)
 
@@ -30,20 +30,20 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=validate)
 
     c = commands.add_parser("diff", help="which heads changed role or effect from one atlas to another")
-    c.add_argument("before", type=Path)
-    c.add_argument("after", type=Path)
+    c.add_argument("before", type=place)
+    c.add_argument("after", type=place)
     c.add_argument("--measures", nargs="+", metavar="NAME", help="scores and effects (default: logit_difference)")
     c.add_argument("--mode", help="ablation mode (default: all that both have)")
     c.add_argument("--json", action="store_true", help="as JSON, with all that changed")
     c.set_defaults(run=diff)
 
     c = commands.add_parser("merge", help="atlases of one model, of other families, modes or measures, as one")
-    c.add_argument("atlas", type=Path, nargs="+")
+    c.add_argument("atlas", type=place, nargs="+")
     c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
     c.set_defaults(run=merge)
 
     c = commands.add_parser("extract", help="some families, measures or heads, as a smaller atlas")
-    c.add_argument("atlas", type=Path)
+    c.add_argument("atlas", type=place)
     c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
     c.add_argument("--families", nargs="+", metavar="NAME", help="default: all")
     c.add_argument("--measures", nargs="+", metavar="NAME", help="scores, effects, groups or places (default: all)")
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=extract)
 
     c = commands.add_parser("export", help="as CSV, as JSON, or as the data tree of HeadVis")
-    c.add_argument("atlas", type=Path)
+    c.add_argument("atlas", type=place)
     c.add_argument("--format", choices=("csv", "json", "headvis"), required=True, help="of what is written")
     c.add_argument("--out", type=Path, required=True, help="a file; with --format headvis a new folder")
     c.add_argument("--exemplars", metavar="SET", help="headvis: text or families (default: text if it is there)")
@@ -179,7 +179,12 @@ def say(text: str) -> None:
     print(printable(text), file=sys.stderr, flush=True)
 
 
-def contents(path: Path) -> Any:
+def place(text: str) -> Path | str:
+    """A file, or the address of a published atlas."""
+    return text if text.startswith("hub:") else Path(text)
+
+
+def contents(path: Path | str) -> Any:
     """A whole atlas in memory."""
     from head_atlas.store import contents_of, open_atlas
 

@@ -8,7 +8,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -63,6 +63,7 @@ class Hub:
         sent: names of the files whose content was asked for.
         asked: method and path of every request.
         cut: by file name, after how many bytes each of the next downloads breaks off.
+        held: by file name, what must happen before the second half of its bytes is sent.
         flipped: names of files of which one bit arrives wrong.
         refused: by the start of "METHOD /path", the status that is answered.
     """
@@ -73,6 +74,7 @@ class Hub:
         self.sent: list[str] = []
         self.asked: list[str] = []
         self.cut: dict[str, list[int]] = {}
+        self.held: dict[str, threading.Event] = {}
         self.flipped: set[str] = set()
         self.refused: dict[str, int] = {}
         self.large: dict[str, bytes] = {}
@@ -247,7 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         status, headers, content = self.hub.answer(self.command, self.path, token, body)
         name = self.path.partition("?")[0].rsplit("/", 1)[-1]
-        stop = None
+        stop = held = None
         if self.command == "GET" and status == 200 and "/resolve/" in self.path:
             self.hub.sent.append(name)
             if name in self.hub.flipped:
@@ -257,12 +259,19 @@ class _Handler(BaseHTTPRequestHandler):
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 status, content = 206, content[start:]
             stop = self.hub.cut[name].pop(0) if self.hub.cut.get(name) else None
+            held = self.hub.held.get(name)
         self.send_response(status)
         for key, value in {**headers, "Content-Length": str(len(content))}.items():
             self.send_header(key, value)
         self.end_headers()
+        if held is not None:
+            half = len(content) // 2
+            self.wfile.write(content[:half])
+            content = content[half:]
+            held.wait(60)
         if self.command != "HEAD":
-            self.wfile.write(content[:stop])
+            with suppress(ConnectionError):  # the client may be gone
+                self.wfile.write(content[:stop])
         self.close_connection = True
 
     do_HEAD = do_GET = do_POST = do_PUT = _reply

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -52,9 +54,28 @@ def test_an_unknown_name_is_an_error_that_says_what_there_is(library):
         library.atlas("other")
 
 
-def test_a_published_atlas_is_served_and_a_failure_is_said(place, tmp_path, monkeypatch):
+def published(place):
     body = (place / "atlas.h5").read_bytes()
-    files = {"atlas.h5": body, "atlas.h5.sha256": checksum_line(hashlib.sha256(body).hexdigest()).encode()}
+    return {"atlas.h5": body, "atlas.h5.sha256": checksum_line(hashlib.sha256(body).hexdigest()).encode()}
+
+
+def test_while_one_atlas_is_downloaded_another_can_be_browsed(place, tmp_path, monkeypatch):
+    with serving() as hub:
+        point_client_at(monkeypatch, hub.address, tmp_path)
+        hub.add("datasets", "someone/heads", published(place))
+        hub.held["atlas.h5"] = arrives = Event()
+        library = Library.of(f"hub:someone/heads,{place}")
+        with ThreadPoolExecutor(2) as threads:
+            far = threads.submit(library.atlas, "heads")
+            near = threads.submit(library.atlas, "small")
+            assert near.result(timeout=50).source is None
+            assert not far.done()
+            arrives.set()
+            assert far.result(timeout=50).source is not None
+
+
+def test_a_published_atlas_is_served_and_a_failure_is_said(place, tmp_path, monkeypatch):
+    files = published(place)
     with serving() as hub:
         point_client_at(monkeypatch, hub.address, tmp_path)
         commit = hub.add("datasets", "someone/heads", files).branches["main"]
@@ -64,7 +85,7 @@ def test_a_published_atlas_is_served_and_a_failure_is_said(place, tmp_path, monk
         card = AboutHandlers(library).card("heads")
         rows = {row["label"]: row["text"] for section in card["sections"] for row in section["rows"]}
         assert rows["Always this version"] == f"hub:someone/heads@{commit}"
-        assert rows["This file (SHA-256)"] == hashlib.sha256(body).hexdigest()
+        assert rows["This file (SHA-256)"] == hashlib.sha256(files["atlas.h5"]).hexdigest()
 
         assert AboutHandlers(library).card("such")["empty"].startswith("there is no data set 'no/such' on the hub")
         assert "is not the address of an atlas" in AboutHandlers(library).card("hub:nonsense")["empty"]

@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +23,7 @@ from head_atlas.errors import AtlasError
 from head_atlas.store import open_atlas, write_atlas
 from head_atlas.store.fetching import checksum_line, fetch
 from head_atlas.store.hub import HubAddress
-from head_atlas.store.publishing import publish
+from head_atlas.store.publishing import describe, publish
 from hub_server import point_client_at, serving
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +107,23 @@ def test_the_card_states_what_the_file_is(hub, files):
         assert part in body
     titles = ["What it holds", "How it was measured", "Limits", "Provenance", "Checksum", "Licence", "How to open it"]
     assert re.findall(r"^## (.*)$", body, re.MULTILINE) == titles
+
+
+def test_the_names_in_an_atlas_cannot_change_the_card(files, tmp_path):
+    contents = synthetic_contents(2, 2, 2)
+    hostile = "x`|<img src=y>\n---\nlicense: mine\n# Head"
+    strange = tmp_path / "strange.h5"
+    provenance = {**contents.provenance, "model_id": hostile, "model_revision": hostile}
+    write_atlas(strange, replace(contents, provenance=provenance, left_out={hostile: hostile}))
+    card = describe(strange, f"hub:{NAME}@v1", "cc-by-4.0")[0]
+    honest = describe(files[0], f"hub:{NAME}@v1", "cc-by-4.0")[0]
+    front, body = re.fullmatch(r"---\n(.*?)\n---\n(.*)", card, re.DOTALL).groups()
+    assert yaml.safe_load(front)["license"] == "cc-by-4.0"
+    assert re.findall("^#.*", body, re.MULTILINE)[1:] == re.findall("^#.*", honest, re.MULTILINE)[1:]
+    outside = re.sub(r"`[^`\n]*`", "", re.sub(r"```.*?```", "", body, flags=re.DOTALL))
+    assert "<img" in body
+    assert "<img" not in outside
+    assert "license: mine" not in outside
 
 
 def test_a_damaged_atlas_is_not_published(hub, files, tmp_path):
@@ -194,6 +215,21 @@ def test_half_a_file_is_never_taken_for_one(hub, files, tmp_path):
     assert fetch(f"hub:{NAME}@v1").path.read_bytes() == files[0].read_bytes()
 
 
+def test_a_client_that_is_killed_halfway_leaves_nothing_that_is_taken_for_an_atlas(hub, files, tmp_path):
+    published(hub, files[0])
+    hub.held["atlas.h5"] = threading.Event()
+    environment = {**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(tmp_path / "cache")}
+    code = f"from head_atlas.store.fetching import fetch; fetch('hub:{NAME}@v1')"
+    client = subprocess.Popen([sys.executable, "-c", code], env={**environment, "HF_HUB_DISABLE_XET": "1"})
+    while "atlas.h5" not in hub.sent and client.poll() is None:
+        time.sleep(0.05)
+    client.kill()
+    assert client.wait() == -signal.SIGKILL
+    hub.held.pop("atlas.h5").set()
+    assert fetch(f"hub:{NAME}@v1").path.read_bytes() == files[0].read_bytes()
+    assert hub.sent.count("atlas.h5") == 2
+
+
 @pytest.mark.parametrize("name", ["atlas.h5", "atlas.h5.sha256"])
 def test_bytes_that_arrive_wrong_are_refused_and_not_kept(hub, files, tmp_path, name):
     published(hub, files[0])
@@ -273,6 +309,9 @@ def test_what_cannot_be_read_is_said_in_words(hub, files):
         hub.refused = {"GET /api": status}
         with pytest.raises(AtlasError, match=re.escape(words)):
             open_atlas(f"hub:{NAME}@v1")
+    hub.refused = {"HEAD /datasets": 403}  # it may be listed, and not be read
+    with pytest.raises(AtlasError, match="your token may not do this to 'someone/heads'"):
+        open_atlas(f"hub:{NAME}@v1")
     assert hub.sent == []
 
 

@@ -109,7 +109,7 @@ def card_of(atlas: Atlas, address: HubAddress, sha256: str, license_id: str, cre
     version = _one_line(atlas.version)
     text = _TEXT.format(
         model=_code(atlas.model_id or "a model without a name"),
-        version=version,
+        version=_code(version),
         layers=atlas.n_layers,
         heads=atlas.n_heads,
         n_prompts=len(atlas.prompts),
@@ -146,7 +146,9 @@ def _front_matter(atlas: Atlas, version: str, sha256: str, size: int, license_id
     facts = {"version": version, "sha256": f"sha256:{sha256}", "bytes": size, "created": created}
     facts["model"] = _one_line(atlas.model_id)
     facts |= {
-        key: str(atlas.provenance[key]) for key in ("model_revision", "model_fingerprint") if atlas.provenance.get(key)
+        key: _one_line(atlas.provenance[key])
+        for key in ("model_revision", "model_fingerprint")
+        if atlas.provenance.get(key)
     }
     data = DatasetCardData(
         license=license_id,

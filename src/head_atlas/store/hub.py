@@ -95,12 +95,11 @@ def refusal(error: BaseException, address: HubAddress) -> str:
     """The hub's refusal in words; "" where it did not refuse but could not be reached, or failed."""
     from huggingface_hub.errors import (
         DisabledRepoError,
-        EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
-        LocalEntryNotFoundError,
         LocalTokenNotFoundError,
+        RemoteEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -111,8 +110,7 @@ def refusal(error: BaseException, address: HubAddress) -> str:
         (DisabledRepoError, f"the hub has disabled access to {repo!r}"),
         (RepositoryNotFoundError, f"there is no data set {repo!r} on the hub, or it is private and hidden from you"),
         (RevisionNotFoundError, f"{repo!r} has no revision {address.revision!r}"),
-        (LocalEntryNotFoundError, ""),
-        (EntryNotFoundError, f"{address} holds no published atlas: it lacks {ATLAS} or {CHECKSUM}"),
+        (RemoteEntryNotFoundError, f"{address} holds no published atlas: it lacks {ATLAS} or {CHECKSUM}"),
         (LocalTokenNotFoundError, "no token: log in to the hub with `hf auth login`, or set HF_TOKEN"),
         (HFValidationError, f"{address} is not an address on the hub: {error}"),
     )
@@ -136,10 +134,10 @@ def _status_in_words(status: int, repo: str) -> str:
 
 def in_short(error: BaseException) -> str:
     """What went wrong on the way to the hub, on one line."""
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__:
+        error = error.__cause__  # the client's advice says less than what happened
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set"
-    cause = error.__cause__
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {text}" + (f"; {in_short(cause)}" if cause and len(text) < 200 else "")
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

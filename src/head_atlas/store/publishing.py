@@ -60,7 +60,7 @@ def publish(
         raise AtlasError("no token: log in to the hub with `hf auth login`, or set HF_TOKEN")
     api = HfApi()
     parent = _prepared(api, wanted, private=private)
-    say(f"{wanted}: uploading {path.stat().st_size / 1e6:,.1f} MB")
+    say(f"{wanted}: uploading {path.stat().st_size / 1e6:,.1f} MB, the text of the prompts included")
     commit = _committed(api, wanted, path, {CHECKSUM: checksum_line(sha256), CARD: text}, parent)
     _check_arrived(api, wanted, commit, path.stat().st_size, sha256)
     _tag(api, wanted, commit)
