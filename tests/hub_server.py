@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,6 +66,7 @@ class Hub:
         held: by file name, what must happen before the second half of its bytes is sent.
         flipped: names of files of which one bit arrives wrong.
         refused: by the start of "METHOD /path", the status that is answered.
+        meanwhile: by the same, what happens once just before.
     """
 
     def __init__(self) -> None:
@@ -77,6 +78,7 @@ class Hub:
         self.held: dict[str, threading.Event] = {}
         self.flipped: set[str] = set()
         self.refused: dict[str, int] = {}
+        self.meanwhile: dict[str, Callable[[], object]] = {}
         self.large: dict[str, bytes] = {}
         self.address = ""
 
@@ -92,6 +94,8 @@ class Hub:
         """Status, headers and body; those of HEAD are those of GET."""
         path = path.partition("?")[0]
         self.asked.append(f"{method} {path}")
+        for start in [start for start in self.meanwhile if f"{method} {path}".startswith(start)]:
+            self.meanwhile.pop(start)()
         for start, status in self.refused.items():
             if f"{method} {path}".startswith(start):
                 return _refusal(status, "", "refused")

@@ -184,16 +184,27 @@ def test_what_is_there_is_not_overwritten(hub, files):
     repository = published(hub, files[0])
     assert f"hub:{NAME}@v1 is there already" in refusal()
     repository.tags.clear()
-    hub.refused = {f"POST /api/datasets/{NAME}/commit": 412}
+    hub.meanwhile = {f"POST /api/datasets/{NAME}/commit": lambda: repository.commit({"other": b"someone else's"})}
     assert "changed while this was published: run the command again" in refusal()
+    assert repository.tags == {}
+    assert len(repository.commits) == 2
     hub.refused = {f"POST /api/datasets/{NAME}/tag": 409}
     words = refusal()
     newest = repository.branches["main"]
     assert f"hub:{NAME}@v1 is there already; commit {newest} was made, without a tag" in words
-    assert len(repository.commits) == 2
+    assert len(repository.commits) == 3
     hub.refused = {}
     hub.add("datasets", NAME, {"README.md": b"# My recipes"})
     assert f"'{NAME}' holds something else" in refusal()
+
+
+def test_what_arrives_changed_gets_no_tag(hub, files):
+    repository = hub.add("datasets", NAME, {".gitattributes": b""})
+    oid = hashlib.sha256(files[0].read_bytes()).hexdigest()
+    hub.meanwhile = {f"POST /api/datasets/{NAME}/commit": lambda: hub.large.update({oid: b"something else"})}
+    with pytest.raises(AtlasError, match=r"was made, but not tagged: the hub holds \(14, "):
+        publish(files[0], f"hub:{NAME}@v1", license_id="cc-by-4.0")
+    assert repository.tags == {}
 
 
 def test_an_interrupted_download_goes_on_where_it_was(hub, files):

@@ -89,11 +89,11 @@ def _cached_commit(wanted: HubAddress) -> str | None:
     """The commit that an address meant last time, if its files are still here."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = [
-        try_to_load_from_cache(wanted.repo, name, repo_type=KIND, revision=wanted.revision)
-        for name in (CHECKSUM, ATLAS)
-    ]
-    return Path(found[0]).parent.name if all(isinstance(path, str) for path in found) else None
+    commits = set()
+    for name in (CHECKSUM, ATLAS):
+        place = try_to_load_from_cache(wanted.repo, name, repo_type=KIND, revision=wanted.revision)
+        commits.add(Path(place).parent.name if isinstance(place, str) else None)
+    return commits.pop() if len(commits) == 1 else None
 
 
 def _look_up(wanted: HubAddress, before: str | None, say: Say) -> str:
