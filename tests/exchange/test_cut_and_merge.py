@@ -111,6 +111,34 @@ def test_exemplars_stay_with_their_prompts_or_go(tmp_path):
     assert found.left_out["exemplars/text"] == "chosen among prompts that were not all extracted"
 
 
+def neurons(*prompts, threshold=0.5):
+    tops = {name: np.array([[prompts]]) for name in ("top_prompts", "top_positions")}
+    arrays = {name: NamedArray(values, ("layer", "neuron", "rank")) for name, values in tops.items()}
+    arrays["threshold"] = NamedArray(np.array([[threshold]]), ("layer", "neuron"))
+    return {f"neurons/{name}": array for name, array in arrays.items()}
+
+
+def test_prompts_that_neurons_fire_for_are_renumbered_or_go(tmp_path):
+    families = {"ioi": (0, 0), "fact": (0, 0)}
+    one = contents(families, families=tuple(families), further=neurons(25, 39, -1))
+    found = stored(extract(one, families=["fact"]), tmp_path)
+    assert found.arrays["neurons/top_prompts"].values.tolist() == [[[5, 19, -1]]]
+    found = stored(extract(one, families=["ioi"]), tmp_path)
+    assert [place for place in found.arrays if place.startswith("neurons/")] == ["neurons/threshold"]
+    assert found.left_out["neurons/top_prompts"] == "chosen among prompts that were not all extracted"
+
+
+def test_numbers_of_all_prompts_at_once_are_merged_only_if_they_agree(tmp_path):
+    first = contents({"ioi": (0, 0)}, further=neurons(1, 2))
+    second = contents({"fact": (0, 0)}, families=("fact",), further=neurons(3, 4, threshold=0.25))
+    found = stored(merge([first, second]), tmp_path)
+    assert not any(place.startswith("neurons/") for place in found.arrays)
+    assert "judged from all prompts" in found.left_out["neurons/threshold"]
+    bare = contents({"fact": (0, 0)}, families=("fact",))
+    found = stored(merge([bare, first]), tmp_path)
+    assert found.arrays["neurons/top_prompts"].values.tolist() == [[[21, 22]]]
+
+
 def test_what_is_not_there(whole):
     with pytest.raises(AtlasError, match="no family 'nonsense' in this atlas; there are rand_repeat"):
         extract(whole, families=["nonsense"])

@@ -17,6 +17,8 @@ _BY_PREFIX = _ONE_FAMILY | {
     score.summary_prefix(family): family for score in (SCORES | NAMED_PARTS).values() for family in score.families
 }
 _IDS = ("_id", "_tokens")
+TOP_PROMPTS = "neurons/top_prompts"
+"""Numbers of prompts, like `prompt_index` of exemplars."""
 
 
 def longest_prefix(name: str, prefixes: Iterable[str]) -> str:
@@ -43,6 +45,22 @@ def macro_summaries(
         return {}
     found = summarise(prompts, families, modes, own, seed=seed)
     return {f"summary/{name}": array for name, array in found.items() if MACRO in name}
+
+
+def renumbered(array: NamedArray, places: np.ndarray) -> NamedArray | None:
+    """Numbers of prompts as they are among others; None if one of the prompts is not among them.
+
+    Args:
+        array: indices on the old `prompt` axis; negative for none.
+        places: [prompt] the new index of each, -1 for none.
+    """
+    old = array.values
+    if old.size and int(old.max()) >= len(places):
+        return None
+    new = np.where(old < 0, old, places[old]) if len(places) else old
+    if (new[old >= 0] < 0).any():
+        return None
+    return NamedArray(new.astype(old.dtype), array.dims, array.coords)
 
 
 def is_of_ids(place: str) -> bool:

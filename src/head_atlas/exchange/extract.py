@@ -12,12 +12,22 @@ from dataclasses import replace
 import numpy as np
 
 from head_atlas.errors import AtlasError
-from head_atlas.exchange.carried import MACRO, family_of, is_of_ids, longest_prefix, macro_summaries, used_tokens
+from head_atlas.exchange.carried import (
+    MACRO,
+    TOP_PROMPTS,
+    family_of,
+    is_of_ids,
+    longest_prefix,
+    macro_summaries,
+    renumbered,
+    used_tokens,
+)
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import prompts_sha256
 from head_atlas.store.contents import AtlasContents
 
+_NOT_ALL = "chosen among prompts that were not all extracted"
 _ALWAYS = ("clean", "offsets")
 _Arrays = dict[str, NamedArray]
 
@@ -55,7 +65,7 @@ def extract(
     asked: dict[str, Collection[str] | None] = {
         "families": families,
         "measures": measures,
-        "heads": heads and [str(head) for head in heads],
+        "heads": None if heads is None else [str(head) for head in heads],
     }
     cut = {"config_sha256": contents.provenance.get("config_sha256", ""), "corpus_sha256": _corpus_of(contents)}
     cut |= {name: list(kept) for name, kept in asked.items() if kept is not None}
@@ -118,6 +128,13 @@ def _of_families(contents: AtlasContents, families: Sequence[str]) -> AtlasConte
         if problem:
             left_out[inner] = problem
             arrays = {place: array for place, array in arrays.items() if not place.startswith(f"{inner}/")}
+    if TOP_PROMPTS in arrays:
+        numbered = renumbered(arrays[TOP_PROMPTS], places)
+        if numbered is None:
+            arrays = {place: array for place, array in arrays.items() if not place.startswith("neurons/top_")}
+            left_out["neurons/top_prompts"] = _NOT_ALL
+        else:
+            arrays[TOP_PROMPTS] = numbered
     seed = int(contents.provenance.get("seed", 0))
     macro = macro_summaries(prompts, kept_families, contents.modes, arrays, seed)
     arrays |= {place: array for place, array in macro.items() if place in contents.arrays}
@@ -160,9 +177,11 @@ def _renumber(arrays: _Arrays, whole: Mapping[str, NamedArray], group: str, plac
     if largest is not None:
         among = np.flatnonzero(~np.isnan(largest.values).all((0, 1)))
     if (places[among] < 0).any():
-        return "chosen among prompts that were not all extracted"
-    new = places[prompt_index.values].astype(prompt_index.values.dtype)
-    arrays[f"{group}/prompt_index"] = NamedArray(new, prompt_index.dims)
+        return _NOT_ALL
+    numbered = renumbered(prompt_index, places)
+    if numbered is None:
+        return _NOT_ALL
+    arrays[f"{group}/prompt_index"] = numbered
     return ""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from head_atlas.errors import AtlasError
-from head_atlas.exchange.carried import MACRO, is_of_ids, macro_summaries
+from head_atlas.exchange.carried import MACRO, TOP_PROMPTS, is_of_ids, macro_summaries, renumbered
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import canonical_json, prompts_sha256
 from head_atlas.prompts.prompt import Prompt
@@ -27,6 +27,9 @@ SAME = ("model_fingerprint", "tokenizer_sha256", "bos_policy", "dtype", "seed", 
 _JUDGED = ("roles/", "nulls/", "scores/positional", "summary/positional")
 """Depends on all prompts of an atlas at once."""
 _NOT_MERGED = "judged from all prompts of one atlas: build one of all families to have it"
+_OF_ALL_PROMPTS = ("neurons/", "model/", "syntax/", "offsets")
+"""Groups with numbers that are of all prompts of an atlas, though of no single one."""
+_TOPS = ("neurons/top_prompts", "neurons/top_positions", "neurons/top_activations")
 _OF_ALL = ("layer", "head", "prompt", "mode", "family")
 
 
@@ -49,6 +52,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
     one_corpus = all(list(part.prompts) == prompts for part in parts)
     left_out = {name: why for part in parts for name, why in part.left_out.items()}
 
+    differing = set() if one_corpus else _differing(parts)
     clashing = set() if one_corpus else _clashing_exemplars(parts)
     merged: dict[str, NamedArray] = {}
     sizes: dict[str, Sequence[Any]] = {"prompt": prompts, "mode": modes, "family": families}
@@ -61,6 +65,8 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
         for place, array in part.arrays.items():
             if not one_corpus and place.startswith(_JUDGED):
                 left_out[place.rpartition("/")[2] if place.startswith("scores/") else place.split("/")[0]] = _NOT_MERGED
+            elif place in differing:
+                left_out[place] = _NOT_MERGED
             elif place.rpartition("/")[0] in clashing:
                 left_out[place.rpartition("/")[0]] = "chosen among other prompts in each of the merged atlases"
             elif not (MACRO in place and place.startswith("summary/")):
@@ -122,9 +128,28 @@ def _prompt_places(prompts: Sequence[Prompt], start: Mapping[str, int]) -> list[
 
 
 def _renumbered(place: str, array: NamedArray, places: Sequence[int]) -> NamedArray:
-    if not (place.startswith("exemplars/") and place.endswith("/prompt_index")):
+    """Numbers of prompts as they are in the merged atlas; other arrays as they are."""
+    if place != TOP_PROMPTS and not (place.startswith("exemplars/") and place.endswith("/prompt_index")):
         return array
-    return NamedArray(np.array(places, dtype=np.int32)[array.values], array.dims)
+    found = renumbered(array, np.array(places))
+    if found is None:
+        raise AtlasError(f"/{place}: numbers of prompts that are not there")
+    return found
+
+
+def _differing(parts: Sequence[AtlasContents]) -> set[str]:
+    """What is of all prompts of an atlas at once, and not the same in all that have it."""
+    found = set()
+    for place in {place for part in parts for place in part.arrays if place.startswith(_OF_ALL_PROMPTS)}:
+        arrays = [part.arrays[place] for part in parts if place in part.arrays]
+        if {"prompt", "family"} & set(arrays[0].dims):
+            continue
+        same = all(a.dims == arrays[0].dims and a.shape == arrays[0].shape for a in arrays) and all(
+            np.array_equal(a.values, arrays[0].values, equal_nan=a.values.dtype.kind == "f") for a in arrays
+        )
+        if not same or (place == TOP_PROMPTS and len(arrays) > 1):
+            found.add(place)
+    return found | {place for place in _TOPS if TOP_PROMPTS in found}
 
 
 def _put(
