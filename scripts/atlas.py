@@ -14,14 +14,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line: a subcommand for each thing that can be done, and its function."""
     p = argparse.ArgumentParser(
         prog="atlas.py",
-        description="Describe, check, compare, cut down, put together, export and import atlas files. No model is "
-        "needed. Files may come from strangers: another process with little memory opens them first. "
+        description="Describe, check, compare, cut down, put together, export, import and share atlas files. No "
+        "model is needed. Files may come from strangers: another process with little memory opens them first. "
         "`atlas.py SUBCOMMAND --help` lists the options.",
     )
     commands = p.add_subparsers(title="subcommands", required=True, metavar="SUBCOMMAND")
 
     c = commands.add_parser("info", help="what an atlas holds")
-    c.add_argument("atlas", type=Path)
+    c.add_argument("atlas", type=place)
     c.add_argument("--json", action="store_true", help="as JSON")
     c.set_defaults(run=info)
 
@@ -30,20 +30,20 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=validate)
 
     c = commands.add_parser("diff", help="which heads changed role or effect from one atlas to another")
-    c.add_argument("before", type=Path)
-    c.add_argument("after", type=Path)
+    c.add_argument("before", type=place)
+    c.add_argument("after", type=place)
     c.add_argument("--measures", nargs="+", metavar="NAME", help="scores and effects (default: logit_difference)")
     c.add_argument("--mode", help="ablation mode (default: all that both have)")
     c.add_argument("--json", action="store_true", help="as JSON, with all that changed")
     c.set_defaults(run=diff)
 
     c = commands.add_parser("merge", help="atlases of one model, of other families, modes or measures, as one")
-    c.add_argument("atlas", type=Path, nargs="+")
+    c.add_argument("atlas", type=place, nargs="+")
     c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
     c.set_defaults(run=merge)
 
     c = commands.add_parser("extract", help="some families, measures or heads, as a smaller atlas")
-    c.add_argument("atlas", type=Path)
+    c.add_argument("atlas", type=place)
     c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
     c.add_argument("--families", nargs="+", metavar="NAME", help="default: all")
     c.add_argument("--measures", nargs="+", metavar="NAME", help="scores, effects, groups or places (default: all)")
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     c.set_defaults(run=extract)
 
     c = commands.add_parser("export", help="as CSV, as JSON, or as the data tree of HeadVis")
-    c.add_argument("atlas", type=Path)
+    c.add_argument("atlas", type=place)
     c.add_argument("--format", choices=("csv", "json", "headvis"), required=True, help="of what is written")
     c.add_argument("--out", type=Path, required=True, help="a file; with --format headvis a new folder")
     c.add_argument("--exemplars", metavar="SET", help="headvis: text or families (default: text if it is there)")
@@ -61,6 +61,18 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("folder", type=Path)
     c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
     c.set_defaults(run=import_tree)
+
+    c = commands.add_parser("publish", help="put an atlas on the Hugging Face hub, with a card, a checksum and a tag")
+    c.add_argument("atlas", type=Path)
+    c.add_argument("address", help="hub:owner/name@tag, with a new tag")
+    c.add_argument("--license", required=True, metavar="ID", help="of the atlas, such as cc-by-4.0")
+    c.add_argument("--private", action="store_true", help="a new repository is private")
+    c.add_argument("--dry-run", action="store_true", help="print the card, and publish nothing")
+    c.set_defaults(run=publish)
+
+    c = commands.add_parser("fetch", help="download and check an atlas of the hub, and print where it lies")
+    c.add_argument("address", help="hub:owner/name@revision; without a revision the newest")
+    c.set_defaults(run=fetch)
     return p
 
 
@@ -141,7 +153,38 @@ def import_tree(args: argparse.Namespace) -> int:
     return write(args.out, read_headvis(args.folder))
 
 
-def contents(path: Path) -> Any:
+def publish(args: argparse.Namespace) -> int:
+    """Publish an atlas; prints the address that will always mean it."""
+    from head_atlas.store.publishing import describe
+    from head_atlas.store.publishing import publish as published
+
+    if args.dry_run:
+        print(printable(describe(args.atlas, args.address, args.license)[0]))
+    else:
+        found = published(args.atlas, args.address, license_id=args.license, private=args.private, say=say)
+        print(found.pinned_address)
+    return 0
+
+
+def fetch(args: argparse.Namespace) -> int:
+    """Download an atlas; prints its path."""
+    from head_atlas.store.fetching import fetch as fetched
+
+    print(fetched(args.address, say).path)
+    return 0
+
+
+def say(text: str) -> None:
+    """Tell what happens, beside what is printed."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def place(text: str) -> Path | str:
+    """A file, or the address of a published atlas."""
+    return text if text.startswith("hub:") else Path(text)
+
+
+def contents(path: Path | str) -> Any:
     """A whole atlas in memory."""
     from head_atlas.store import contents_of, open_atlas
 

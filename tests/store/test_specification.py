@@ -79,6 +79,21 @@ CLAUSES = {
     "N5": ["test_specification.py::test_xarray_gives_names_and_units"],
     "N6": ["test_refusals.py::test_prompts_that_point_outside_of_the_file"],
     "C1": ["test_refusals.py::test_a_missing_group"],
+    "P1": ["test_hub_atlases.py::test_what_was_published_is_what_is_opened"],
+    "P2": [
+        "test_hub_atlases.py::test_what_was_published_is_what_is_opened",
+        "test_hub_atlases.py::test_bytes_that_arrive_wrong_are_refused_and_not_kept",
+        "test_hub_atlases.py::test_bytes_that_rot_in_the_cache_are_fetched_anew",
+    ],
+    "P3": ["test_hub_atlases.py::test_the_card_states_what_the_file_is"],
+    "P4": ["test_hub_atlases.py::test_a_damaged_atlas_is_not_published"],
+    "P5": [
+        "test_hub_atlases.py::test_what_is_there_is_not_overwritten",
+        "test_hub_atlases.py::test_a_tag_that_moved_is_refused",
+    ],
+    "P6": ["test_hub_atlases.py::test_a_commit_stays_what_it_is_when_the_branch_moves"],
+    "P7": ["test_hub_atlases.py::test_a_file_that_is_no_atlas_is_refused_whatever_its_checksum"],
+    "P8": ["test_hub_atlases.py::test_without_a_network_what_is_cached_still_opens"],
 }
 NOT_OF_A_FILE = {
     "N4": "the sign of an effect is that of the sweep, which tests/measures holds against plain runs",
@@ -89,7 +104,7 @@ NOT_OF_A_FILE = {
 
 def test_every_clause_has_its_tests():
     text = (ROOT / "atlas" / "README.md").read_text()
-    clauses = re.findall(r"^(?:- )?([VBANC]\d+)\. ", text, re.MULTILINE)
+    clauses = re.findall(r"^(?:- )?([VBANCP]\d+)\. ", text, re.MULTILINE)
     assert len(clauses) == len(set(clauses))
     assert set(clauses) == CLAUSES.keys() | NOT_OF_A_FILE.keys()
     for clause, tests in CLAUSES.items():

@@ -19,6 +19,7 @@ from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
 from head_atlas.store.exemplars import StoredExemplars
+from head_atlas.store.hub import PublishedAtlas, is_hub_address
 from head_atlas.store.inspection import inspect, is_known
 from head_atlas.store.schema import COUNTED, LAYOUTS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
@@ -30,17 +31,22 @@ _NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_
 
 
 def open_atlas(path: str | Path, *, trusted: bool = False) -> Atlas:
-    """Open an atlas file.
+    """Open an atlas file, or a published one by its address.
 
     Args:
-        path: the file.
+        path: a file, or `hub:owner/name@revision`: downloaded and checked as `store.fetching.fetch` says.
         trusted: whether to check it in this process and no other (`store.inspection`), because no stranger can
             have made it. Files that this process wrote, or that passed before, are not checked again in any case.
 
     Raises:
         AtlasError: the file is missing, not HDF5, truncated, damaged, not an atlas, of a newer major
-            version, unfinished, or holds something that an atlas must not hold.
+            version, unfinished, or holds something that an atlas must not hold; or it cannot be had from the hub.
     """
+    if is_hub_address(path):
+        # imported late: the client of the hub is not needed for files
+        from head_atlas.store.fetching import open_published
+
+        return open_published(str(path))
     if trusted:
         return Atlas(path)
     inspect(Path(path))
@@ -62,6 +68,7 @@ class Atlas:
 
     Attributes:
         path: where the file lies.
+        source: where on the hub it came from, commit and sha256; None for a file of this machine.
         n_layers: layers of the model.
         n_heads: query heads per layer.
         model_id: the model's folder or hub name when it was measured.
@@ -89,6 +96,7 @@ class Atlas:
 
     def __init__(self, path: str | Path, *, walked: bool = False) -> None:
         self.path = Path(path)
+        self.source: PublishedAtlas | None = None
         check_signature(self.path)
         try:
             self._file = h5py.File(self.path, "r", locking="best-effort")
