@@ -3,6 +3,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from time import monotonic, sleep
 
+import gradio as gr
 import numpy as np
 import pytest
 
@@ -42,16 +43,28 @@ def test_the_landing_experiment_removes_the_costliest_heads_and_a_quiet_control(
 def test_the_landing_waits_for_the_experiment_and_then_shows_it(engine, library):
     shown = Shown(engine)
     handlers = StartHandlers(library, shown)
-    assert "starting" in handlers.experiment("small")[0]["empty"]
+    assert "starting" in handlers.experiment("small", {"empty": ""})[0]["empty"]
     shown.run("small")
-    done, grid, timer = handlers.experiment("small")
-    assert not timer.active
+    done, grid, _ = handlers.experiment("small", {"empty": "starting"})
     first = shown.get("small").heads[0]
     assert grid["selected"] == [first.layer, first.head]
     assert [row["kind"] for row in done["rows"]] == ["clean", "ablated", "control"]
     prompt, removed = handlers.experiment_of("small")
     assert prompt == experiments.FORGETTING_PROMPT
     assert removed
+
+
+def test_the_landing_asks_until_it_shows_its_own_model(engine, library):
+    shown = Shown(engine)
+    shown.run("small")
+    handlers = StartHandlers(library, shown)
+    assert handlers.wake().active
+    late = handlers.experiment("small", {"rows": [], "model": "another"})  # an answer about another model came late
+    assert late[0]["model"] == "small"
+    assert late[2] == gr.skip()
+    panel, grid, timer = handlers.experiment("small", late[0])
+    assert (panel, grid) == (gr.skip(), gr.skip())
+    assert not timer.active
 
 
 def test_the_landing_says_why_a_model_does_not_run(tmp_path, place):
@@ -62,11 +75,10 @@ def test_the_landing_says_why_a_model_does_not_run(tmp_path, place):
     shown = Shown(Engine(library, Limits()))
     shown.run("half")
     handlers = StartHandlers(library, shown)
-    text, _, timer = handlers.experiment("half")
+    text, grid, _ = handlers.experiment("half", None)
     assert "cannot be run here" in text["empty"]
     assert "config.json" in text["empty"]
-    assert not timer.active
-    assert handlers.grid("half")["n_layers"] == 4
+    assert grid["n_layers"] == 4
 
 
 def test_a_landing_experiment_that_breaks_ends_the_waiting_and_is_tried_again(library):
@@ -83,7 +95,7 @@ def test_a_landing_experiment_that_breaks_ends_the_waiting_and_is_tried_again(li
     engine = Broken(library, Limits())
     shown = Shown(engine)
     shown.run("small")
-    assert "unexpected" in StartHandlers(library, shown).experiment("small")[0]["empty"]
+    assert "unexpected" in StartHandlers(library, shown).experiment("small", None)[0]["empty"]
     engine.ready_now = True
     shown.begin("small")
     end = monotonic() + 60

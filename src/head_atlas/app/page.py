@@ -34,7 +34,7 @@ from head_atlas.heads import HeadId
 N_RESTORED = 33
 """How many components an address fills, beside those that belong to a model."""
 
-N_OF_MODEL = 18
+N_OF_MODEL = 17
 """How many components `PageHandlers.of_model` fills."""
 
 
@@ -210,7 +210,6 @@ class PageHandlers:
             *self.lab.without_results(model),
             self.start.grid(model),
             {"empty": start_tab.WAITING},
-            gr.Timer(active=True),
             self.learn.setup(model, 0),
             self.learn.atlas(model),
             self.learn.superposition(model),
@@ -265,7 +264,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         running.append(learn_tab.wire(learn, handlers.learn, model))
 
         of_model = [
-            *[*lab.results, start.grid, start.experiment, start.timer],
+            *[*lab.results, start.grid, start.experiment],
             *[learn.setup, learn.atlas, learn.superposition, learn.result, learn.status, learn.seed, about.card],
         ]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
@@ -276,7 +275,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
         ):
             opened.then(**run_if)
-        start.timer.tick(handlers.start.experiment, [model], [start.experiment, start.grid, start.timer], **PURE)
+            opened.then(handlers.start.wake, None, [start.timer], **PURE)
+        asked = [start.experiment, start.grid, start.timer]
+        start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
         changed.append(tabs.select(handlers.tab_chosen, None, [tab_name], **(PURE | {"trigger_mode": "multiple"})))
         in_atlas = [tab_name, tabs, *atlas.all]
@@ -299,6 +300,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             **PURE,
             cancels=running,
         )
+        switched.then(handlers.start.wake, None, [start.timer], **PURE)
         for event in [*changed, switched]:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)
