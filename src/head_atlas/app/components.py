@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-Kind = Literal["grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment"]
+Kind = Literal["grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment", "figure"]
 
 _ROOTS: dict[str, str] = {
     "grid": "ha-grid-panel",
@@ -25,7 +25,10 @@ _ROOTS: dict[str, str] = {
     "address": "ha-address-panel",
     "measure": "ha-measure-panel",
     "experiment": "ha-experiment-panel",
+    "figure": "ha-figure-panel",
 }
+_SHARED: dict[str, tuple[str, ...]] = {"chips": ("chip-list",), "figure": ("chip-list",)}
+"""Scripts that a kind needs before its own."""
 
 
 @cache
@@ -46,7 +49,7 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
     return gr.HTML(
         value,
         html_template=f"<div class='{_ROOTS[kind]}'></div>",
-        js_on_load=f"{asset('common.js')}\n{asset(f'{kind}.js')}",
+        js_on_load="\n".join(asset(f"{name}.js") for name in ("common", *_SHARED.get(kind, ()), kind)),
         apply_default_css=False,
         container=False,
         padding=False,

@@ -45,6 +45,7 @@ class LabHandlers:
         mode: str,
         target: str,
         contrast: str,
+        corrupted: str,
         head: str,
         colour: str,
         swept: Any,
@@ -52,7 +53,7 @@ class LabHandlers:
         """Clean against ablated. Yields a line of status first where the model is not in memory yet."""
         nothing = [gr.skip()] * (N_SHOWN - 1)
         try:
-            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
+            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast, corrupted)
             for message in self.engine.prepare(model):
                 yield [busy(f"Loading the model; later runs will not wait for this. Now: {message}"), *nothing]
             result = lab_view.experiment(self.engine, what)
@@ -149,13 +150,21 @@ class LabHandlers:
         return [head, *self.look(model, head, ran)[:1]]
 
     def sweep(
-        self, model: str, prompt: str, removed: str, mode: str, target: str, contrast: str, colour: str
+        self,
+        model: str,
+        prompt: str,
+        removed: str,
+        mode: str,
+        target: str,
+        contrast: str,
+        corrupted: str,
+        colour: str,
     ) -> Iterator[list[Any]]:
         """Every head alone on this prompt; the grid fills as they are measured."""
         colour = colour if isinstance(colour, str) and colour in EFFECTS else "logprob"
         found: Any = None
         try:
-            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
+            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast, corrupted)
             for message in self.engine.prepare(model):
                 yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
             yield [busy("Removing every head in turn …"), gr.skip(), gr.skip(), colour]

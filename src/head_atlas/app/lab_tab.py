@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_grids, lab_view
+from head_atlas.app import lab_analysis, lab_grids, lab_modes, lab_sections, lab_view
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.lab_handlers import ATTENTION_EMPTY, BARS_EMPTY, CHIPS_EMPTY, LabHandlers
+from head_atlas.app.lab_pair import PairHandlers
 from head_atlas.catalogue import EFFECTS
 from head_atlas.views.choices import titled
 from head_atlas.views.induction import RULE
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
+    from head_atlas.app.lab_analysis import Panel
 
 EXAMPLES = (
     ("A name that recurs", FORGETTING_PROMPT),
@@ -26,7 +28,6 @@ EXAMPLES = (
     ("Who gets the book?", "When Mary and John went to the store, John gave a book to"),
     ("Agreement", "The dogs near the park"),
 )
-MODES = [("zero: output 0", "zero"), ("mean: output its average", "mean")]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class LabTab:
     """The tab's components."""
 
     prompt: gr.Textbox
+    corrupted: gr.Textbox
+    propose: gr.Button
+    pair: gr.HTML
     examples: list[gr.Button]
     removed: gr.Textbox
     mode: gr.Dropdown
@@ -56,11 +60,12 @@ class LabTab:
     ran: gr.State
     swept: gr.State
     wanted: gr.State
+    panels: list[Panel]
 
     @property
     def asked(self) -> list[Any]:
         """What defines an experiment, beside the model."""
-        return [self.prompt, self.removed, self.mode, self.target, self.contrast]
+        return [self.prompt, self.removed, self.mode, self.target, self.contrast, self.corrupted]
 
     @property
     def choices(self) -> list[Any]:
@@ -117,6 +122,14 @@ def build(engine: Engine, model: str) -> LabTab:
         )
         with gr.Row(elem_classes=["ha-pills"]):
             examples = [gr.Button(label, size="sm", min_width=90) for label, _ in EXAMPLES]
+        with gr.Accordion("A corrupted prompt: the same sentence with its deciding word exchanged", open=False):
+            fixed(asset("corrupted-prompt.html"))
+            corrupted = gr.Textbox(
+                "", label="Corrupted prompt", lines=1, max_lines=4, placeholder="As many tokens as the prompt has.",
+                elem_id="lab-corrupted",
+            )  # fmt: skip
+            propose = gr.Button("Propose one", size="sm", min_width=120, elem_id="lab-propose")
+            pair = drawn("note", None, elem_id="lab-pair", boxed=False)
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
         with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
             fixed("<h3 class='ha-title'>Remove heads</h3>")
@@ -131,7 +144,7 @@ def build(engine: Engine, model: str) -> LabTab:
                     colours, value=lab_view.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
                 )
                 mode = gr.Dropdown(
-                    MODES, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
+                    lab_modes.MENU, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
                 )
             with gr.Row(elem_classes=["ha-actions"]):
                 run = gr.Button("Run", variant="primary", min_width=90, elem_id="lab-run")
@@ -141,41 +154,50 @@ def build(engine: Engine, model: str) -> LabTab:
         with gr.Column(scale=11, min_width=320, elem_classes=["ha-box", "ha-flat"]):
             fixed("<h3 class='ha-title'>The next token</h3>")
             bars = drawn("bars", {"empty": BARS_EMPTY}, elem_id="lab-bars", boxed=False)
-    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-        fixed(asset("attribution-head.html"))
-        with gr.Row():
-            target = gr.Dropdown(
-                [lab_view.AUTOMATIC],
-                value=lab_view.AUTOMATIC,
-                label="Target",
-                info="From the model’s top ten, or type one token (“·” is a space), then Run.",
-                allow_custom_value=True,
-                min_width=280,
-                elem_id="lab-target",
-            )
-            contrast = gr.Dropdown(
-                [lab_view.NO_CONTRAST],
-                value=lab_view.NO_CONTRAST,
-                label="Contrast",
-                info="Measure the target’s lead over this token instead.",
-                allow_custom_value=True,
-                min_width=280,
-                elem_id="lab-contrast",
-            )
-        chips = drawn("chips", {"empty": CHIPS_EMPTY}, elem_id="lab-chips", boxed=False)
-        chips_without = drawn("chips", {"empty": ""}, elem_id="lab-chips-without", boxed=False)
-    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-        fixed("<h3 class='ha-title'>Where a head looks</h3>")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=0, min_width=230):
-                head = gr.Textbox(
-                    "", label="Head", info="2.5 or L2H5; or pick one below.", max_lines=1, elem_id="lab-head"
+            with gr.Row():
+                target = gr.Dropdown(
+                    [lab_view.AUTOMATIC],
+                    value=lab_view.AUTOMATIC,
+                    label="Target",
+                    info="From the model’s top ten, or type one token (“·” is a space), then Run.",
+                    allow_custom_value=True,
+                    min_width=220,
+                    elem_id="lab-target",
                 )
-                picker = drawn("grid", lab_grids.picker_grid(engine, model, ""), elem_id="lab-picker", boxed=False)
-            with gr.Column(scale=1, min_width=300):
-                attention = drawn("attention", {"empty": ATTENTION_EMPTY}, elem_id="lab-attention", boxed=False)
+                contrast = gr.Dropdown(
+                    [lab_view.NO_CONTRAST],
+                    value=lab_view.NO_CONTRAST,
+                    label="Contrast",
+                    info="Measure the target’s lead over this token instead.",
+                    allow_custom_value=True,
+                    min_width=220,
+                    elem_id="lab-contrast",
+                )
+    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+        fixed(asset("look-closer.html"))
+        with gr.Tabs(elem_id="lab-analyses", elem_classes=["ha-tabs"]):
+            with gr.Tab("Tokens", id="lab-tokens-tab"):
+                fixed(asset("attribution-head.html"))
+                chips = drawn("chips", {"empty": CHIPS_EMPTY}, elem_id="lab-chips", boxed=False)
+                chips_without = drawn("chips", {"empty": ""}, elem_id="lab-chips-without", boxed=False)
+                tokens = lab_analysis.build(*lab_sections.TOKENS)
+            with (
+                gr.Tab("Attention", id="lab-attention-tab", render_children=True),
+                gr.Row(equal_height=False),
+            ):
+                with gr.Column(scale=0, min_width=230):
+                    head = gr.Textbox(
+                        "", label="Head", info="2.5 or L2H5; or pick one below.", max_lines=1, elem_id="lab-head"
+                    )
+                    picker = drawn("grid", lab_grids.picker_grid(engine, model, ""), elem_id="lab-picker", boxed=False)
+                with gr.Column(scale=1, min_width=300):
+                    attention = drawn("attention", {"empty": ATTENTION_EMPTY}, elem_id="lab-attention", boxed=False)
+            panels = [tokens, *lab_sections.build()]
     return LabTab(
         prompt,
+        corrupted,
+        propose,
+        pair,
         examples,
         removed,
         mode,
@@ -198,6 +220,7 @@ def build(engine: Engine, model: str) -> LabTab:
         gr.State(None),
         gr.State(None),
         gr.State(False),
+        panels,
     )
 
 
@@ -263,4 +286,16 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         cancels=[sweeping],
         **PURE,
     )
-    return [*finished, coloured, sweeping, stopped], [*finished, looked, picked_look, sweeping]
+    pair = PairHandlers(handlers.engine)
+    tab.propose.click(
+        pair.propose,
+        [model, tab.prompt, tab.corrupted],
+        [tab.corrupted, tab.pair],
+        **(ON_MODEL | {"trigger_mode": "once"}),
+    )
+    gr.on(
+        [tab.corrupted.submit, tab.corrupted.blur],
+        pair.check, [model, tab.prompt, tab.corrupted], [tab.pair], **ON_MODEL,
+    )  # fmt: skip
+    analyses = lab_sections.wire(tab.panels, handlers.engine, [model, *tab.asked], tab.ran, finished)
+    return [*finished, coloured, sweeping, stopped], [*finished, looked, picked_look, sweeping, *analyses]

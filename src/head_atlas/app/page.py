@@ -12,6 +12,7 @@ from head_atlas.app import (
     about_tab,
     atlas_tab,
     lab_handlers,
+    lab_modes,
     lab_tab,
     lab_view,
     learn_tab,
@@ -83,7 +84,7 @@ class PageHandlers:
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
             state = replace(state, measure="", family="", mode="")
-        if state.tab == "lab" and lab_mode in lab_view.MODES:
+        if state.tab == "lab" and lab_mode in lab_modes.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
         state, _ = lab_view.settled(replace(state, target=target, contrast=contrast, colour=colour))

@@ -1,0 +1,299 @@
+"""The common shape of the Lab's analyses: one button, what it measures and how that misleads, progress, a figure.
+
+An analysis is a function of the experiment on screen and of its own options. It runs in a thread of its own
+(`lab_running`), tells its progress and returns blocks to draw; everything else is the same for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from head_atlas.app.components import drawn
+from head_atlas.app.events import ON_MODEL, PURE
+from head_atlas.app.lab_modes import measured_prompt, reference_for
+from head_atlas.app.lab_running import Progress, Step, in_background
+from head_atlas.app.lab_view import Asked, asked, check_length, heads_text
+from head_atlas.app.words import busy, failed
+from head_atlas.catalogue import MEASURES
+from head_atlas.errors import HeadAtlasError
+from head_atlas.views.token_text import quoted
+
+if TYPE_CHECKING:
+    from head_atlas.app.engine import Engine
+    from head_atlas.interventions import Reference
+    from head_atlas.models import HeadModel
+    from head_atlas.prompts.prompt import Prompt
+
+N_ASKED = 7
+"""How many inputs define an experiment: the model, and `LabTab.asked`."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What an analysis works with.
+
+    Attributes:
+        engine: of the server: its limits and atlases.
+        model: held for this run.
+        what: the experiment.
+        reference: what its mode needs.
+        prompt: with target and contrast.
+        progress: to be called between parts.
+    """
+
+    engine: Engine
+    model: HeadModel
+    what: Asked
+    reference: Reference | None
+    prompt: Prompt
+    progress: Progress
+
+    @property
+    def target(self) -> str:
+        """Text of the target."""
+        return self.model.strings([self.prompt.targets[-1]])[0]
+
+    @property
+    def contrast(self) -> str | None:
+        """Text of the contrast, if there is one."""
+        return self.model.strings([self.prompt.contrasts[-1]])[0] if self.prompt.contrasts else None
+
+    @property
+    def measured(self) -> str:
+        """What is measured, in words."""
+        if self.contrast is None:
+            return f"the log-probability of {quoted(self.target)}"
+        return f"the lead of {quoted(self.target)} over {quoted(self.contrast)}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What an analysis found.
+
+    Attributes:
+        figure: blocks to draw, of `views.blocks.figure`.
+        calls: function of the library, its arguments and what it returned, to be taken away; the main one first.
+        needs_heads: whether it is about the removed heads.
+    """
+
+    figure: dict
+    calls: tuple[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any], ...] = ()
+    needs_heads: bool = False
+
+
+Work = Callable[..., Finding]
+"""Takes a `Bench` and the values of the options, which anyone may have sent."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One analysis.
+
+    Attributes:
+        key: part of its components' ids.
+        title: of its section.
+        button: what the button says.
+        empty: what will appear, before it has run.
+        measures: names in the catalogue: what it is and how it misleads, in their words.
+        work: does it.
+        caution: a sentence more on how it misleads.
+        sentence: what it is, where the catalogue does not say.
+    """
+
+    key: str
+    title: str
+    button: str
+    empty: str
+    measures: tuple[str, ...]
+    work: Work
+    caution: str = ""
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a finished analysis on screen belongs to.
+
+    Attributes:
+        what: the experiment.
+        caption: in words.
+        key: of the analysis.
+        needs_heads: whether other removed heads make it out of date.
+        finding: as found; for taking away.
+    """
+
+    what: Asked
+    caption: str
+    key: str
+    needs_heads: bool
+
+    def still_holds(self, now: Asked) -> bool:
+        """Whether it belongs to this experiment too."""
+        return now == (self.what if self.needs_heads else replace(self.what, heads=now.heads, mode=now.mode))
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The components of one analysis."""
+
+    analysis: Analysis
+    options: list[Any]
+    run: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    figure: gr.HTML
+    made: gr.State
+
+    @property
+    def shown(self) -> list[Any]:
+        """What a run fills."""
+        return [self.status, self.figure, self.made]
+
+
+def build(analysis: Analysis, options: Callable[[], Sequence[Any]] = lambda: ()) -> Panel:
+    """Lay an analysis out.
+
+    Args:
+        analysis: which.
+        options: makes the components of its options, in the order in which its work takes them.
+    """
+    with gr.Column(elem_classes=["ha-analysis"]):
+        drawn("figure", _heading(analysis), elem_id=f"lab-{analysis.key}-what", boxed=False)
+        with gr.Row(elem_classes=["ha-options"]):
+            made = list(options())
+        with gr.Row(elem_classes=["ha-actions"]):
+            run = gr.Button(
+                analysis.button, variant="primary", size="md", min_width=150, elem_id=f"lab-{analysis.key}-run"
+            )
+            stop = gr.Button("Stop", size="md", min_width=70, elem_id=f"lab-{analysis.key}-stop")
+        status = drawn("note", None, elem_id=f"lab-{analysis.key}-status", boxed=False)
+        figure = drawn("figure", {"empty": analysis.empty}, elem_id=f"lab-{analysis.key}", boxed=False)
+    return Panel(analysis, made, run, stop, status, figure, gr.State(None))
+
+
+def _heading(analysis: Analysis) -> dict:
+    first = [MEASURES[name] for name in analysis.measures]
+    blocks: list[dict] = [{"kind": "text", "tone": "title", "text": analysis.title}]
+    sentence = " ".join([analysis.sentence, *(measure.sentence for measure in first)]).strip()
+    blocks.append({"kind": "text", "tone": "lead", "text": sentence})
+    misleading = " ".join([*(measure.pitfall for measure in first if measure.pitfall), analysis.caution]).strip()
+    if misleading:
+        blocks.append({"kind": "text", "tone": "lead", "text": f"How it misleads: {misleading}"})
+    return {"blocks": blocks}
+
+
+class AnalysisHandlers:
+    """The callbacks of one analysis.
+
+    Args:
+        engine: of the server.
+        analysis: which.
+    """
+
+    def __init__(self, engine: Engine, analysis: Analysis) -> None:
+        self.engine, self.analysis = engine, analysis
+
+    def run(self, *inputs: Any) -> Iterator[list[Any]]:
+        """Run it on the experiment. Inputs: the `N_ASKED` that define the experiment, then the options."""
+        experiment, options = inputs[:N_ASKED], inputs[N_ASKED:]
+        last: Step[Finding] | None = None
+        caption = ""
+        try:
+            what = asked(self.engine, *experiment)
+            for message in self.engine.prepare(what.model):
+                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip()]
+
+            def work(model: HeadModel, progress: Progress) -> Finding:
+                nonlocal caption
+                check_length(self.engine, model, what.prompt)
+                model.heads(what.heads)
+                reference = reference_for(self.engine, model, what)
+                prompt = measured_prompt(model, what, reference)
+                bench = Bench(self.engine, model, what, reference, prompt, progress)
+                caption = _caption(bench)
+                return self.analysis.work(bench, *options)
+
+            for last in in_background(self.engine, what.model, work):
+                if last.result is None:
+                    share = last.done / last.total if last.total else None
+                    count = f": {last.done} of {last.total}" if last.total else ""
+                    yield [busy(f"{last.phase}{count} …", share), gr.skip(), gr.skip()]
+        except HeadAtlasError as error:
+            yield [failed(error), {"empty": self.analysis.empty}, None]
+            return
+        assert last is not None
+        found = last.result
+        assert found is not None
+        if found.needs_heads:
+            caption += f", without {heads_text(what.heads)} ({what.mode.replace('_', ' ')})"
+        yield [
+            {"kind": "done", "text": f"On {caption}."},
+            found.figure,
+            Made(what, caption, self.analysis.key, found.needs_heads),
+        ]
+
+
+def _caption(bench: Bench) -> str:
+    text = bench.what.prompt
+    return f"“{text if len(text) <= 50 else f'…{text[-48:]}'}”, {bench.measured}"
+
+
+def wire(panel: Panel, handlers: AnalysisHandlers, experiment: Sequence[Any]) -> Any:
+    """Connect an analysis; returns the event that runs it.
+
+    Args:
+        panel: its components.
+        handlers: its callbacks.
+        experiment: the `N_ASKED` components that define the experiment.
+    """
+    running = panel.run.click(
+        handlers.run, [*experiment, *panel.options], panel.shown, **(ON_MODEL | {"trigger_mode": "once"})
+    )
+    panel.stop.click(lambda: {"kind": "info", "text": "Stopped."}, None, [panel.status], **PURE, cancels=[running])
+    return running
+
+
+def outdated(ran: Any, *mades: Any) -> list[Any]:
+    """After a run: say of every analysis on screen whether it belongs to this experiment still."""
+    found = []
+    for made in mades:
+        if not isinstance(made, Made):
+            found.append(gr.skip())
+        elif isinstance(ran, Asked) and made.still_holds(ran):
+            found.append({"kind": "done", "text": f"On {made.caption}."})
+        else:
+            found.append(
+                {"kind": "info", "text": f"Of an earlier experiment: {made.caption}. Run it again for this one."}
+            )
+    return found
+
+
+def emptied(panels: Sequence[Panel]) -> list[Any]:
+    """Another model: nothing of the old one stays."""
+    return [value for panel in panels for value in (None, {"empty": panel.analysis.empty}, None)]
+
+
+def option(value: Any, allowed: Sequence[str], name: str) -> str:
+    """A choice of a menu, which anyone may have sent.
+
+    Raises:
+        HeadAtlasError: it is none of them.
+    """
+    if not isinstance(value, str) or value not in allowed:
+        raise HeadAtlasError(f"The {name} must be one of {', '.join(allowed)}.")
+    return value
+
+
+def number(value: Any, low: float, high: float, name: str) -> float:
+    """A number, which anyone may have sent.
+
+    Raises:
+        HeadAtlasError: it is none, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise HeadAtlasError(f"The {name} must be a number from {low:g} to {high:g}.")
+    return float(value)

@@ -1,0 +1,71 @@
+"""The Lab's deeper analyses, in tabs below the main result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from head_atlas.app import lab_analysis, lab_generation, lab_heads, lab_layers, lab_patching, lab_tokens
+from head_atlas.app.events import PURE
+from head_atlas.app.lab_analysis import Analysis, AnalysisHandlers, Panel
+
+if TYPE_CHECKING:
+    from head_atlas.app.engine import Engine
+
+Options = Callable[[], Sequence[Any]]
+
+
+def no_options() -> Sequence[Any]:
+    """For analyses that have none."""
+    return ()
+
+
+TOKENS: tuple[Analysis, Options] = (lab_tokens.ANALYSIS, lab_tokens.options)
+"""Stands in a tab of the caller's, below what every run shows of the tokens."""
+SECTIONS: tuple[tuple[str, str, tuple[tuple[Analysis, Options], ...]], ...] = (
+    ("All heads", "heads", ((lab_heads.ANALYSIS, no_options),)),
+    ("Layers", "layers", ((lab_layers.LENS, no_options), (lab_layers.DIRECT, no_options))),
+    (
+        "Patching",
+        "patching",
+        (
+            (lab_patching.PATCH, lab_patching.patch_options),
+            (lab_patching.PATHS, lab_patching.path_options),
+            (lab_patching.TRACE, lab_patching.trace_options),
+        ),
+    ),
+    ("Generation", "generation", ((lab_generation.ANALYSIS, lab_generation.options),)),
+)
+"""Label, id and analyses of every tab behind the first two."""
+
+
+def build() -> list[Panel]:
+    """Lay the tabs of `SECTIONS` out, within a `gr.Tabs` of the caller's."""
+    panels = []
+    for label, key, analyses in SECTIONS:
+        with gr.Tab(label, id=f"lab-{key}-tab"):
+            panels += [lab_analysis.build(analysis, options) for analysis, options in analyses]
+    return panels
+
+
+def wire(
+    panels: Sequence[Panel], engine: Engine, experiment: Sequence[Any], ran: gr.State, finished: Sequence[Any]
+) -> list[Any]:
+    """Connect the analyses; returns the events that run the model.
+
+    Args:
+        panels: of `build`.
+        engine: of the server.
+        experiment: the components that define the experiment, the model first.
+        ran: the experiment that was run last.
+        finished: events that run the experiment: afterwards every figure says whether it still belongs to it.
+    """
+    running = [lab_analysis.wire(panel, AnalysisHandlers(engine, panel.analysis), experiment) for panel in panels]
+    statuses, mades = [panel.status for panel in panels], [panel.made for panel in panels]
+    for event in finished:
+        event.success(lab_analysis.outdated, [ran, *mades], statuses, **PURE)
+    shown = [component for panel in panels for component in panel.shown]
+    experiment[0].change(lambda: lab_analysis.emptied(panels), None, shown, **PURE, cancels=running)
+    return running
