@@ -14,7 +14,7 @@ from head_atlas.heads import HeadId
 from head_atlas.views import blocks
 from head_atlas.views.choices import titled
 from head_atlas.views.numbers import count, plain, signed
-from head_atlas.views.scales import scale_for
+from head_atlas.views.scales import Scale, scale_for
 
 if TYPE_CHECKING:
     from head_atlas.live import AllHeads, Standing
@@ -99,11 +99,12 @@ def _standing_matrix(standing: Standing | None, rows: list[str], columns: list[s
         return None
     values = np.asarray(standing.percentile.values)
     return blocks.matrix(
-        values - 50,
+        values,
         title="Percentile among this head's own effects in the atlas",
         rows=rows,
         columns=columns,
-        unit="percentile − 50",
+        unit="percentile: high where removing it costs much",
+        scale=Scale(0, 100, False, "percentile"),
         short=[[f"{x:.0f}" if np.isfinite(x) else "" for x in row] for row in values]
         if values.shape[1] <= 12
         else None,
