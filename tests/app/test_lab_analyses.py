@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from xml.etree import ElementTree
+
 import gradio as gr
 import numpy as np
 import pytest
 
-from head_atlas.app import lab_generation, lab_heads, lab_layers, lab_patching, lab_tokens
+from head_atlas.app import lab_circuits, lab_generation, lab_heads, lab_layers, lab_patching, lab_takeaway, lab_tokens
 from head_atlas.app.engine import Engine
 from head_atlas.app.lab_analysis import AnalysisHandlers, Made, outdated
 from head_atlas.app.lab_pair import PairHandlers
@@ -20,6 +23,8 @@ from head_atlas.live import (
     direct_and_total,
     faithfulness,
     generate,
+    interactions,
+    joint_effect,
     patch,
 )
 from head_atlas.views.token_text import quoted, visible
@@ -32,8 +37,8 @@ def run(engine, analysis, *options, prompt=PROMPT, removed="", mode="zero", targ
     steps = list(
         AnalysisHandlers(engine, analysis).run("small", prompt, removed, mode, target, contrast, corrupted, *options)
     )
-    assert all(len(step) == 3 for step in steps)
-    return steps[-1]
+    assert all(len(step) == 4 for step in steps)
+    return steps[-1][:3]
 
 
 def found(engine, analysis, *options, **experiment):
@@ -259,3 +264,105 @@ def test_a_corrupted_prompt_is_proposed_and_checked(engine):
     *_, bad = pair.check("small", PROMPT, PROMPT + " the mat")
     assert "they must be as many" in bad["text"]
     assert list(pair.check("small", PROMPT, " ")) == [None]
+
+
+def test_heads_removed_together_are_held_against_single_ones(engine):
+    shown = found(engine, lab_circuits.JOINT, "this prompt", 4, removed="0.1, 1.2, 2.3")
+    with engine.use("small") as model:
+        together = joint_effect(model, PROMPT, ["0.1", "1.2", "2.3"])
+        pairs = interactions(model, PROMPT, ["0.1", "1.2", "2.3"])
+    bars = kinds(shown, "bars")[0]["rows"]
+    assert [row["label"] for row in bars] == ["L0H1", "L1H2", "L2H3", "sum of these", "all at once"]
+    biggest = max(abs(float(x)) for x in [*together.single.mean.values, together.sum_of_single.mean.values,
+                                         together.joint.mean.values])  # fmt: skip
+    assert bars[-1]["t"] == pytest.approx(float(together.joint.mean.values) / biggest, abs=1e-3)
+    (matrix,) = kinds(shown, "matrix")
+    values = np.asarray(pairs.interaction.mean.values)
+    assert matrix["t"][0][0] is None
+    assert matrix["t"][0][1] == pytest.approx(values[0, 1] / np.nanmax(np.abs(values)), abs=1e-3)
+
+
+def test_a_graph_connects_the_removed_heads(engine):
+    shown = found(engine, lab_circuits.GRAPH, "this prompt", 4, "path_k", removed="0.1, 1.2, 2.3", corrupted=CORRUPTED)
+    (graph,) = kinds(shown, "graph")
+    assert graph["rows"] == [["L0H1"], ["L1H2"], ["L2H3"], ["logits"]]
+    assert {(edge["source"], edge["target"]) for edge in graph["edges"]} >= {("L0H1", "L1H2"), ("L2H3", "logits")}
+
+
+@pytest.mark.parametrize(
+    ("analysis", "options", "experiment", "words"),
+    [
+        (lab_circuits.JOINT, ("nowhere", 4), {}, "The family must be one of"),
+        (lab_circuits.JOINT, ("this prompt", 10_000), {}, "number of prompts must be a number from 2 to 24"),
+        (lab_circuits.SEARCH, ("this prompt", 4, 0.9), {}, "choose a family"),
+        (lab_circuits.SEARCH, ("rand_repeat", 4, "all"), {}, "share to keep must be a number"),
+        (lab_circuits.GRAPH, ("this prompt", 4, "path_k"), {"removed": "1.1"}, "connects 2 to 12 heads"),
+        (lab_circuits.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.1"}, "corrupted one"),
+        (lab_circuits.GRAPH, ("this prompt", 4, "paths"), {"removed": "0.1, 1.1"}, "kind of edges must be one of"),
+    ],
+)
+def test_hostile_options_of_circuits_are_one_sentence(engine, analysis, options, experiment, words):
+    status, figure, _ = run(engine, analysis, *options, **experiment)
+    assert status["kind"] == "error"
+    assert words.lower() in status["text"].lower()
+    assert set(figure) == {"empty"}
+
+
+def test_a_result_is_taken_away_as_files_and_as_code_that_makes_it_again(engine):
+    handlers = AnalysisHandlers(engine, lab_heads.ANALYSIS)
+    *_, (_, _, made, _) = handlers.run("small", PROMPT, "", "zero", "", "", "")
+    taken = handlers.take(made)
+    assert taken["left_out"] == []
+    files = {file["name"].rpartition(".")[2]: file for file in taken["files"]}
+    assert set(files) == {"json", "csv", "py", "svg"}
+    content = json.loads(files["json"]["text"])
+    assert content["function"] == "head_atlas.all_heads"
+    assert content["model"]["fingerprint"]
+    assert len(content["atlas_sha256"]) == 64
+    with engine.use("small") as model:
+        expected = all_heads(model, PROMPT)
+    assert np.allclose(content["result"]["exact"]["values"], expected.exact.values, atol=1e-5)
+    ElementTree.fromstring(files["svg"]["text"])
+    # The place of the atlas is that of whoever runs the code, not of this machine.
+    code = files["py"]["text"].replace("open_atlas('atlas.h5')", "open_atlas(ATLAS)")
+    names = {"ATLAS": str(engine.library.entry("small").atlas_path)}
+    exec(compile(code, "snippet", "exec"), names)
+    assert np.allclose(names["result"].exact.values, expected.exact.values, atol=1e-5)
+    assert "logprob" in names["result"].standing
+
+
+@pytest.mark.parametrize(
+    ("analysis", "options", "experiment"),
+    [
+        (lab_tokens.ANALYSIS, ("occlusion_mask", "mean", True), {"removed": "1.1", "mode": "mean"}),
+        (lab_layers.DIRECT, (), {"contrast": " cat", "removed": "1.1"}),
+        (lab_generation.ANALYSIS, (3, 0, 0), {"removed": "1.1", "mode": "resample"}),
+        (lab_patching.PATHS, ("1.2.k", "noise"), {"corrupted": CORRUPTED}),
+        (lab_patching.TRACE, ("cat", "mlp_out", 2, 3, 2), {}),
+        (lab_circuits.JOINT, ("this prompt", 4), {"removed": "0.1, 1.2"}),
+        (lab_circuits.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
+    ],
+)
+def test_every_analysis_can_be_taken_away(engine, analysis, options, experiment):
+    asked_for = {"removed": "", "mode": "zero", "target": "", "contrast": "", "corrupted": "", **experiment}
+    handlers = AnalysisHandlers(engine, analysis)
+    *_, (status, _, made, _) = handlers.run("small", PROMPT, *asked_for.values(), *options)
+    assert status["kind"] == "done", status
+    taken = handlers.take(made)
+    assert taken["left_out"] == []
+    endings = [file["name"].rpartition(".")[2] for file in taken["files"]]
+    assert {"json", "csv", "py", "svg"} <= set(endings)
+    for file in taken["files"]:
+        if file["mime"] == "image/svg+xml":
+            ElementTree.fromstring(file["text"])
+        if file["mime"] == "text/x-python":
+            compile(file["text"], file["name"], "exec")
+
+
+def test_what_is_no_longer_kept_is_said(engine):
+    handlers = AnalysisHandlers(engine, lab_heads.ANALYSIS)
+    assert "run this first" in handlers.take({"taken": "x"})["empty"]
+    *_, (_, _, made, _) = handlers.run("small", PROMPT, "", "zero", "", "", "")
+    for _ in range(lab_takeaway.MOST_KEPT):
+        handlers.shelf.put({"files": []})
+    assert "no longer keeps" in handlers.take(made)["empty"]

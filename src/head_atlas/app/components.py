@@ -13,7 +13,9 @@ from typing import Any, Literal
 
 import gradio as gr
 
-Kind = Literal["grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment", "figure"]
+Kind = Literal[
+    "grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment", "figure", "takeaway"
+]
 
 _ROOTS: dict[str, str] = {
     "grid": "ha-grid-panel",
@@ -26,6 +28,7 @@ _ROOTS: dict[str, str] = {
     "measure": "ha-measure-panel",
     "experiment": "ha-experiment-panel",
     "figure": "ha-figure-panel",
+    "takeaway": "ha-takeaway-panel",
 }
 _SHARED: dict[str, tuple[str, ...]] = {"chips": ("chip-list",), "figure": ("chip-list",)}
 """Scripts that a kind needs before its own."""

@@ -16,6 +16,7 @@ from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.lab_modes import measured_prompt, reference_for
 from head_atlas.app.lab_running import Progress, Step, in_background
+from head_atlas.app.lab_takeaway import Shelf, files_of
 from head_atlas.app.lab_view import Asked, asked, check_length, heads_text
 from head_atlas.app.words import busy, failed
 from head_atlas.catalogue import MEASURES
@@ -123,13 +124,14 @@ class Made:
         caption: in words.
         key: of the analysis.
         needs_heads: whether other removed heads make it out of date.
-        finding: as found; for taking away.
+        taken: what `lab_takeaway.Shelf` keeps its files under.
     """
 
     what: Asked
     caption: str
     key: str
     needs_heads: bool
+    taken: str
 
     def still_holds(self, now: Asked) -> bool:
         """Whether it belongs to this experiment too."""
@@ -147,11 +149,13 @@ class Panel:
     status: gr.HTML
     figure: gr.HTML
     made: gr.State
+    take: gr.Button
+    files: gr.HTML
 
     @property
     def shown(self) -> list[Any]:
         """What a run fills."""
-        return [self.status, self.figure, self.made]
+        return [self.status, self.figure, self.made, self.files]
 
 
 def build(analysis: Analysis, options: Callable[[], Sequence[Any]] = lambda: ()) -> Panel:
@@ -172,7 +176,9 @@ def build(analysis: Analysis, options: Callable[[], Sequence[Any]] = lambda: ())
             stop = gr.Button("Stop", size="md", min_width=70, elem_id=f"lab-{analysis.key}-stop")
         status = drawn("note", None, elem_id=f"lab-{analysis.key}-status", boxed=False)
         figure = drawn("figure", {"empty": analysis.empty}, elem_id=f"lab-{analysis.key}", boxed=False)
-    return Panel(analysis, made, run, stop, status, figure, gr.State(None))
+        take = gr.Button("Take this away", size="sm", min_width=120, elem_id=f"lab-{analysis.key}-take")
+        files = drawn("takeaway", {"empty": ""}, elem_id=f"lab-{analysis.key}-files", boxed=False)
+    return Panel(analysis, made, run, stop, status, figure, gr.State(None), take, files)
 
 
 def _heading(analysis: Analysis) -> dict:
@@ -192,38 +198,41 @@ class AnalysisHandlers:
     Args:
         engine: of the server.
         analysis: which.
+        shelf: keeps what was found, to be taken away.
     """
 
-    def __init__(self, engine: Engine, analysis: Analysis) -> None:
-        self.engine, self.analysis = engine, analysis
+    def __init__(self, engine: Engine, analysis: Analysis, shelf: Shelf | None = None) -> None:
+        self.engine, self.analysis, self.shelf = engine, analysis, shelf or Shelf()
 
     def run(self, *inputs: Any) -> Iterator[list[Any]]:
         """Run it on the experiment. Inputs: the `N_ASKED` that define the experiment, then the options."""
         experiment, options = inputs[:N_ASKED], inputs[N_ASKED:]
         last: Step[Finding] | None = None
-        caption = ""
+        caption = taken = ""
         try:
             what = asked(self.engine, *experiment)
             for message in self.engine.prepare(what.model):
-                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip()]
+                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
 
             def work(model: HeadModel, progress: Progress) -> Finding:
-                nonlocal caption
+                nonlocal caption, taken
                 check_length(self.engine, model, what.prompt)
                 model.heads(what.heads)
                 reference = reference_for(self.engine, model, what)
                 prompt = measured_prompt(model, what, reference)
                 bench = Bench(self.engine, model, what, reference, prompt, progress)
                 caption = _caption(bench)
-                return self.analysis.work(bench, *options)
+                found = self.analysis.work(bench, *options)
+                taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.figure, found.calls))
+                return found
 
             for last in in_background(self.engine, what.model, work):
                 if last.result is None:
                     share = last.done / last.total if last.total else None
                     count = f": {last.done} of {last.total}" if last.total else ""
-                    yield [busy(f"{last.phase}{count} …", share), gr.skip(), gr.skip()]
+                    yield [busy(f"{last.phase}{count} …", share), gr.skip(), gr.skip(), gr.skip()]
         except HeadAtlasError as error:
-            yield [failed(error), {"empty": self.analysis.empty}, None]
+            yield [failed(error), {"empty": self.analysis.empty}, None, {"empty": ""}]
             return
         assert last is not None
         found = last.result
@@ -233,8 +242,15 @@ class AnalysisHandlers:
         yield [
             {"kind": "done", "text": f"On {caption}."},
             found.figure,
-            Made(what, caption, self.analysis.key, found.needs_heads),
+            Made(what, caption, self.analysis.key, found.needs_heads, taken),
+            {"empty": ""},
         ]
+
+    def take(self, made: Any) -> dict:
+        """The files of the result on screen."""
+        if not isinstance(made, Made):
+            return {"empty": "There is no result yet: run this first."}
+        return self.shelf.get(made.taken)
 
 
 def _caption(bench: Bench) -> str:
@@ -274,7 +290,7 @@ def outdated(ran: Any, *mades: Any) -> list[Any]:
 
 def emptied(panels: Sequence[Panel]) -> list[Any]:
     """Another model: nothing of the old one stays."""
-    return [value for panel in panels for value in (None, {"empty": panel.analysis.empty}, None)]
+    return [value for panel in panels for value in (None, {"empty": panel.analysis.empty}, None, {"empty": ""})]
 
 
 def option(value: Any, allowed: Sequence[str], name: str) -> str:

@@ -120,7 +120,8 @@ def _chips(lead: str, one: Continuation, change: np.ndarray, scale: Any, parting
             if choices[i] != token
         )
         chips.append(
-            {"text": visible(token), "t": scale.position(float(change[i])), "label": label, "special": False,
+            {"text": visible(token), "t": scale.position(float(change[i])),
+                "value": float(change[i]), "label": label, "special": False,
              "mark": i == parting}
         )  # fmt: skip
     title = "continuation, token by token"

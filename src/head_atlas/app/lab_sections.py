@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_analysis, lab_generation, lab_heads, lab_layers, lab_patching, lab_tokens
+from head_atlas.app import lab_analysis, lab_circuits, lab_generation, lab_heads, lab_layers, lab_patching, lab_tokens
 from head_atlas.app.events import PURE
 from head_atlas.app.lab_analysis import Analysis, AnalysisHandlers, Panel
+from head_atlas.app.lab_takeaway import Shelf
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -34,6 +35,15 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[Analysis, Options], ...]], ...] = (
             (lab_patching.PATCH, lab_patching.patch_options),
             (lab_patching.PATHS, lab_patching.path_options),
             (lab_patching.TRACE, lab_patching.trace_options),
+        ),
+    ),
+    (
+        "Circuits",
+        "circuits",
+        (
+            (lab_circuits.JOINT, lab_circuits.joint_options),
+            (lab_circuits.SEARCH, lab_circuits.search_options),
+            (lab_circuits.GRAPH, lab_circuits.graph_options),
         ),
     ),
     ("Generation", "generation", ((lab_generation.ANALYSIS, lab_generation.options),)),
@@ -62,7 +72,10 @@ def wire(
         ran: the experiment that was run last.
         finished: events that run the experiment: afterwards every figure says whether it still belongs to it.
     """
-    running = [lab_analysis.wire(panel, AnalysisHandlers(engine, panel.analysis), experiment) for panel in panels]
+    shelf = Shelf()
+    running = [
+        lab_analysis.wire(panel, AnalysisHandlers(engine, panel.analysis, shelf), experiment) for panel in panels
+    ]
     statuses, mades = [panel.status for panel in panels], [panel.made for panel in panels]
     for event in finished:
         event.success(lab_analysis.outdated, [ran, *mades], statuses, **PURE)

@@ -55,7 +55,7 @@ def options() -> list[Any]:
 
 def work(bench: Bench, method: Any, baseline: Any, test: Any) -> Finding:
     """Attribute, with all heads and without the removed ones, and test the order of the tokens."""
-    from head_atlas.live import attribute, attribution_change, faithfulness
+    from head_atlas.live import Call, attribute, attribution_change, faithfulness
 
     method, baseline = option(method, METHODS, "method"), option(baseline, BASELINES, "baseline")
     measure, what = ATTRIBUTIONS[method], bench.what
@@ -75,7 +75,8 @@ def work(bench: Bench, method: Any, baseline: Any, test: Any) -> Finding:
     if test is True:
         bench.progress.phase("Taking tokens away")
         tested = faithfulness(clean, baseline=baseline, progress=bench.progress)
-        calls.append((faithfulness, (clean,), {"baseline": baseline}, tested))
+        own = Call.of(attribute, bench.model, what.prompt, **given)
+        calls.append((faithfulness, (own,), {"baseline": baseline}, tested))
     figure = blocks.figure(
         blocks.text(f"{titled(measure.label)}: {measure.sentence} {measure.pitfall}"),
         *_chips(bench, clean, change, measure.signed),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from head_atlas.views.numbers import plain, signed
+from head_atlas.views.numbers import finite, plain, signed
 from head_atlas.views.scales import digits_for, scale_for
 from head_atlas.views.token_text import quoted, visible
 
@@ -51,6 +51,7 @@ def attribution_props(
             {
                 "text": visible(text),
                 "t": scale.position(float(x)),
+                "value": finite(float(x)),
                 "label": label,
                 "special": i < special,
             }

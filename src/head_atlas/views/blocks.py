@@ -86,6 +86,7 @@ def matrix(
         "rows": list(rows),
         "columns": list(columns),
         "t": positions(values, scale),
+        "values": [[finite(float(x)) for x in row] for row in values],
         "text": [list(row) for row in said],
         "short": None if short is None else [list(row) for row in short],
         "scale": scale.props(),
@@ -174,7 +175,46 @@ def bars(title: str, rows: Sequence[tuple[str, float, str]], *, unit: str) -> Bl
         "title": title,
         "unit": unit,
         "rows": [
-            {"label": label, "t": scale.position(value), "text": signed(value, digits), "title": said}
+            {
+                "label": label,
+                "t": scale.position(value),
+                "value": finite(value),
+                "text": signed(value, digits),
+                "title": said,
+            }
             for label, value, said in rows
         ],
+    }
+
+
+def graph(title: str, nodes: Sequence[tuple[str, int]], edges: Sequence[tuple[str, str, float]], *, unit: str) -> Block:
+    """Nodes on levels from the bottom up, and edges as wide as their value.
+
+    Args:
+        title: above it.
+        nodes: label and level.
+        edges: label of the lower node, of the upper one, value; what is not a number is not drawn.
+        unit: of the values.
+    """
+    levels = sorted({level for _, level in nodes})
+    rows = [[label for label, own in nodes if own == level] for level in levels]
+    largest = max((abs(value) for *_, value in edges if np.isfinite(value)), default=0.0) or 1.0
+    digits = digits_for(largest)
+    return {
+        "kind": "graph",
+        "title": title,
+        "rows": rows,
+        "unit": unit,
+        "edges": [
+            {
+                "source": one,
+                "target": other,
+                "t": value / largest,
+                "value": value,
+                "text": f"{signed(value, digits)} {unit}",
+            }
+            for one, other, value in edges
+            if np.isfinite(value)
+        ],
+        "widest": f"widest: {plain(largest, digits)} {unit}; dashed: below 0",
     }

@@ -82,12 +82,28 @@ const bars = (block) => titled(block, el('div', { role: 'table', 'aria-label': b
 const table = (block) => titled(block, el('div', { class: 'ha-scroll', tabindex: '0', role: 'region', 'aria-label': block.title }, el('table', { class: 'ha-table' },
   el('thead', {}, el('tr', {}, block.columns.map((label) => el('th', { scope: 'col' }, label)))),
   el('tbody', {}, block.rows.map((row) => el('tr', { class: row.marked ? 'is-current' : null }, row.cells.map((cell, i) => (i ? el('td', {}, cell) : el('th', { scope: 'row' }, cell)))))))));
+const graph = (block) => {
+  const W = 640, step = 96, H = 40 + step * block.rows.length, place = {};
+  block.rows.forEach((row, level) => row.forEach((label, i) => { place[label] = [W * (i + 0.5) / row.length, H - 40 - step * level]; }));
+  const info = el('p', { class: 'ha-grid-info' }, block.widest);
+  const edges = [...block.edges].sort((a, b) => Math.abs(a.t) - Math.abs(b.t)).map((edge) => {
+    const [a, b] = [place[edge.source], place[edge.target]], size = Math.abs(edge.t);
+    // An edge past a level bends, so that it does not run through what lies between.
+    const bend = Math.round((a[1] - b[1]) / step) > 1 ? 90 : 0;
+    const line = svg('path', { d: `M${a[0]} ${a[1] - 14}Q${(a[0] + b[0]) / 2 + bend} ${(a[1] + b[1]) / 2} ${b[0]} ${b[1] + 14}`, class: edge.t < 0 ? 'ha-edge is-minus' : 'ha-edge', 'stroke-width': (0.5 + 6 * size).toFixed(2), 'stroke-opacity': (0.15 + 0.85 * size).toFixed(2) });
+    line.addEventListener('pointerenter', () => { info.textContent = `${edge.source} → ${edge.target}: ${edge.text}`; });
+    return line;
+  });
+  const nodes = Object.entries(place).flatMap(([label, [px, py]]) => [
+    svg('rect', { x: px - 36, y: py - 14, width: 72, height: 28, rx: 14, class: 'ha-node' }), svg('text', { x: px, y: py + 5, 'text-anchor': 'middle', class: 'ha-nodetext' }, label)]);
+  return titled(block, svg('svg', { viewBox: `0 0 ${W} ${H}`, class: 'ha-chart', role: 'img', 'aria-label': `${block.title}; the table below has the edges` }, ...edges, ...nodes), info);
+};
 const DRAWN = {
   text: (block) => el('p', { class: { headline: 'ha-headline', warning: 'ha-verdict', title: 'ha-block-title' }[block.tone] || 'ha-lead' }, block.text),
   facts: (block) => el('dl', { class: 'ha-stats' }, block.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))),
   pair: (block) => el('div', { class: 'ha-side' }, block.blocks.map(part)),
   chips: (block) => el('section', { class: 'ha-block' }, ...chipList(block)),
-  matrix, curves, bars, table,
+  matrix, curves, bars, table, graph,
 };
 function part(block) { return DRAWN[block.kind](block); }
 const draw = () => {
