@@ -11,6 +11,7 @@ import gradio as gr
 from head_atlas.app import lab_grids, lab_view
 from head_atlas.app.events import clicked, heads_in, picked_head
 from head_atlas.app.lab_sweep import Swept, sweep_parts
+from head_atlas.app.lab_takeaway import taken_result
 from head_atlas.app.page_state import read_heads, toggled
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
@@ -27,7 +28,7 @@ BARS_EMPTY = (
     "Press “Run”, or click a head to remove it. The model’s next token then shows here, with the head and without it."
 )
 CHIPS_EMPTY = "After a run, every token of the prompt shows how far it pushes the model towards the target."
-N_SHOWN = 12
+N_SHOWN = 13
 """How many components a run fills: `LabTab.shown`."""
 
 
@@ -78,6 +79,7 @@ class LabHandlers:
             head,
             lab_grids.picker_grid(self.engine, model, head),
             kept,
+            result.bars,
         ]
 
     def without_results(self, model: str) -> list[Any]:
@@ -133,6 +135,17 @@ class LabHandlers:
             return lab_view.attention_of(self.engine, what, head)
         except HeadError as error:
             return {"empty": sentence(error)}
+
+    def take(self, ran: Any) -> Iterator[dict]:
+        """The files of the result on screen; the experiment is run again for them."""
+        if not isinstance(ran, lab_view.Asked):
+            yield {"empty": "There is no result yet: press “Run” first."}
+            return
+        yield {"empty": "Running it once more, for the files …"}
+        try:
+            yield taken_result(self.engine, ran)
+        except HeadAtlasError as error:
+            yield {"empty": sentence(error)}
 
     def look(self, model: str, head: str, ran: Any) -> list[Any]:
         """Another head's attention in the run that is on screen."""

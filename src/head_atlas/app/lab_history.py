@@ -59,13 +59,11 @@ class History:
         return [self.tried, self.earlier, self.undo]
 
 
-def build_buttons() -> tuple[gr.Button, gr.Dropdown]:
-    """Undo, and the list: among the controls of the Lab."""
-    undo = gr.Button("Undo", size="sm", min_width=80, interactive=False, elem_id="lab-undo")
-    earlier = gr.Dropdown(
+def build_list() -> gr.Dropdown:
+    """The list, among the controls of the Lab; it shows itself once it has two entries."""
+    return gr.Dropdown(
         [], value=None, label="Earlier in this visit", visible=False, min_width=200, elem_id="lab-earlier"
     )
-    return undo, earlier
 
 
 def build_pinned() -> tuple[gr.Column, gr.HTML, gr.Button]:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_analysis, lab_grids, lab_modes, lab_sections, lab_view
+from head_atlas.app import lab_analysis, lab_grids, lab_history, lab_modes, lab_sections, lab_view
 from head_atlas.app.components import asset, drawn, fixed
-from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.lab_handlers import ATTENTION_EMPTY, BARS_EMPTY, CHIPS_EMPTY, LabHandlers
-from head_atlas.app.lab_pair import PairHandlers
+from head_atlas.app.lab_history import History
 from head_atlas.catalogue import EFFECTS
 from head_atlas.views.choices import titled
 from head_atlas.views.induction import RULE
@@ -60,7 +59,11 @@ class LabTab:
     ran: gr.State
     swept: gr.State
     wanted: gr.State
+    result: gr.State
     panels: list[Panel]
+    history: History
+    take: gr.Button
+    files: gr.HTML
 
     @property
     def asked(self) -> list[Any]:
@@ -88,6 +91,7 @@ class LabTab:
             self.head,
             self.picker,
             self.swept,
+            self.result,
         ]
 
     @property
@@ -138,6 +142,8 @@ def build(engine: Engine, model: str) -> LabTab:
             with gr.Row(elem_classes=["ha-pills"]):
                 induction = gr.Button("All induction heads", size="sm", min_width=140, elem_id="lab-induction")
                 clear = gr.Button("Put all back", size="sm", min_width=110, elem_id="lab-clear")
+                undo = gr.Button("Undo", size="sm", min_width=80, interactive=False, elem_id="lab-undo")
+            earlier = lab_history.build_list()
             fixed(f"<p class='ha-lead'>“All induction heads” takes those with an {RULE}, in the atlas.</p>")
             with gr.Row():
                 colour = gr.Dropdown(
@@ -173,6 +179,11 @@ def build(engine: Engine, model: str) -> LabTab:
                     min_width=220,
                     elem_id="lab-contrast",
                 )
+            with gr.Row(elem_classes=["ha-pills"]):
+                pin = gr.Button("Pin, to compare", size="sm", min_width=120, elem_id="lab-pin")
+                take = gr.Button("Take this away", size="sm", min_width=120, elem_id="lab-take")
+            files = drawn("takeaway", {"empty": ""}, elem_id="lab-files", boxed=False)
+        box, pinned, unpin = lab_history.build_pinned()
     with gr.Column(elem_classes=["ha-box", "ha-flat"]):
         fixed(asset("look-closer.html"))
         with gr.Tabs(elem_id="lab-analyses", elem_classes=["ha-tabs"]):
@@ -220,82 +231,9 @@ def build(engine: Engine, model: str) -> LabTab:
         gr.State(None),
         gr.State(None),
         gr.State(False),
+        gr.State(None),
         panels,
+        History(undo, pin, unpin, earlier, pinned, box, gr.State([])),
+        take,
+        files,
     )
-
-
-def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, Any]:
-    """An event that runs the experiment where `tab.wanted` says so."""
-    inputs = [tab.wanted, model, *tab.asked, tab.head, tab.colour, tab.swept]
-    return {"fn": handlers.run_if, "inputs": inputs, "outputs": tab.shown, **ON_MODEL}
-
-
-def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[Any], list[Any]]:
-    """Connect the tab's own events; returns those after which the address changes, and those that run the model."""
-    everything = [model, *tab.asked, tab.head, tab.colour, tab.swept]
-    on_grid = [model, tab.removed, tab.colour, tab.swept]
-    run = {"fn": handlers.run, "inputs": everything, "outputs": tab.shown, **ON_MODEL}
-    finished = []
-    for event in (tab.run.click, tab.prompt.submit, tab.target.input, tab.contrast.input, tab.mode.input):
-        finished.append(event(**run))
-    toggled = tab.grid.select(handlers.toggle, [*on_grid, tab.grid], [tab.removed, tab.grid], **PURE)
-    picked = tab.induction.click(
-        handlers.induction,
-        [model, tab.colour, tab.swept],
-        [tab.removed, tab.grid, tab.status, tab.wanted],
-        **PURE,
-    )
-    finished.append(picked.success(**run_if(tab, handlers, model)))
-    cleared = tab.clear.click(
-        lambda model, colour, swept: ["", handlers.grid(model, "", colour, swept)],
-        [model, tab.colour, tab.swept],
-        [tab.removed, tab.grid],
-        **PURE,
-    )
-    for event in (toggled, cleared):
-        finished.append(event.success(**run))
-    gr.on([tab.removed.submit, tab.removed.blur], handlers.typed, [*on_grid, tab.grid], [tab.grid], **PURE)
-    finished.append(tab.removed.submit(**run))
-    for (_, text), button in zip(EXAMPLES, tab.examples, strict=True):
-        chosen = button.click(
-            lambda text=text: (text, lab_view.AUTOMATIC, lab_view.NO_CONTRAST),
-            None,
-            [tab.prompt, tab.target, tab.contrast],
-            **PURE,
-        )
-        finished.append(chosen.success(**run))
-    coloured = tab.colour.input(handlers.recolour, on_grid, [tab.grid], **PURE)
-    looked = gr.on(
-        [tab.head.submit, tab.head.blur],
-        handlers.look,
-        [model, tab.head, tab.ran],
-        [tab.attention, tab.picker],
-        **ON_MODEL,
-    )
-    picked_look = tab.picker.select(handlers.pick, [model, tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
-    sweeping = tab.sweep.click(
-        handlers.sweep,
-        [model, *tab.asked, tab.colour],
-        [tab.status, tab.grid, tab.swept, tab.colour],
-        **(ON_MODEL | {"trigger_mode": "once"}),
-    )
-    stopped = tab.stop.click(
-        lambda: {"kind": "info", "text": "Stopped. What was measured stays on the grid."},
-        None,
-        [tab.status],
-        cancels=[sweeping],
-        **PURE,
-    )
-    pair = PairHandlers(handlers.engine)
-    tab.propose.click(
-        pair.propose,
-        [model, tab.prompt, tab.corrupted],
-        [tab.corrupted, tab.pair],
-        **(ON_MODEL | {"trigger_mode": "once"}),
-    )
-    gr.on(
-        [tab.corrupted.submit, tab.corrupted.blur],
-        pair.check, [model, tab.prompt, tab.corrupted], [tab.pair], **ON_MODEL,
-    )  # fmt: skip
-    analyses = lab_sections.wire(tab.panels, handlers.engine, [model, *tab.asked], tab.ran, finished)
-    return [*finished, coloured, sweeping, stopped], [*finished, looked, picked_look, sweeping, *analyses]

@@ -11,8 +11,11 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from head_atlas.app.lab_modes import reference_for
 from head_atlas.errors import HeadAtlasError
+from head_atlas.views import blocks
 from head_atlas.views.blocks_svg import pictures
+from head_atlas.views.token_text import visible
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -69,6 +72,8 @@ def files_of(
     for number, (function, args, named, result) in enumerate(calls):
         stem = f"head-atlas-{name}" + (f"-{function.__name__.replace('_', '-')}" if number else "")
         written = [_written(engine, model, what, value) for value in args]
+        while written and written[-1] is None:
+            written.pop()
         by_name = {key: _written(engine, model, what, value, key) for key, value in named.items() if value is not None}
         evidence = Evidence(Call.of(function, *written, **by_name), result, _atlas_hash(engine, what))
         for ending, mime, make in (
@@ -89,6 +94,26 @@ def files_of(
     for number, (title, text) in enumerate(pictures(figure, description), start=1):
         files.append({"name": f"head-atlas-{name}-{number}.svg", "mime": "image/svg+xml", "text": text, "title": title})
     return {"files": files, "left_out": left_out}
+
+
+def taken_result(engine: Engine, what: Asked) -> dict:
+    """The files of the main result: the ablation, and the attribution of its target.
+
+    Raises:
+        HeadAtlasError: as the run itself.
+    """
+    from head_atlas.live import ablate, attribute
+
+    with engine.use(what.model) as model:
+        reference = reference_for(engine, model, what)
+        args = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+        run = ablate(*args)
+        around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
+        top = run.top(10)
+        rows = [(visible(one.text), 100 * one.change, f"token {one.token}") for one in top]
+        figure = blocks.figure(blocks.bars("Change of the next token’s probability", rows, unit="percentage points"))
+        calls = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
+        return files_of(engine, model, what, "result", figure, calls)
 
 
 def _written(engine: Engine, model: HeadModel, what: Asked, value: Any, name: str = "") -> Any:

@@ -15,6 +15,7 @@ from head_atlas.app import (
     lab_modes,
     lab_tab,
     lab_view,
+    lab_wiring,
     learn_tab,
     public_api,
     start_tab,
@@ -238,7 +239,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             "outputs": [address],
             **PURE,
         }
-        ran, running = lab_tab.wire(lab, handlers.lab, model)
+        ran, running = lab_wiring.wire(lab, handlers.lab, model)
         changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran]
         running.append(learn_tab.wire(learn, handlers.learn, model))
 
@@ -248,7 +249,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         ]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
         restored += [lab.wanted, lab.mode, *lab.choices]
-        run_if = lab_tab.run_if(lab, handlers.lab, model)
+        run_if = lab_wiring.run_if(lab, handlers.lab, model)
         for opened in (
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
             address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
