@@ -51,6 +51,7 @@ def test_the_list_restores_what_is_chosen_and_nothing_else(engine, history):
         kept, choices[2], "small", "atlas", None
     )
     assert (removed, mode, target, contrast, corrupted, wanted) == ("1.1", "zero", "", "", "", True)
+    assert grid["removed"] == ["1.1"]
     for hostile in ("x", None, 7, ["1"]):
         assert history.again(kept, hostile, "small", "atlas", None)[-1] is False
 

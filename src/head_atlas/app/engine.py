@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING
 
+from head_atlas.app.quick_build import QuickBuilder
+
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
     from head_atlas.app.limits import Limits
@@ -33,6 +35,7 @@ class Engine:
         self._guard = RLock()
         self._said: dict[str, str] = {}
         self._shapes: dict[str, tuple[int, int]] = {}
+        self.builder = QuickBuilder(library)
         self._draws: dict[str, tuple[Atlas, ResampleReference]] = {}
 
     def _models(self) -> ModelCache:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_analysis, lab_grids, lab_history, lab_modes, lab_sections, lab_view
+from head_atlas.app import lab_analysis, lab_grids, lab_history, lab_model, lab_modes, lab_sections, lab_view
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.lab_handlers import ATTENTION_EMPTY, BARS_EMPTY, CHIPS_EMPTY, LabHandlers
@@ -19,6 +19,7 @@ from head_atlas.views.induction import RULE
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.app.lab_analysis import Panel
+    from head_atlas.app.lab_model import OwnModel
 
 EXAMPLES = (
     ("A name that recurs", FORGETTING_PROMPT),
@@ -62,6 +63,7 @@ class LabTab:
     result: gr.State
     panels: list[Panel]
     history: History
+    own: OwnModel
     take: gr.Button
     files: gr.HTML
 
@@ -134,6 +136,7 @@ def build(engine: Engine, model: str) -> LabTab:
             )  # fmt: skip
             propose = gr.Button("Propose one", size="sm", min_width=120, elem_id="lab-propose")
             pair = drawn("note", None, elem_id="lab-pair", boxed=False)
+        own = lab_model.build(allowed=engine.library.own_models)
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
         with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
             fixed("<h3 class='ha-title'>Remove heads</h3>")
@@ -234,6 +237,7 @@ def build(engine: Engine, model: str) -> LabTab:
         gr.State(None),
         panels,
         History(undo, pin, unpin, earlier, pinned, box, gr.State([])),
+        own,
         take,
         files,
     )

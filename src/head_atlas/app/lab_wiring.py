@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_history, lab_sections, lab_view
+from head_atlas.app import lab_history, lab_model, lab_sections, lab_view
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.lab_pair import PairHandlers
 from head_atlas.app.lab_tab import EXAMPLES
@@ -91,6 +91,7 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
     )
     finished += [event.success(**run_if(tab, handlers, model)) for event in again]
     taken = tab.take.click(handlers.take, [tab.ran], [tab.files], **(ON_MODEL | {"trigger_mode": "once"}))
+    lab_model.wire(tab.own, lab_model.OwnModelHandlers(handlers.engine), model)
     pair = PairHandlers(handlers.engine)
     tab.propose.click(
         pair.propose,

@@ -272,7 +272,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             changed.append(taken.then(**run_if))
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
-        switched = model.input(
+        page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
+        switched = gr.on(
+            [model.input, lab.own.opened.change],
             handlers.other_model,
             [model, atlas.measure, atlas.family, atlas.mode],
             [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *of_model],
