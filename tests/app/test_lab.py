@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from head_atlas.app import lab_view
+from head_atlas.app import lab_address, lab_view
 from head_atlas.app.engine import Engine
 from head_atlas.app.lab_handlers import N_SHOWN, LabHandlers
 from head_atlas.app.library import Library
@@ -123,16 +123,16 @@ def test_a_special_token_that_is_typed_is_text_and_the_lab_says_so(handlers, eng
 
 def test_what_an_address_asks_of_the_lab_is_checked():
     good = PageState(tab="lab", mode="mean", target="·mat", contrast=f"{lab_view.BY_ID}7", colour="kl")
-    assert lab_view.settled(good) == (good, [])
+    assert lab_address.settled(good) == (good, [])
     defaults = replace(good, target=lab_view.AUTOMATIC, contrast=lab_view.NO_CONTRAST, colour=lab_view.BY_ATLAS)
-    assert lab_view.settled(defaults) == (PageState(tab="lab", mode="mean"), [])
+    assert lab_address.settled(defaults) == (PageState(tab="lab", mode="mean"), [])
     bad = PageState(tab="lab", mode="gentle", target="x" * 101, contrast="\ud800", colour="<b>")
-    state, problems = lab_view.settled(bad)
+    state, problems = lab_address.settled(bad)
     assert state == PageState(tab="lab")
     for words in ("no ablation mode “gentle”", "The target in the address", "The contrast in the address", "“<b>”"):
         assert words in " ".join(problems)
     # The mode of another tab is none of the Lab's business.
-    assert lab_view.settled(PageState(tab="atlas", mode="resample")) == (PageState(tab="atlas", mode="resample"), [])
+    assert lab_address.settled(PageState(tab="atlas", mode="resample")) == (PageState(tab="atlas", mode="resample"), [])
 
 
 @pytest.mark.parametrize(

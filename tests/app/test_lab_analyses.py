@@ -9,9 +9,20 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from head_atlas.app import lab_circuits, lab_generation, lab_heads, lab_layers, lab_patching, lab_takeaway, lab_tokens
+from head_atlas.app import (
+    lab_circuits,
+    lab_generation,
+    lab_graph,
+    lab_heads,
+    lab_layers,
+    lab_patching,
+    lab_takeaway,
+    lab_tokens,
+    lab_tracing,
+)
 from head_atlas.app.engine import Engine
-from head_atlas.app.lab_analysis import AnalysisHandlers, Made, outdated
+from head_atlas.app.lab_analysis import AnalysisHandlers, outdated
+from head_atlas.app.lab_bench import Made
 from head_atlas.app.lab_pair import PairHandlers
 from head_atlas.app.lab_view import asked
 from head_atlas.app.limits import Limits
@@ -215,7 +226,7 @@ def test_paths_lead_from_lower_heads_to_the_receivers_named(engine):
 
 
 def test_a_trace_marks_its_subject(engine):
-    shown = found(engine, lab_patching.TRACE, "cat", "mlp_out", 3, 3, 4)
+    shown = found(engine, lab_tracing.TRACE, "cat", "mlp_out", 3, 3, 4)
     (matrix,) = kinds(shown, "matrix")
     assert [i for i, column in enumerate(matrix["columns"]) if column.endswith(" *")] == [2]
     assert len(matrix["rows"]) == 4
@@ -235,10 +246,10 @@ def test_a_trace_marks_its_subject(engine):
         (lab_patching.PATCH, ("weights", "denoise"), {"corrupted": PROMPT}, "The place must be one of"),
         (lab_patching.PATHS, ("L1H2", "noise"), {"corrupted": PROMPT}, "Expected a head and q, k or v"),
         (lab_patching.PATHS, ("0.0.q," * 7 + "0.0.q", "noise"), {"corrupted": PROMPT}, "too many"),
-        (lab_patching.TRACE, ("", "resid_pre", 1, 3, 4), {}, "Name the subject"),
-        (lab_patching.TRACE, ("\ud800", "resid_pre", 1, 3, 4), {}, "Name the subject"),
-        (lab_patching.TRACE, ("zebra", "resid_pre", 1, 3, 4), {}, "the prompt has no"),
-        (lab_patching.TRACE, ("cat", "resid_pre", 1, -3, 4), {}, "noise must be a number"),
+        (lab_tracing.TRACE, ("", "resid_pre", 1, 3, 4), {}, "Name the subject"),
+        (lab_tracing.TRACE, ("\ud800", "resid_pre", 1, 3, 4), {}, "Name the subject"),
+        (lab_tracing.TRACE, ("zebra", "resid_pre", 1, 3, 4), {}, "the prompt has no"),
+        (lab_tracing.TRACE, ("cat", "resid_pre", 1, -3, 4), {}, "noise must be a number"),
     ],
 )
 def test_hostile_options_are_one_sentence(engine, analysis, options, experiment, words):
@@ -283,7 +294,7 @@ def test_heads_removed_together_are_held_against_single_ones(engine):
 
 
 def test_a_graph_connects_the_removed_heads(engine):
-    shown = found(engine, lab_circuits.GRAPH, "this prompt", 4, "path_k", removed="0.1, 1.2, 2.3", corrupted=CORRUPTED)
+    shown = found(engine, lab_graph.GRAPH, "this prompt", 4, "path_k", removed="0.1, 1.2, 2.3", corrupted=CORRUPTED)
     (graph,) = kinds(shown, "graph")
     assert graph["rows"] == [["L0H1"], ["L1H2"], ["L2H3"], ["logits"]]
     assert {(edge["source"], edge["target"]) for edge in graph["edges"]} >= {("L0H1", "L1H2"), ("L2H3", "logits")}
@@ -296,9 +307,9 @@ def test_a_graph_connects_the_removed_heads(engine):
         (lab_circuits.JOINT, ("this prompt", 10_000), {}, "number of prompts must be a number from 2 to 24"),
         (lab_circuits.SEARCH, ("this prompt", 4, 0.9), {}, "choose a family"),
         (lab_circuits.SEARCH, ("rand_repeat", 4, "all"), {}, "share to keep must be a number"),
-        (lab_circuits.GRAPH, ("this prompt", 4, "path_k"), {"removed": "1.1"}, "connects 2 to 12 heads"),
-        (lab_circuits.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.1"}, "corrupted one"),
-        (lab_circuits.GRAPH, ("this prompt", 4, "paths"), {"removed": "0.1, 1.1"}, "kind of edges must be one of"),
+        (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "1.1"}, "connects 2 to 12 heads"),
+        (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.1"}, "corrupted one"),
+        (lab_graph.GRAPH, ("this prompt", 4, "paths"), {"removed": "0.1, 1.1"}, "kind of edges must be one of"),
     ],
 )
 def test_hostile_options_of_circuits_are_one_sentence(engine, analysis, options, experiment, words):
@@ -338,9 +349,9 @@ def test_a_result_is_taken_away_as_files_and_as_code_that_makes_it_again(engine)
         (lab_layers.DIRECT, (), {"contrast": " cat", "removed": "1.1"}),
         (lab_generation.ANALYSIS, (3, 0, 0), {"removed": "1.1", "mode": "resample"}),
         (lab_patching.PATHS, ("1.2.k", "noise"), {"corrupted": CORRUPTED}),
-        (lab_patching.TRACE, ("cat", "mlp_out", 2, 3, 2), {}),
+        (lab_tracing.TRACE, ("cat", "mlp_out", 2, 3, 2), {}),
         (lab_circuits.JOINT, ("this prompt", 4), {"removed": "0.1, 1.2"}),
-        (lab_circuits.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
+        (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
     ],
 )
 def test_every_analysis_can_be_taken_away(engine, analysis, options, experiment):

@@ -32,7 +32,22 @@ def test_a_folder_opens_once_and_without_an_atlas(own, place):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", None, 7, ["gpt2"], "/nowhere/at/all", "../..", "a/b/c", "x" * 400, "gpt2\nrm", "https://x/y"]
+    "text",
+    [
+        "",
+        "  ",
+        None,
+        7,
+        ["gpt2"],
+        "/nowhere/at/all",
+        "../..",
+        "a/b/c",
+        "x" * 400,
+        "x" * 290,
+        "~nobody-at-all/x/y",
+        "gpt2\nrm",
+        "https://x/y",
+    ],
 )
 def test_what_is_no_model_is_refused(own, text):
     with pytest.raises(ModelError):

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 
-from head_atlas.app.lab_analysis import Analysis, Bench, Finding, number, option
-from head_atlas.app.lab_modes import corrupted_tokens
-from head_atlas.app.lab_patching import NO_PAIR
+from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
@@ -19,27 +16,20 @@ from head_atlas.views.choices import label_of
 from head_atlas.views.numbers import interval, plain, signed
 
 if TYPE_CHECKING:
-    from head_atlas.live import Circuit, CircuitGraph, Interactions, JointEffect
+    from head_atlas.live import Circuit, Interactions, JointEffect
     from head_atlas.live.greedy_search import SearchStep
     from head_atlas.measures.circuits import OverPrompts
 
 HERE = "this prompt"
 FAMILIES = ("rand_repeat", *SAMPLERS)
 OVER = (HERE, *FAMILIES)
-EDGES = [
-    ("paths by keys", "path_k"),
-    ("paths by queries", "path_q"),
-    ("paths by values", "path_v"),
-    ("weights: K composition", "composition_k"),
-    ("weights: Q composition", "composition_q"),
-    ("weights: V composition", "composition_v"),
-]
 MOST_PROMPTS = 24
 TOP_PAIRS = 8
 N_RANDOM = 50
 
 
-def _over(value: str, key: str) -> list[Any]:
+def over_options(value: str, key: str) -> list[Any]:
+    """Components: over what, how many prompts."""
     return [
         gr.Dropdown(
             [(HERE, HERE), *((f"prompts of {label_of(name)}", name) for name in FAMILIES)],
@@ -57,22 +47,16 @@ def _over(value: str, key: str) -> list[Any]:
 
 def joint_options() -> list[Any]:
     """Components: over what, how many prompts."""
-    return _over(HERE, "joint")
+    return over_options(HERE, "joint")
 
 
 def search_options() -> list[Any]:
     """Components: over what, how many prompts, share to keep."""
-    over = _over("rand_repeat", "search")
+    over = over_options("rand_repeat", "search")
     keep = gr.Number(
         0.9, label="Share to keep", minimum=0.1, maximum=1.0, step=0.05, min_width=110, elem_id="lab-search-keep"
     )
     return [*over, keep]
-
-
-def graph_options() -> list[Any]:
-    """Components: over what, how many prompts, which edges."""
-    over = _over(HERE, "graph")
-    return [*over, gr.Dropdown(EDGES, value="path_k", label="Edges", min_width=200, elem_id="lab-graph-edges")]
 
 
 def prompts_over(bench: Bench, over: Any, n: Any) -> list[Prompt]:
@@ -94,7 +78,8 @@ def prompts_over(bench: Bench, over: Any, n: Any) -> list[Prompt]:
     return [Prompt(**{key: getattr(one, key) for key in Prompt.__dataclass_fields__}) for one in taken]
 
 
-def _words(over: str, prompts: list[Prompt]) -> str:
+def over_words(over: str, prompts: list[Prompt]) -> str:
+    """What a number is over, in words."""
     return "this one prompt: no interval" if over == HERE else f"{len(prompts)} prompts of {label_of(over)}"
 
 
@@ -116,7 +101,7 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
         args = (bench.model, prompts, what.heads, what.mode)
         together = joint_effect(*args, progress=bench.progress, **given)
         calls.append((joint_effect, args, given, together))
-        found += _joint(together, _words(over, prompts))
+        found += _joint(together, over_words(over, prompts))
     else:
         found.append(
             blocks.text(
@@ -129,16 +114,17 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
     given = {"k": TOP_PAIRS, "reference": bench.reference}
     pairs = interactions(*args, progress=bench.progress, **given)
     calls.append((interactions, args, given, pairs))
-    found += _pairs(pairs, _words(over, prompts))
+    found += _pairs(pairs, over_words(over, prompts))
     return Finding(blocks.figure(*found), tuple(calls), needs_heads=True)
 
 
-def _unit(metric: str) -> str:
+def unit_of(metric: str) -> str:
+    """Of a metric."""
     return "logits" if metric == "logit_difference" else "nats"
 
 
 def _joint(found: JointEffect, over: str) -> list[dict]:
-    unit = _unit(found.metric)
+    unit = unit_of(found.metric)
     difference = float(found.difference.mean.values)
     story = (
         "Together they cost more than one by one: they stand in for each other."
@@ -188,7 +174,7 @@ def _pairs(found: Interactions, over: str) -> list[dict]:
             title=f"Interaction of {chosen}; over {over}",
             rows=labels,
             columns=labels,
-            unit=f"{_unit(found.metric)}: above 0 they stand in for each other, below 0 one path",
+            unit=f"{unit_of(found.metric)}: above 0 they stand in for each other, below 0 one path",
             numbers=len(labels) <= 12,
             texts=texts,
             axes=("head", "head"),
@@ -262,47 +248,6 @@ def _move(heads: Any, sign: str) -> str:
     return "".join(f"{sign}{head.label} " for head in heads).strip() if len(heads) < 8 else f"{sign}{len(heads)} heads"
 
 
-def graph(bench: Bench, over: Any, n: Any, edges: Any) -> Finding:
-    """Connect the removed heads by what passes between them, or by their weights."""
-    from head_atlas.live import circuit_graph
-
-    name = option(edges, [value for _, value in EDGES], "kind of edges")
-    if not 2 <= len(bench.what.heads) <= 12:
-        raise HeadAtlasError("A graph connects 2 to 12 heads: remove those that you want to see in it.")
-    prompts = prompts_over(bench, over, n)
-    if over == HERE:
-        if not bench.what.corrupted:
-            raise PromptError(NO_PAIR)
-        tokens = corrupted_tokens(bench.engine, bench.model, bench.what.prompt, bench.what.corrupted)
-        prompts = [replace(bench.prompt, corrupted=tokens)]
-    bench.progress.phase("Patching paths, prompt by prompt")
-    args = (bench.model, prompts, bench.what.heads)
-    found = circuit_graph(*args, progress=bench.progress)
-    figure = blocks.figure(*_graph(found, name, _words(over, prompts)))
-    return Finding(figure, ((circuit_graph, args, {}, found),), needs_heads=True)
-
-
-def _graph(found: CircuitGraph, name: str, over: str) -> list[dict | None]:
-    if name in found.not_measured:
-        return [blocks.text(f"Not measured: {found.not_measured[name]}.", "warning")]
-    effect = name.startswith("path")
-    drawn = found.named(name) + (found.named("path_logits") if effect else [])
-    unit = _unit(found.metric) if effect else "composition above random weights"
-    nodes = [(node.label, node.head.layer if node.head else 10_000) for node in found.nodes if node.head or effect]
-    rows = [
-        [f"{one.source} → {one.target}", one.name.replace("_", " "),
-         f"{signed(one.value, 3)} {interval(one.low, one.high, 3, sign=True)}".strip()]
-        for one in sorted(drawn, key=lambda one: -abs(one.value))[:12]
-    ]  # fmt: skip
-    what = f"causal effects over {over}" if effect else "a score of weights: could they work together? It is no effect"
-    return [
-        blocks.graph(f"Heads and what passes between them: {what}", nodes,
-                     [(one.source, one.target, one.value) for one in drawn], unit=unit),
-        blocks.table("The strongest edges", ("From → to", "By", unit), rows),
-        blocks.text(found.caveat) if found.caveat and not effect else None,
-    ]  # fmt: skip
-
-
 JOINT = Analysis(
     key="joint",
     title="Together against one by one",
@@ -322,12 +267,4 @@ SEARCH = Analysis(
     measures=("circuit_faithfulness",),
     work=search,
     caution="A greedy search finds one set, not the best and not the only one.",
-)
-GRAPH = Analysis(
-    key="graph",
-    title="The removed heads as a graph",
-    button="Draw",
-    empty="The removed heads will appear here, layer by layer, with what goes from one to another.",
-    measures=("path_patching",),
-    work=graph,
 )

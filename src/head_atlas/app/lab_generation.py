@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from head_atlas.app.lab_analysis import Analysis, Bench, Finding, number
+from head_atlas.app.lab_bench import Analysis, Bench, Finding, number
 from head_atlas.app.lab_view import heads_text
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views import blocks

@@ -96,19 +96,23 @@ class LabHandlers:
         ]
 
     @staticmethod
-    def choices(target: str = "", contrast: str = "", colour: str = "", *, afresh: bool = True) -> list[Any]:
-        """Target, contrast and colouring as an address has them: `LabTab.choices`.
+    def choices(
+        target: str = "", contrast: str = "", colour: str = "", corrupted: str = "", *, afresh: bool = True
+    ) -> list[Any]:
+        """Target, contrast, colouring and corrupted prompt as an address has them: `LabTab.choices`.
 
         Args:
             target: or "", the default.
             contrast: or "".
             colour: or "".
+            corrupted: or "".
             afresh: the menus forget the tokens that the last run offered.
         """
         menus = [(target, lab_view.AUTOMATIC), (contrast, lab_view.NO_CONTRAST)]
         return [
             *[gr.update(**({"choices": [first]} if afresh else {}), value=value or first) for value, first in menus],
             colour or lab_view.BY_ATLAS,
+            corrupted,
         ]
 
     def looked_at(self, what: lab_view.Asked, head: str) -> str:

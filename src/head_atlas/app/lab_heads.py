@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.app.lab_analysis import Analysis, Bench, Finding
+from head_atlas.app.lab_bench import Analysis, Bench, Finding
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from head_atlas.app.lab_analysis import Analysis, Bench, Finding
+from head_atlas.app.lab_bench import Analysis, Bench, Finding
 from head_atlas.app.lab_view import heads_text
 from head_atlas.heads import HeadId
 from head_atlas.views import blocks

@@ -7,9 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_analysis, lab_circuits, lab_generation, lab_heads, lab_layers, lab_patching, lab_tokens
+from head_atlas.app import (
+    lab_analysis,
+    lab_circuits,
+    lab_generation,
+    lab_graph,
+    lab_heads,
+    lab_layers,
+    lab_patching,
+    lab_tokens,
+    lab_tracing,
+)
 from head_atlas.app.events import PURE
-from head_atlas.app.lab_analysis import Analysis, AnalysisHandlers, Panel
+from head_atlas.app.lab_analysis import AnalysisHandlers, Panel
+from head_atlas.app.lab_bench import Analysis
 from head_atlas.app.lab_takeaway import Shelf
 
 if TYPE_CHECKING:
@@ -34,7 +45,7 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[Analysis, Options], ...]], ...] = (
         (
             (lab_patching.PATCH, lab_patching.patch_options),
             (lab_patching.PATHS, lab_patching.path_options),
-            (lab_patching.TRACE, lab_patching.trace_options),
+            (lab_tracing.TRACE, lab_tracing.trace_options),
         ),
     ),
     (
@@ -43,7 +54,7 @@ SECTIONS: tuple[tuple[str, str, tuple[tuple[Analysis, Options], ...]], ...] = (
         (
             (lab_circuits.JOINT, lab_circuits.joint_options),
             (lab_circuits.SEARCH, lab_circuits.search_options),
-            (lab_circuits.GRAPH, lab_circuits.graph_options),
+            (lab_graph.GRAPH, lab_graph.graph_options),
         ),
     ),
     ("Generation", "generation", ((lab_generation.ANALYSIS, lab_generation.options),)),

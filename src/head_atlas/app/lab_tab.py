@@ -75,7 +75,7 @@ class LabTab:
     @property
     def choices(self) -> list[Any]:
         """What `LabHandlers.choices` sets."""
-        return [self.target, self.contrast, self.colour]
+        return [self.target, self.contrast, self.colour, self.corrupted]
 
     @property
     def shown(self) -> list[Any]:

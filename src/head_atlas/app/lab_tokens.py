@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 import numpy as np
 
-from head_atlas.app.lab_analysis import Analysis, Bench, Finding, option
+from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
 from head_atlas.app.lab_view import heads_text
 from head_atlas.catalogue import ATTRIBUTIONS
 from head_atlas.views import blocks

@@ -50,9 +50,9 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
     finished.append(tab.removed.submit(**run))
     for (_, text), button in zip(EXAMPLES, tab.examples, strict=True):
         chosen = button.click(
-            lambda text=text: (text, lab_view.AUTOMATIC, lab_view.NO_CONTRAST),
+            lambda text=text: (text, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, ""),
             None,
-            [tab.prompt, tab.target, tab.contrast],
+            [tab.prompt, tab.target, tab.contrast, tab.corrupted],
             **PURE,
         )
         finished.append(chosen.success(**run))

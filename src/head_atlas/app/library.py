@@ -50,6 +50,15 @@ def served_from(place: str) -> Served:
     return Served(path.name or "atlas", path / "atlas.h5", str(model) if model.is_dir() else None)
 
 
+def _is_model(text: str) -> bool:
+    """Whether a text is a hub id, or a folder of this machine with a model in it."""
+    try:
+        folder = Path(text).expanduser()
+        return (folder / "config.json").is_file() or (not folder.exists() and bool(_HUB_ID.fullmatch(text)))
+    except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
+        return False
+
+
 class Library:
     """The served entries, by name. Atlases are opened on first use and kept; a failure is tried again.
 
@@ -103,8 +112,7 @@ class Library:
         self.check_own_models()
         if not text or len(text) > _LONGEST_PLACE or not text.isprintable():
             raise ModelError("Name a model: its id on the Hugging Face hub, such as gpt2, or a folder of this machine.")
-        folder = Path(text).expanduser()
-        if not (folder / "config.json").is_file() and (folder.exists() or not _HUB_ID.fullmatch(text)):
+        if not _is_model(text):
             raise ModelError(f"{text!r} is neither a hub id nor a folder with a model (config.json).")
         entry = served_from(text)
         with self._lock:

@@ -11,6 +11,7 @@ import gradio as gr
 from head_atlas.app import (
     about_tab,
     atlas_tab,
+    lab_address,
     lab_handlers,
     lab_modes,
     lab_tab,
@@ -31,7 +32,7 @@ from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_he
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 22
+N_RESTORED = 23
 """How many components an address fills, beside those that belong to a model."""
 
 N_OF_MODEL = 17
@@ -63,6 +64,7 @@ class PageHandlers:
         target: str,
         contrast: str,
         colour: str,
+        corrupted: str,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
 
@@ -88,13 +90,16 @@ class PageHandlers:
         if state.tab == "lab" and lab_mode in lab_modes.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
-        state, _ = lab_view.settled(replace(state, target=target, contrast=contrast, colour=colour))
-        return {"query": replace(state, prompt=text, removed=heads).query()}
+        state, _ = lab_address.settled(replace(state, target=target, contrast=contrast, colour=colour))
+        other = corrupted if isinstance(corrupted, str) and state.tab == "lab" else ""
+        if len(other) > self.engine.limits.prompt_characters or not well_formed(other):
+            other = ""
+        return {"query": replace(state, prompt=text, removed=heads, corrupted=other).query()}
 
     def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
         """What an address asks of the Lab, the view it asks of the Atlas, and a sentence for all that cannot be had."""
         state, problems = read_query(query)
-        state, more = lab_view.settled(state)
+        state, more = lab_address.settled(state)
         view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
         return state, view, [*problems, *more, *view.problems]
 
@@ -127,7 +132,7 @@ class PageHandlers:
             state.head,
             state.tab == "lab",
             asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
-            *self.lab.choices(asked.target, asked.contrast, asked.colour, afresh=other),
+            *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
             *(self.of_model(state.model) if other else [gr.skip()] * N_OF_MODEL),
         ]
 
