@@ -96,6 +96,14 @@ def test_a_figure_says_when_the_experiment_has_changed(engine):
     assert nothing == gr.skip()
 
 
+def test_a_result_over_a_family_belongs_to_any_prompt_but_not_to_other_heads(engine):
+    status, _, made = run(engine, lab_circuits.JOINT, "ioi", 4, removed="0.1, 1.2")
+    assert status["text"] == "On 4 prompts of ioi, without L0H1, L1H2 (zero)."
+    assert made.still_holds(asked(engine, "small", "Another prompt", "0.1, 1.2", "zero", "", ""))
+    assert not made.still_holds(asked(engine, "small", PROMPT, "0.1", "zero", "", ""))
+    assert not made.still_holds(asked(engine, "small", PROMPT, "0.1, 1.2", "mean", "", ""))
+
+
 def test_an_abandoned_run_ends_and_leaves_the_model_free(engine):
     steps = AnalysisHandlers(engine, lab_heads.ANALYSIS).run("small", PROMPT, "", "zero", "", "", "")
     next(steps)

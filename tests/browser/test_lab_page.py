@@ -21,12 +21,7 @@ def open_lab(open_page, server, address=LAB, **options):
 
 
 def to_tab(page, name):
-    """Choose one of the Lab's tabs, from the menu where there is no room for it."""
-    shown = page.locator("#lab-analyses button[role=tab]:visible").filter(has_text=name)
-    if not shown.count():
-        page.locator("#lab-analyses .overflow-menu > button:visible").first.click()
-        shown = page.locator("#lab-analyses .overflow-dropdown button:visible").filter(has_text=name)
-    shown.first.click()
+    page.locator("#lab-analyses").get_by_role("tab", name=name).click()
 
 
 def measure(page, key):

@@ -130,12 +130,13 @@ class AnalysisHandlers:
         assert last is not None
         found = last.result
         assert found is not None
+        caption = found.over or caption
         if found.needs_heads:
             caption += f", without {heads_text(what.heads)} ({what.mode.replace('_', ' ')})"
         yield [
             {"kind": "done", "text": f"On {caption}."},
             found.figure,
-            Made(what, caption, self.analysis.key, found.needs_heads, taken),
+            Made(what, caption, self.analysis.key, found.needs_heads, taken, found.over),
             {"empty": ""},
         ]
 

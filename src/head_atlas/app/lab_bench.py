@@ -65,11 +65,13 @@ class Finding:
         figure: blocks to draw, of `views.blocks.figure`.
         calls: function of the library, its arguments and what it returned, to be taken away; the main one first.
         needs_heads: whether it is about the removed heads.
+        over: what it was measured on, where that is not the prompt on screen.
     """
 
     figure: dict
     calls: tuple[ModelCall, ...] = ()
     needs_heads: bool = False
+    over: str = ""
 
 
 Work = Callable[..., Finding]
@@ -111,6 +113,7 @@ class Made:
         key: of the analysis.
         needs_heads: whether other removed heads make it out of date.
         taken: what `lab_takeaway.Shelf` keeps its files under.
+        over: what it was measured on, where that is not the prompt.
     """
 
     what: Asked
@@ -118,9 +121,13 @@ class Made:
     key: str
     needs_heads: bool
     taken: str
+    over: str = ""
 
     def still_holds(self, now: Asked) -> bool:
         """Whether it belongs to this experiment too."""
+        if self.over:
+            same_heads = now.heads == self.what.heads or not self.needs_heads
+            return same_heads and (now.model, now.mode) == (self.what.model, self.what.mode)
         return now == (self.what if self.needs_heads else replace(self.what, heads=now.heads, mode=now.mode))
 
 

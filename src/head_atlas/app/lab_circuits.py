@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
+from head_atlas.app.lab_heads import ordinal
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
@@ -78,6 +79,11 @@ def prompts_over(bench: Bench, over: Any, n: Any) -> list[Prompt]:
     return [Prompt(**{key: getattr(one, key) for key in Prompt.__dataclass_fields__}) for one in taken]
 
 
+def over_caption(over: str, prompts: list[Prompt]) -> str:
+    """What a figure is about, where that is not the prompt on screen; else ""."""
+    return "" if over == HERE else over_words(over, prompts)
+
+
 def over_words(over: str, prompts: list[Prompt]) -> str:
     """What a number is over, in words."""
     return "this one prompt: no interval" if over == HERE else f"{len(prompts)} prompts of {label_of(over)}"
@@ -115,7 +121,7 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
     pairs = interactions(*args, progress=bench.progress, **given)
     calls.append((interactions, args, given, pairs))
     found += _pairs(pairs, over_words(over, prompts))
-    return Finding(blocks.figure(*found), tuple(calls), needs_heads=True)
+    return Finding(blocks.figure(*found), tuple(calls), needs_heads=True, over=over_caption(over, prompts))
 
 
 def unit_of(metric: str) -> str:
@@ -198,7 +204,11 @@ def search(bench: Bench, over: Any, n: Any, keep: Any) -> Finding:
 
     args = (bench.model, prompts, None, bench.what.mode)
     found = find_circuit(*args, progress=tell, **given)
-    return Finding(blocks.figure(*_circuit(found)), ((find_circuit, args, given, found),), needs_heads=False)
+    return Finding(
+        blocks.figure(*_circuit(found)),
+        ((find_circuit, args, given, found),),
+        over=over_caption(over, prompts) + f" ({bench.what.mode})",
+    )
 
 
 def _circuit(found: Circuit) -> list[dict | None]:
@@ -222,7 +232,7 @@ def _circuit(found: Circuit) -> list[dict | None]:
                 ("Model without them", _number(found.without), "near 0 where they are all there is"),
                 (
                     "Among random sets",
-                    f"{float(found.percentile.mean.values):.0f}th percentile",
+                    _place(float(found.percentile.mean.values)),
                     f"of {found.n_random} random sets of as many heads; these keep "
                     f"{plain(float(np.nanmedian(random)), 2)} "
                     "(median)",
@@ -242,6 +252,10 @@ def _circuit(found: Circuit) -> list[dict | None]:
             f"outside the set: {found.mode} ablation. MLPs stay."
         ),
     ]
+
+
+def _place(percentile: float) -> str:
+    return "above all of them" if percentile >= 100 else f"{ordinal(percentile)} percentile"
 
 
 def _move(heads: Any, sign: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
-from head_atlas.app.lab_circuits import HERE, over_options, over_words, prompts_over, unit_of
+from head_atlas.app.lab_circuits import HERE, over_caption, over_options, over_words, prompts_over, unit_of
 from head_atlas.app.lab_modes import corrupted_tokens
 from head_atlas.app.lab_patching import NO_PAIR
 from head_atlas.errors import HeadAtlasError, PromptError
@@ -51,7 +51,7 @@ def graph(bench: Bench, over: Any, n: Any, edges: Any) -> Finding:
     args = (bench.model, prompts, bench.what.heads)
     found = circuit_graph(*args, progress=bench.progress)
     figure = blocks.figure(*_graph(found, name, over_words(over, prompts)))
-    return Finding(figure, ((circuit_graph, args, {}, found),), needs_heads=True)
+    return Finding(figure, ((circuit_graph, args, {}, found),), needs_heads=True, over=over_caption(over, prompts))
 
 
 def _graph(found: CircuitGraph, name: str, over: str) -> list[dict | None]:

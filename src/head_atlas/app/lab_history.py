@@ -150,12 +150,9 @@ def wire(
     history: History,
     handlers: HistoryHandlers,
     model: gr.Dropdown,
-    ran: gr.State,
-    bars: gr.State,
     asked: Sequence[Any],
     grid: Sequence[Any],
     wanted: gr.State,
-    finished: Sequence[Any],
 ) -> list[Any]:
     """Connect it; returns the events after which the experiment is to be run.
 
@@ -163,15 +160,10 @@ def wire(
         history: components.
         handlers: callbacks.
         model: the menu.
-        ran: the experiment that was run last.
-        bars: what it showed.
         asked: components that define an experiment, the model left out.
         grid: the grid of heads, and the inputs that it is drawn from: colour, sweep.
         wanted: whether a run is to follow.
-        finished: events that run an experiment.
     """
-    for event in finished:
-        event.success(HistoryHandlers.record, [history.tried, ran, bars, *asked], history.listed, **PURE)
     drawn_from = [model, *grid[1:]]
     filled = [*history.listed, *asked, grid[0], wanted]
     history.pin.click(HistoryHandlers.pin, [history.tried], [history.box, history.pinned], **PURE)

@@ -71,25 +71,18 @@ def build() -> list[Panel]:
     return panels
 
 
-def wire(
-    panels: Sequence[Panel], engine: Engine, experiment: Sequence[Any], ran: gr.State, finished: Sequence[Any]
-) -> list[Any]:
+def wire(panels: Sequence[Panel], engine: Engine, experiment: Sequence[Any]) -> list[Any]:
     """Connect the analyses; returns the events that run the model.
 
     Args:
         panels: of `build`.
         engine: of the server.
         experiment: the components that define the experiment, the model first.
-        ran: the experiment that was run last.
-        finished: events that run the experiment: afterwards every figure says whether it still belongs to it.
     """
     shelf = Shelf()
     running = [
         lab_analysis.wire(panel, AnalysisHandlers(engine, panel.analysis, shelf), experiment) for panel in panels
     ]
-    statuses, mades = [panel.status for panel in panels], [panel.made for panel in panels]
-    for event in finished:
-        event.success(lab_analysis.outdated, [ran, *mades], statuses, **PURE)
     shown = [component for panel in panels for component in panel.shown]
     experiment[0].change(lambda: lab_analysis.emptied(panels), None, shown, **PURE, cancels=running)
     return running

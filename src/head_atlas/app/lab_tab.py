@@ -189,7 +189,7 @@ def build(engine: Engine, model: str) -> LabTab:
         box, pinned, unpin = lab_history.build_pinned()
     with gr.Column(elem_classes=["ha-box", "ha-flat"]):
         fixed(asset("look-closer.html"))
-        with gr.Tabs(elem_id="lab-analyses", elem_classes=["ha-tabs"]):
+        with gr.Tabs(elem_id="lab-analyses", overflow_behavior="wrap"):
             with gr.Tab("Tokens", id="lab-tokens-tab"):
                 fixed(asset("attribution-head.html"))
                 chips = drawn("chips", {"empty": CHIPS_EMPTY}, elem_id="lab-chips", boxed=False)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_history, lab_model, lab_sections, lab_view
+from head_atlas.app import lab_analysis, lab_history, lab_model, lab_sections, lab_view
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.lab_pair import PairHandlers
 from head_atlas.app.lab_tab import EXAMPLES
@@ -20,6 +20,15 @@ def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, 
     """An event that runs the experiment where `tab.wanted` says so."""
     inputs = [tab.wanted, model, *tab.asked, tab.head, tab.colour, tab.swept]
     return {"fn": handlers.run_if, "inputs": inputs, "outputs": tab.shown, **ON_MODEL}
+
+
+def follow(tab: LabTab, event: Any) -> None:
+    """After an event that ran the experiment: list it, and say of every figure whether it still belongs to it."""
+    history, panels = tab.history, tab.panels
+    inputs = [history.tried, tab.ran, tab.result, *tab.asked]
+    event.success(lab_history.HistoryHandlers.record, inputs, history.listed, **PURE)
+    mades, statuses = [panel.made for panel in panels], [panel.status for panel in panels]
+    event.success(lab_analysis.outdated, [tab.ran, *mades], statuses, **PURE)
 
 
 def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[Any], list[Any]]:
@@ -82,12 +91,9 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         tab.history,
         lab_history.HistoryHandlers(handlers),
         model,
-        tab.ran,
-        tab.result,
         tab.asked,
         [tab.grid, tab.colour, tab.swept],
         tab.wanted,
-        finished,
     )
     finished += [event.success(**run_if(tab, handlers, model)) for event in again]
     taken = tab.take.click(handlers.take, [tab.ran], [tab.files], **(ON_MODEL | {"trigger_mode": "once"}))
@@ -103,5 +109,7 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         [tab.corrupted.submit, tab.corrupted.blur],
         pair.check, [model, tab.prompt, tab.corrupted], [tab.pair], **ON_MODEL,
     )  # fmt: skip
-    analyses = lab_sections.wire(tab.panels, handlers.engine, [model, *tab.asked], tab.ran, finished)
+    analyses = lab_sections.wire(tab.panels, handlers.engine, [model, *tab.asked])
+    for event in finished:
+        follow(tab, event)
     return [*finished, coloured, sweeping, stopped], [*finished, looked, picked_look, sweeping, taken, *analyses]

@@ -259,7 +259,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
             address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
         ):
-            opened.then(**run_if)
+            lab_wiring.follow(lab, opened.then(**run_if))
         start.timer.tick(handlers.start.experiment, [model], [start.experiment, start.grid, start.timer], **PURE)
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
         changed.append(tabs.select(handlers.tab_chosen, None, [tab_name], **(PURE | {"trigger_mode": "multiple"})))
@@ -275,6 +275,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             learn.to_lab.click(handlers.take_chapter, [model, learn.seed, lab.colour], in_lab, **PURE),
         ):
             changed.append(taken.then(**run_if))
+            lab_wiring.follow(lab, changed[-1])
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
         page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
