@@ -163,6 +163,7 @@ def wire(panel: Panel, handlers: AnalysisHandlers, experiment: Sequence[Any]) ->
     running = panel.run.click(
         handlers.run, [*experiment, *panel.options], panel.shown, **(ON_MODEL | {"trigger_mode": "once"})
     )
+    panel.take.click(handlers.take, [panel.made], [panel.files], **PURE)
     panel.stop.click(lambda: {"kind": "info", "text": "Stopped."}, None, [panel.status], **PURE, cancels=[running])
     return running
 

@@ -99,12 +99,12 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
     from head_atlas.live import interactions, joint_effect
 
     prompts, what = prompts_over(bench, over, n), bench.what
-    given = {"reference": bench.reference}
+    given: dict[str, Any] = {"reference": bench.reference}
     found: list[dict | None] = []
     calls: list[Any] = []
     if len(what.heads) > 1:
         bench.progress.phase("Removing them together")
-        args = (bench.model, prompts, what.heads, what.mode)
+        args: tuple[Any, ...] = (bench.model, prompts, what.heads, what.mode)
         together = joint_effect(*args, progress=bench.progress, **given)
         calls.append((joint_effect, args, given, together))
         found += _joint(together, over_words(over, prompts))
@@ -195,14 +195,18 @@ def search(bench: Bench, over: Any, n: Any, keep: Any) -> Finding:
     if over == HERE:
         raise PromptError("A circuit is searched on some prompts and reported on others: choose a family.")
     prompts = prompts_over(bench, over, n)
-    given = {"reference": bench.reference, "keep": number(keep, 0.1, 1.0, "share to keep"), "n_random": N_RANDOM}
+    given: dict[str, Any] = {
+        "reference": bench.reference,
+        "keep": number(keep, 0.1, 1.0, "share to keep"),
+        "n_random": N_RANDOM,
+    }
 
     def tell(step: SearchStep) -> None:
         bench.progress.phase(f"{'Searching' if step.phase == 'search' else 'Reporting'}, {len(step.heads)} heads left")
         # How many runs a search needs is not known before its end.
         bench.progress(step.done, step.done + (step.result is None))
 
-    args = (bench.model, prompts, None, bench.what.mode)
+    args: tuple[Any, ...] = (bench.model, prompts, None, bench.what.mode)
     found = find_circuit(*args, progress=tell, **given)
     return Finding(
         blocks.figure(*_circuit(found)),

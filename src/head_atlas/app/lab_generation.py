@@ -49,7 +49,7 @@ def work(bench: Bench, n_tokens: Any, temperature: Any, seed: Any) -> Finding:
     from head_atlas.live import generate
 
     what = bench.what
-    given = {
+    given: dict[str, Any] = {
         "n_tokens": int(number(n_tokens, 1, MOST_TOKENS, "number of tokens")),
         "temperature": number(temperature, 0, 5, "temperature"),
         "seed": int(number(seed, 0, 2**31, "seed")),
@@ -57,7 +57,7 @@ def work(bench: Bench, n_tokens: Any, temperature: Any, seed: Any) -> Finding:
     if not what.heads:
         raise HeadAtlasError("No head is removed, so both texts would be the same: click a head in the grid first.")
     bench.progress.phase("Writing")
-    args = (bench.model, what.prompt, what.heads, what.mode, bench.reference)
+    args: tuple[Any, ...] = (bench.model, what.prompt, what.heads, what.mode, bench.reference)
     found = generate(*args, progress=bench.progress, **given)
     return Finding(shown(bench, found), ((generate, args, given, found),), needs_heads=True)
 

@@ -48,7 +48,7 @@ def graph(bench: Bench, over: Any, n: Any, edges: Any) -> Finding:
         tokens = corrupted_tokens(bench.engine, bench.model, bench.what.prompt, bench.what.corrupted)
         prompts = [replace(bench.prompt, corrupted=tokens)]
     bench.progress.phase("Patching paths, prompt by prompt")
-    args = (bench.model, prompts, bench.what.heads)
+    args: tuple[Any, ...] = (bench.model, prompts, bench.what.heads)
     found = circuit_graph(*args, progress=bench.progress)
     figure = blocks.figure(*_graph(found, name, over_words(over, prompts)))
     return Finding(figure, ((circuit_graph, args, {}, found),), needs_heads=True, over=over_caption(over, prompts))

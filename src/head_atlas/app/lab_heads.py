@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def work(bench: Bench) -> Finding:
 
     stored = _stored(bench)
     bench.progress.phase("Removing every head in turn")
-    given = {"reference": bench.reference, "stored": stored}
+    given: dict[str, Any] = {"reference": bench.reference, "stored": stored}
     found = all_heads(bench.model, bench.prompt, bench.what.mode, progress=bench.progress, **given)
     call = (all_heads, (bench.model, bench.prompt, bench.what.mode), given, found)
     return Finding(shown(found), (call,))

@@ -106,7 +106,7 @@ def direct(bench: Bench) -> Finding:
         found.append(blocks.text("Give a contrast to hold this against what removing each head costs in all."))
     if what.heads:
         bench.progress.phase("Reading what steps in")
-        given = {"reference": bench.reference}
+        given: dict[str, Any] = {"reference": bench.reference}
         change = stand_ins(model, prompt, what.heads, what.mode, **given)
         calls.append((stand_ins, (model, prompt, what.heads, what.mode), given, change))
         found.append(

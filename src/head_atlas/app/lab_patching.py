@@ -72,7 +72,7 @@ def _pair(bench: Bench) -> tuple[int, ...]:
 def _pair_arguments(bench: Bench) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The texts, and the target and contrast as far as they were chosen: the library takes its own contrast."""
     _pair(bench)
-    given = {"target": bench.prompt.targets[-1]}
+    given: dict[str, Any] = {"target": bench.prompt.targets[-1]}
     if bench.prompt.contrasts:
         given["contrast"] = bench.prompt.contrasts[-1]
     return (bench.model, bench.what.prompt, bench.what.corrupted), given
@@ -86,7 +86,7 @@ def run_patch(bench: Bench, place: Any, direction: Any) -> Finding:
     way = option(direction, [name for _, name in DIRECTIONS], "direction")
     pair, given = _pair_arguments(bench)
     bench.progress.phase("Patching")
-    args = (*pair, what, way)
+    args: tuple[Any, ...] = (*pair, what, way)
     found = patch(*args, progress=bench.progress, **given)
     figure = blocks.figure(
         *_pair_blocks(bench, found.pair, found.clean, found.corrupted, found.undefined), _patched(found)

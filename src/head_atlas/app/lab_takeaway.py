@@ -106,13 +106,13 @@ def taken_result(engine: Engine, what: Asked) -> dict:
 
     with engine.use(what.model) as model:
         reference = reference_for(engine, model, what)
-        args = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+        args: tuple[Any, ...] = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
         run = ablate(*args)
         around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
         top = run.top(10)
         rows = [(visible(one.text), 100 * one.change, f"token {one.token}") for one in top]
         figure = blocks.figure(blocks.bars("Change of the next token’s probability", rows, unit="percentage points"))
-        calls = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
+        calls: tuple[ModelCall, ...] = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
         return files_of(engine, model, what, "result", figure, calls)
 
 

@@ -59,12 +59,15 @@ def work(bench: Bench, method: Any, baseline: Any, test: Any) -> Finding:
 
     method, baseline = option(method, METHODS, "method"), option(baseline, BASELINES, "baseline")
     measure, what = ATTRIBUTIONS[method], bench.what
-    given = {"target": bench.prompt.targets[-1], "contrast": bench.prompt.contrasts[-1] if bench.contrast else None}
+    given: dict[str, Any] = {
+        "target": bench.prompt.targets[-1],
+        "contrast": bench.prompt.contrasts[-1] if bench.contrast else None,
+    }
     given |= {"method": method, "baseline": baseline}
     bench.progress.phase("Attributing")
     change: AttributionChange | None = None
     if what.heads:
-        args = (bench.model, what.prompt, what.heads, what.mode, bench.reference)
+        args: tuple[Any, ...] = (bench.model, what.prompt, what.heads, what.mode, bench.reference)
         change = attribution_change(*args, progress=bench.progress, **given)
         clean = change.clean
         calls: list[Any] = [(attribution_change, args, given, change)]

@@ -45,13 +45,13 @@ def run_trace(bench: Bench, subject: Any, place: Any, window: Any, noise: Any, s
     if len(subject) > bench.engine.limits.prompt_characters:
         raise HeadAtlasError("The subject is longer than any prompt.")
     what = option(place, [name for _, name in TRACED], "place")
-    given = {
+    given: dict[str, Any] = {
         "window": 1 if what == "resid_pre" else int(number(window, 1, 20, "window")),
         "noise": number(noise, 0.1, 20, "noise"),
         "n_samples": int(number(samples, 2, 50, "number of samples")),
     }
     bench.progress.phase("Restoring")
-    args = (bench.model, bench.prompt, subject.strip(), what)
+    args: tuple[Any, ...] = (bench.model, bench.prompt, subject.strip(), what)
     found = causal_trace(*args, progress=bench.progress, **given)
     return Finding(blocks.figure(*_trace(bench, found)), ((causal_trace, args, given, found),))
 
