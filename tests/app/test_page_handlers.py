@@ -24,7 +24,7 @@ def handlers(library, engine):
 def test_the_address_restores_what_it_was_written_from(handlers):
     address = handlers.address(
         *("lab", "small", "logprob", "ioi", "zero", "2.5", "The cat sat", "L1H2, 0.3", "mean"),
-        *("token id 7", "·cat", "kl"),
+        *("token id 7", "·cat", "kl", "The dog sat"),
     )
     state, problems = read_query(address["query"])
     assert problems == []
@@ -34,7 +34,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
     assert (tab, model, note) == ("lab", "small", None)
     assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "zero", "2.5")
     assert (prompt, removed, lab_head, lab[:2]) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
-    assert (lab[2]["value"], lab[3]["value"], lab[4]) == ("token id 7", "·cat", "kl")
+    assert (lab[2]["value"], lab[3]["value"], *lab[4:]) == ("token id 7", "·cat", "kl", "The dog sat")
     assert headline["heads"][0]["title"] == "L2H5"
     assert grid["removed"] == ["1.2", "0.3"]
     assert state.family == "ioi"
@@ -42,7 +42,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
 
 def test_the_address_of_the_new_page_is_empty(handlers):
     prompt = handlers.restore("", "small")[4 + N_FILLED]
-    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS)
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
     assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "", "zero", *fresh) == {
         "query": ""
     }
@@ -50,8 +50,10 @@ def test_the_address_of_the_new_page_is_empty(handlers):
 
 @pytest.mark.parametrize("forged", [None, 7, ["x"], {"a": 1}, "x" * 200, "\ud800"])
 def test_a_forged_choice_is_not_written_to_the_address(handlers, forged):
-    written = handlers.address("lab", "small", "", "", "", "", "The cat", "", forged, forged, forged, forged)["query"]
+    choices = [forged] * 4
+    written = handlers.address("lab", "small", "", "", "", "", "The cat", "", *choices, "")["query"]
     assert not {"target", "contrast", "colour"} & set(parse_qs(written))
+    assert handlers.address("lab", "small", *[""] * 4, "The cat", "", "zero", "", "", "", forged)["query"]
     assert parse_qs(written)["mode"] == ["zero"]
 
 
@@ -145,15 +147,17 @@ def test_another_model_takes_the_results_of_the_first_away(two):
     removed, grid, head, *further = outputs[1 + N_FILLED :]
     assert (removed, grid["n_heads"], head) == ("", 3, "")
     assert [menu["choices"] for menu in further[:2]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
-    assert further[2] == lab_view.BY_ATLAS
-    assert len(further[3:]) == N_OF_MODEL
+    assert further[2:4] == [lab_view.BY_ATLAS, ""]
+    assert len(further[4:]) == N_OF_MODEL
     old = Swept(Asked("small", "x", (), "zero", None, None), " y", None, {"kl": [[0.5] * 6] * 4})
     grid = two.lab.grid("other", "", "kl", old)
     assert grid["t"] == [[None] * 3] * 2
 
 
 def test_half_a_character_is_not_written_to_the_address(handlers):
-    assert "prompt" not in handlers.address("lab", "small", *[""] * 4, "a \ud800 b", "", "zero", "", "", "")["query"]
+    assert (
+        "prompt" not in handlers.address("lab", "small", *[""] * 4, "a \ud800 b", "", "zero", "", "", "", "")["query"]
+    )
 
 
 def test_about_names_families_left_out_checks_and_provenance(library):
@@ -178,7 +182,7 @@ def test_a_page_state_is_readable():
 
 
 def test_the_address_holds_the_views_and_both_heads(handlers):
-    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS)
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
     further = ("L0H3", "scatter", "previous_token@natural", "kl@ioi", "layer", "", "")
     written = handlers.address(
         "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, *further

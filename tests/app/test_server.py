@@ -64,7 +64,7 @@ def test_a_measure_without_a_value_is_null(client):
         (("",), "The prompt is empty"),
         (("a " * 30,), "at most 20 are possible"),
         ((PROMPT, "7.7"), "There is no head 7.7"),
-        ((PROMPT, "1.1", "magic"), "must be zero or mean"),
+        ((PROMPT, "1.1", "magic"), "mode must be one of"),
     ],
 )
 def test_the_public_call_holds_the_pages_limits(client, arguments, words):

@@ -184,6 +184,7 @@ def test_a_hostile_prompt_stays_text_everywhere(open_page, server):
     expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H1", timeout=PATIENT)
     shown = "".join(page.locator("#lab-chips .ha-chip").all_text_contents()[1:]).replace("·", " ")
     assert shown == HOSTILE
+    page.locator("#lab-analyses").get_by_role("tab", name="Attention").click()
     expect(page.locator("#lab-attention .ha-strip")).to_be_visible()
     page.locator("#lab-prompt textarea").fill(HOSTILE + " again")
     page.locator("#lab-run").click()
@@ -290,6 +291,7 @@ def test_all_induction_heads_are_removed_with_one_click(open_page, server):
 
 def test_attention_has_a_cross_hair_for_mouse_and_keys(open_page, server):
     page = open_page(server + "?tab=lab&prompt=The+cat+sat+on+the&removed=0.1&head=3.2")
+    page.locator("#lab-analyses").get_by_role("tab", name="Attention").click()
     canvases = page.locator("#lab-attention canvas")
     expect(canvases).to_have_count(3, timeout=PATIENT)
     info = page.locator("#lab-attention .ha-grid-info")

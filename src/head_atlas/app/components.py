@@ -28,6 +28,8 @@ Kind = Literal[
     "examples",
     "scatter",
     "finder",
+    "figure",
+    "takeaway",
 ]
 
 _ROOTS: dict[str, str] = {
@@ -45,10 +47,17 @@ _ROOTS: dict[str, str] = {
     "examples": "ha-examples-panel",
     "scatter": "ha-scatter-panel",
     "finder": "ha-finder-panel",
+    "figure": "ha-figure-panel",
+    "takeaway": "ha-takeaway-panel",
 }
-
-_SECTIONED = ("card", "head", "headline")
-"""Kinds that draw titled sections."""
+_SHARED: dict[str, tuple[str, ...]] = {
+    "chips": ("chip-list",),
+    "figure": ("chip-list",),
+    "card": ("sections",),
+    "head": ("sections",),
+    "headline": ("sections",),
+}
+"""Scripts that a kind needs before its own."""
 
 
 @cache
@@ -66,11 +75,10 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
         elem_id: its id in the page.
         boxed: drawn as a card of the page.
     """
-    scripts = ["common.js", *(["sections.js"] if kind in _SECTIONED else []), f"{kind}.js"]
     return gr.HTML(
         value,
         html_template=f"<div class='{_ROOTS[kind]}'></div>",
-        js_on_load="\n".join(asset(script) for script in scripts),
+        js_on_load="\n".join(asset(f"{name}.js") for name in ("common", *_SHARED.get(kind, ()), kind)),
         apply_default_css=False,
         container=False,
         padding=False,

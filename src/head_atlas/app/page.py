@@ -12,9 +12,12 @@ from head_atlas.app import (
     about_tab,
     atlas_handlers,
     atlas_tab,
+    lab_address,
     lab_handlers,
+    lab_modes,
     lab_tab,
     lab_view,
+    lab_wiring,
     learn_tab,
     public_api,
     start_tab,
@@ -31,7 +34,7 @@ from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 33
+N_RESTORED = 34
 """How many components an address fills, beside those that belong to a model."""
 
 N_OF_MODEL = 17
@@ -63,6 +66,7 @@ class PageHandlers:
         target: str,
         contrast: str,
         colour: str,
+        corrupted: str,
         *further: Any,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
@@ -86,16 +90,19 @@ class PageHandlers:
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
             state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
-        if state.tab == "lab" and lab_mode in lab_view.MODES:
+        if state.tab == "lab" and lab_mode in lab_modes.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
-        state, _ = lab_view.settled(replace(state, target=target, contrast=contrast, colour=colour))
-        return {"query": replace(state, prompt=text, removed=heads).query()}
+        state, _ = lab_address.settled(replace(state, target=target, contrast=contrast, colour=colour))
+        other = corrupted if isinstance(corrupted, str) and state.tab == "lab" else ""
+        if len(other) > self.engine.limits.prompt_characters or not well_formed(other):
+            other = ""
+        return {"query": replace(state, prompt=text, removed=heads, corrupted=other).query()}
 
     def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
         """What an address asks of the Lab, the view it asks of the Atlas, and a sentence for all that cannot be had."""
         state, problems = read_query(query)
-        state, more = lab_view.settled(state)
+        state, more = lab_address.settled(state)
         view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
         return state, view, [*problems, *more, *view.problems]
 
@@ -128,7 +135,7 @@ class PageHandlers:
             state.head,
             state.tab == "lab",
             asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
-            *self.lab.choices(asked.target, asked.contrast, asked.colour, afresh=other),
+            *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
             *(self.of_model(state.model) if other else [gr.skip()] * N_OF_MODEL),
         ]
 
@@ -259,7 +266,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             "outputs": [address],
             **PURE,
         }
-        ran, running = lab_tab.wire(lab, handlers.lab, model)
+        ran, running = lab_wiring.wire(lab, handlers.lab, model)
         changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran]
         running.append(learn_tab.wire(learn, handlers.learn, model))
 
@@ -269,12 +276,12 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         ]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
         restored += [lab.wanted, lab.mode, *lab.choices]
-        run_if = lab_tab.run_if(lab, handlers.lab, model)
+        run_if = lab_wiring.run_if(lab, handlers.lab, model)
         for opened in (
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
             address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
         ):
-            opened.then(**run_if)
+            lab_wiring.follow(lab, opened.then(**run_if))
             opened.then(handlers.start.wake, None, [start.timer], **PURE)
         asked = [start.experiment, start.grid, start.timer]
         start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
@@ -291,9 +298,12 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             atlas.live.click(handlers.take_head, [model, atlas.head, lab.prompt, lab.colour], in_lab, **PURE),
         ):
             changed.append(taken.then(**run_if))
+            lab_wiring.follow(lab, changed[-1])
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
-        switched = model.input(
+        page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
+        switched = gr.on(
+            [model.input, lab.own.opened.change],
             handlers.other_model,
             [model, atlas.measure, atlas.family, atlas.mode],
             [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *of_model],

@@ -12,9 +12,9 @@ from head_atlas.heads import HeadId
 
 TABS = ("start", "atlas", "lab", "learn", "about")
 _OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band")
-_OF_LAB = ("prompt", "removed", "target", "contrast", "colour")
+_OF_LAB = ("prompt", "removed", "target", "contrast", "colour", "corrupted")
 KEYS = ("tab", "model", *_OF_ATLAS, *_OF_LAB)
-_LONGEST = {"prompt": 4000, "removed": 1500, "target": 100, "contrast": 100}
+_LONGEST = {"prompt": 4000, "corrupted": 4000, "removed": 1500, "target": 100, "contrast": 100}
 _LONGEST_OTHER = 80
 
 
@@ -41,6 +41,7 @@ class PageState:
         target: the Lab's target, as its menu has it.
         contrast: the Lab's contrast, likewise.
         colour: the effect that colours the Lab's grid.
+        corrupted: the Lab's corrupted prompt.
     """
 
     tab: str = "start"
@@ -61,6 +62,7 @@ class PageState:
     target: str = ""
     contrast: str = ""
     colour: str = ""
+    corrupted: str = ""
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""
