@@ -13,7 +13,20 @@ from typing import Any, Literal
 
 import gradio as gr
 
-Kind = Literal["grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment"]
+Kind = Literal[
+    "grid",
+    "card",
+    "bars",
+    "chips",
+    "attention",
+    "note",
+    "address",
+    "measure",
+    "experiment",
+    "contents",
+    "story",
+    "tour",
+]
 
 _ROOTS: dict[str, str] = {
     "grid": "ha-grid-panel",
@@ -25,6 +38,9 @@ _ROOTS: dict[str, str] = {
     "address": "ha-address-panel",
     "measure": "ha-measure-panel",
     "experiment": "ha-experiment-panel",
+    "contents": "ha-contents-panel",
+    "story": "ha-story-panel",
+    "tour": "ha-tour-panel",
 }
 
 

@@ -11,7 +11,10 @@ from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 
 TABS = ("start", "atlas", "lab", "learn", "about")
-KEYS = ("tab", "model", "measure", "mode", "family", "head", "prompt", "removed", "target", "contrast", "colour")
+KEYS = (
+    *("tab", "chapter", "model", "measure", "mode", "family", "head", "prompt", "removed", "target", "contrast"),
+    "colour",
+)
 _LONGEST = {"prompt": 4000, "removed": 1500, "target": 100, "contrast": 100}
 _LONGEST_OTHER = 80
 
@@ -32,6 +35,7 @@ class PageState:
         target: the Lab's target, as its menu has it.
         contrast: the Lab's contrast, likewise.
         colour: the effect that colours the Lab's grid.
+        chapter: the open entry of the Learn tab.
     """
 
     tab: str = "start"
@@ -45,6 +49,7 @@ class PageState:
     target: str = ""
     contrast: str = ""
     colour: str = ""
+    chapter: str = ""
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""

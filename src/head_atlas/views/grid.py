@@ -12,6 +12,7 @@ from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.views.choices import EVERY_FAMILY, label_of, measure_named, titled
 from head_atlas.views.numbers import count, interval, plain, signed
 from head_atlas.views.scales import digits_for, digits_of, positions, scale_for
+from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
@@ -164,16 +165,18 @@ def measure_props(measure: str) -> dict:
     entry = measure_named(measure)
     if entry is None:
         return {"empty": "No measure is chosen."}
+    seen: set[str] = set()
+    said = marked(entry.sentence, seen)
     rows = [
         {"label": "Formula", "text": entry.formula},
         {"label": "Unit", "text": entry.unit},
-        {"label": "Read with care", "text": entry.pitfall},
+        {"label": "Read with care", "text": marked(entry.pitfall, seen)},
         {"label": "Source", "text": entry.source},
     ]
     return {
         "kind": {"score": "Score, read from attention patterns", "effect": "Effect, caused by removing a head"}[
             entry.kind
         ],
-        "sentence": entry.sentence,
+        "sentence": said,
         "rows": [row for row in rows if row["text"]],
     }

@@ -11,6 +11,7 @@ from head_atlas.views.choices import label_of, score_families, titled
 from head_atlas.views.grid import HeadValues, effect_values, score_values
 from head_atlas.views.numbers import count, finite, interval, plain, signed
 from head_atlas.views.scales import Scale, digits_for, digits_of, percentile, scale_for, unit_range
+from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
@@ -180,10 +181,11 @@ def _distance(label: str) -> str:
 
 def _explained(atlas: Atlas, effect: str) -> dict:
     names = [name for name in SCORES if score_families(atlas, name)]
+    seen: set[str] = set()
     entries = [
         {
             "term": titled(measure.label),
-            "text": " ".join(p for p in (measure.sentence, measure.pitfall) if p) + " ",
+            "text": marked(" ".join(p for p in (measure.sentence, measure.pitfall) if p) + " ", seen),
             "formula": measure.formula,
             "source": measure.source,
         }
