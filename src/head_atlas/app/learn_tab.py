@@ -167,6 +167,10 @@ class LearnHandlers:
         try:
             atlas = self.engine.library.atlas(model)
             chapter, plan = self.plan(model, name, 0)
+        except HeadAtlasError:
+            # What is missing is said where the experiment would stand.
+            return {"empty": ""}
+        try:
             if chapter.panel is not None:
                 return chapter.panel(atlas)
             if not plan.family:

@@ -10,6 +10,7 @@ from head_atlas.app.chapters.picks import control_of, effects, labels, prompts_o
 from head_atlas.app.chapters.running import against_control
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.errors import AtlasError
+from head_atlas.views.choices import label_of
 from head_atlas.views.comparison import OUTCOMES
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     return Plan(
         (
             ("Prompt", f"{prompt if isinstance(prompt, str) else prompt.text} …"),
-            ("Removed", f"{labels([head])}: over the atlas’ prompts of recurring names, no head alone costs more"),
+            ("Removed", f"{labels([head])}: over the atlas’ prompts of “{label_of(family)}”, no head alone costs more"),
             ("Control", f"{labels([control])}: of the same layer, the one that costs least there"),
         ),
         prompt,

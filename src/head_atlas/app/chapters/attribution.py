@@ -10,6 +10,7 @@ from head_atlas.app.chapters.ablation import costliest
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
 from head_atlas.app.chapters.picks import labels
 from head_atlas.app.experiments import FORGETTING_PROMPT
+from head_atlas.views.choices import label_of
 from head_atlas.views.numbers import plain, signed
 from head_atlas.views.token_text import quoted
 
@@ -27,13 +28,13 @@ CHOICES = {
 
 def plan(atlas: Atlas, seed: int) -> Plan:  # noqa: ARG001  one prompt only
     """The landing prompt; the heads are those of the chapter on ablation."""
-    _, head, control = costliest(atlas)
+    family, head, control = costliest(atlas)
     return Plan(
         (
             ("Prompt", f"{FORGETTING_PROMPT} …"),
             ("Measured", "how much less likely the model’s answer is when one word is covered by random others "
              "(occlusion, 8 of them), in nats of log-probability"),
-            ("Then again", f"with {labels([head])} removed, the head that costs recurring names most, and with "
+            ("Then again", f"with {labels([head])} removed, which costs prompts of “{label_of(family)}” most, and with "
              f"{labels([control])} removed as a control"),
         ),
         FORGETTING_PROMPT,

@@ -68,7 +68,7 @@ CHAPTER = Chapter(
     against_control,
     (
         "One prompt is an anecdote; the means below are over all of the atlas’ prompts of repeated random tokens. A "
-        "small effect of a single head does not prove that it is idle: the next chapter shows why.",
+        "small effect of a single head does not prove that it is idle: a later chapter shows why.",
     ),
     ("elhage2021", "olsson2022"),
 )  # fmt: skip
