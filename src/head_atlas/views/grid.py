@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -167,7 +167,7 @@ def measure_props(measure: str) -> dict:
         return {"empty": "No measure is chosen."}
     seen: set[str] = set()
     said = marked(entry.sentence, seen)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"label": "Formula", "text": entry.formula},
         {"label": "Unit", "text": entry.unit},
         {"label": "Read with care", "text": marked(entry.pitfall, seen)},

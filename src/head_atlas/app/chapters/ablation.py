@@ -15,6 +15,7 @@ from head_atlas.views.comparison import OUTCOMES
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
+    from head_atlas.prompts.prompt import Prompt
     from head_atlas.store import Atlas
 
 _NAMES = "natural_repeat"
@@ -35,7 +36,7 @@ def costliest(atlas: Atlas) -> tuple[str, HeadId, HeadId]:
 def plan(atlas: Atlas, seed: int) -> Plan:
     """The first prompt is the one of the landing page; the others are stored ones."""
     family, head, control = costliest(atlas)
-    prompt = FORGETTING_PROMPT
+    prompt: str | Prompt = FORGETTING_PROMPT
     stored = []
     with suppress(AtlasError):
         stored = prompts_of(atlas, family)

@@ -61,10 +61,11 @@ def run(model: HeadModel, plan: Plan) -> Finding:
     prompt = plan.prompt
     assert not isinstance(prompt, str)
     subject = tuple(prompt.annotations["subject"])
+    rows: tuple[Row, ...] = ()
     trace = causal_trace(model, prompt, subject, metric="logprob", n_samples=N_SAMPLES)
     removed, instead = without(model, prompt, plan.heads), without(model, prompt, plan.control)
     if trace.undefined:
-        outcome, rows = "", ()
+        outcome = ""
         said = f"On this prompt the noise does not take the answer away, so nothing comes back: {trace.undefined}."
     else:
         values = np.asarray(trace.values.values)
