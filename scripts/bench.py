@@ -13,9 +13,9 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="bench.py",
         description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
-        "head; `patterns` scores attention patterns; `attribution` integrates gradients; `published` looks published heads "
-        "up in an atlas. The table goes to stdout, in markdown. Peers other than plain transformers and Captum are "
-        "installed by `make bench-peers`.",
+        "head; `patterns` scores attention patterns; `attribution` integrates gradients; `published` looks published "
+        "heads up in an atlas. The table goes to stdout, in markdown. Peers other than plain transformers and Captum "
+        "are installed by `make bench-peers`.",
     )
     p.add_argument("what", choices=("sweep", "patterns", "attribution", "published"))
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from head_atlas.app.learn_tab import N_SHOWN, NAMES, LearnHandlers, finding_prop
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
-from head_atlas.named_array import NamedArray
 
 
 @pytest.fixture(scope="module")
@@ -143,32 +141,3 @@ def test_heads_are_picked_by_value_and_an_impossible_choice_is_an_error():
         strongest(values, below=0)
     with pytest.raises(AtlasError, match="Too few"):
         control_of(np.array([[0.5]]), [HeadId(0, 0)])
-
-
-def test_the_panel_on_crowding_says_what_was_measured():
-    space = NamedArray(
-        np.array([[[0.4, 0.9], [0.2, 0.8]], [[np.nan, np.nan], [np.nan, np.nan]]]),
-        ("space", "centring", "statistic"),
-        {
-            "space": ["embedding", "unembedding"],
-            "centring": ["as they are", "centred"],
-            "statistic": ["mean_abs_cos", "abs_cos_q0.99"],
-        },
-    )
-    atlas = SimpleNamespace(
-        model={
-            "interference": space,
-            "interference_random": NamedArray(np.array([0.1, 0.3]), ("statistic",)),
-            "mlp_participation": NamedArray(np.array([3.0, np.nan]), ("layer",)),
-        },
-        neurons={"families": NamedArray(np.array([[1.0, 3.0, 3.5, np.nan]]), ("layer", "neuron"))},
-        provenance={},
-        families=["a"] * 20,
-    )
-    overlap, room, neurons = CHAPTERS["superposition"].panel(atlas)["sections"]
-    assert [row["text"] for row in overlap["rows"]] == ["0.200", "0.100"], "the space that is not measured is left out"
-    assert [row["label"] for row in room["rows"]] == ["Hidden units of MLP 0"]
-    assert [bin["t"] for bin in neurons["bins"]] == [0.5, 1, 0, 0, 0]
-    assert "Half of the 3 neurons fire for 3.0 kinds or fewer, of 20" in neurons["hint"]
-    nothing = SimpleNamespace(model={}, neurons={}, provenance={}, families=[])
-    assert "built without" in CHAPTERS["superposition"].panel(nothing)["empty"]

@@ -8,6 +8,7 @@ import pytest
 
 from head_atlas.app import lab_view
 from head_atlas.app.about_tab import AboutHandlers
+from head_atlas.app.atlas_handlers import N_FILLED
 from head_atlas.app.engine import Engine
 from head_atlas.app.learn_tab import N_SHOWN
 from head_atlas.app.library import Library
@@ -29,20 +30,19 @@ def test_the_address_restores_what_it_was_written_from(handlers):
     state, problems = read_query(address["query"])
     assert problems == []
     assert address["query"].startswith("tab=lab")
-    tab, _, model, note, measure, family, mode, head, _, _, _, card, _, prompt, removed, grid, lab_head, *lab = (
-        handlers.restore(address["query"], "small")[:N_RESTORED]
-    )
+    tab, _, model, note, measure, family, mode, head, *others = handlers.restore(address["query"], "small")[:N_RESTORED]
+    headline, (prompt, removed, grid, lab_head, *lab) = others[3], others[N_FILLED - 4 :]
     assert (tab, model, note) == ("lab", "small", None)
     assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "zero", "2.5")
     assert (prompt, removed, lab_head, lab[:2]) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
     assert (lab[2]["value"], lab[3]["value"], lab[4]) == ("token id 7", "·cat", "kl")
-    assert card["title"] == "L2H5"
+    assert headline["heads"][0]["title"] == "L2H5"
     assert grid["removed"] == ["1.2", "0.3"]
     assert state.family == "ioi"
 
 
 def test_the_address_of_the_new_page_is_empty(handlers):
-    prompt = handlers.restore("", "small")[13]
+    prompt = handlers.restore("", "small")[4 + N_FILLED]
     fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS)
     assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "", "zero", *fresh) == {
         "query": ""
@@ -145,12 +145,14 @@ def test_another_model_takes_the_results_of_the_first_away(two):
     from head_atlas.app.lab_view import Asked
 
     outputs = two.other_model("other", "induction", "rand_repeat", "zero", {"chosen": "induction"})
-    assert (outputs[10], outputs[11]["n_heads"], outputs[12]) == ("", 3, "")
-    assert [menu["choices"] for menu in outputs[13:15]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
-    assert outputs[15] == lab_view.BY_ATLAS
-    assert outputs[16]["chosen"] == "induction"
-    assert "L0H" in str(outputs[19]) or "L1H" in str(outputs[19])
-    assert len(outputs[16 + N_SHOWN :]) == N_OF_MODEL
+    removed, grid, head, *further = outputs[1 + N_FILLED :]
+    assert (removed, grid["n_heads"], head) == ("", 3, "")
+    assert [menu["choices"] for menu in further[:2]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
+    assert further[2] == lab_view.BY_ATLAS
+    learn = further[3 : 3 + N_SHOWN]
+    assert learn[0]["chosen"] == "induction"
+    assert "L0H" in str(learn[3]) or "L1H" in str(learn[3])
+    assert len(further[3 + N_SHOWN :]) == N_OF_MODEL
     old = Swept(Asked("small", "x", (), "zero", None, None), " y", None, {"kl": [[0.5] * 6] * 4})
     grid = two.lab.grid("other", "", "kl", old)
     assert grid["t"] == [[None] * 3] * 2
@@ -201,3 +203,40 @@ def test_a_page_state_is_readable():
     assert PageState(tab="atlas", measure="kl", family="ioi", head="2.5").query() == (
         "tab=atlas&measure=kl&family=ioi&head=2.5"
     )
+
+
+def test_the_address_holds_the_views_and_both_heads(handlers):
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS)
+    further = ("L0H3", "scatter", "previous_token@natural", "kl@ioi", "layer", "", "")
+    written = handlers.address(
+        "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, None, *further
+    )["query"]
+    state, problems = read_query(written)
+    assert problems == []
+    # Colour by layer is what this atlas, which holds no attributions, opens on.
+    found = (state.head, state.other, state.view, state.x, state.y, state.by)
+    assert found == ("2.5", "0.3", "scatter", "previous_token@natural", "kl@ioi", "")
+    restored = handlers.restore(written, "small")
+    assert [restored[4 + i] for i in (10, 11)] == ["0.3", "scatter"]
+    assert [restored[4 + i]["value"] for i in (13, 14, 15)] == ["previous_token@natural", "kl@ioi", "layer"]
+
+
+def test_an_exemplar_is_taken_to_the_lab_with_its_head_removed(handlers, library):
+    event = gr.EventData(None, {"prompt": 3, "head": "1.2"})
+    tab, _, prompt, removed, *_, wanted = handlers.take_example(event, "small", "atlas")
+    assert (tab, prompt, removed, wanted) == ("lab", library.atlas("small").prompts[3].text, "1.2", True)
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"prompt": -1, "head": "1.2"}, {"prompt": True, "head": "1.2"}, {"prompt": 3, "head": "9.9"}]
+)
+def test_a_forged_exemplar_is_an_error_for_the_visitor(handlers, data):
+    with pytest.raises(gr.Error):
+        handlers.take_example(gr.EventData(None, data), "small", "atlas")
+
+
+def test_the_head_of_the_page_is_removed_on_the_prompt_of_the_lab(handlers):
+    tab, _, prompt, removed, *_, wanted = handlers.take_head("small", "2.5", "The cat", "atlas")
+    assert (tab, prompt, removed, wanted) == ("lab", "The cat", "2.5", True)
+    with pytest.raises(gr.Error):
+        handlers.take_head("small", "", "The cat", "atlas")

@@ -151,9 +151,11 @@ def test_a_partial_atlas_serves_what_it_holds(tmp_path, change):
     library = damaged(tmp_path / "partial", change)
     _, handlers = build_page(library, Limits())
     json.dumps(handlers.atlas.outputs(handlers.atlas.view("partial", "", "", "", "")), default=str)
-    head, note, _, _, card, _ = handlers.atlas.picked("partial", "", "", "", {"selected": [1, 2]})
-    assert (head, note) == ("1.2", None)
-    assert "title" in card or "empty" in card
+    for view in ("map", "scatter", "find"):
+        further = ["", view, "", "", "", "", ""]
+        head, note, _, headline, _, page = handlers.atlas.picked("partial", "", "", "", *further, {"selected": [1, 2]})
+        assert (head, note) == ("1.2", None)
+        assert ("heads" in headline) == ("pages" in page)
     for name in NAMES:
         json.dumps(handlers.learn.opened("partial", name), default=str)
     handlers.start.grid("partial")
@@ -161,11 +163,13 @@ def test_a_partial_atlas_serves_what_it_holds(tmp_path, change):
     handlers.about.card("partial")
 
 
-def test_an_atlas_without_effects_shows_a_card_of_scores(tmp_path):
+def test_an_atlas_without_effects_shows_a_page_of_scores(tmp_path):
     library = damaged(tmp_path / "scores", without("kl_", "logprob_", "logit_difference_", "flip_", "log2_rank_"))
     _, handlers = build_page(library, Limits())
-    card = handlers.atlas.picked("scores", "induction", "", "", {"selected": [1, 2]})[4]
-    assert [section["kind"] for section in card["sections"]] == ["bars", "notes"]
+    page = handlers.atlas.picked("scores", "induction", "", "", {"selected": [1, 2]})[5]
+    breaks, looks, *_ = page["pages"][0]["groups"]
+    assert "without removing heads" in breaks["sections"][0]["text"]
+    assert looks["sections"][0]["kind"] == "bars"
 
 
 def test_an_atlas_with_damaged_prompts_still_builds_its_page(tmp_path, place):

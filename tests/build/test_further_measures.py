@@ -109,7 +109,7 @@ def test_how_crowded_the_model_is(atlas, model):
     }
     used = participation(model, members(atlas, "natural"))
     np.testing.assert_allclose(atlas.model["head_participation"].values, used.heads.values, rtol=1e-5)
-    assert int(atlas.model["participation_tokens"].values) == used.n_tokens == 6 * 39
+    assert int(atlas.model["participation_n"].values) == used.n_tokens == 6 * 39
 
 
 def test_how_much_heads_write(atlas, model):

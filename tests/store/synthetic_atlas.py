@@ -148,6 +148,7 @@ def _further(rng: np.random.Generator, n_layers: int, n_heads: int, n_prompts: i
         "weights/promoted_id": NamedArray(rng.integers(0, 9, (*shape, 5)), (*heads, "rank")),
         "direct_logit/logit_difference": NamedArray(rng.normal(size=(*shape, n_prompts)), (*heads, "prompt")),
         "direct_logit/residual": NamedArray(rng.normal(size=n_prompts), ("prompt",)),
+        "summary/diffuse_split_half": NamedArray(np.array(0.5), ()),
         "syntax/accuracy": NamedArray(rng.random((2, 2, *shape)), ("relation", "direction", *heads), relations),
         "nulls/induction": NamedArray(rng.random((*shape, 3)), (*heads, "quantile"), {"quantile": [0.5, 0.95, 0.99]}),
         "roles/held": NamedArray(rng.random((2, *shape)) < 0.2, ("role", *heads), {"role": ["induction", "sink"]}),

@@ -26,6 +26,11 @@ Kind = Literal[
     "contents",
     "story",
     "tour",
+    "headline",
+    "head",
+    "examples",
+    "scatter",
+    "finder",
 ]
 
 _ROOTS: dict[str, str] = {
@@ -41,7 +46,15 @@ _ROOTS: dict[str, str] = {
     "contents": "ha-contents-panel",
     "story": "ha-story-panel",
     "tour": "ha-tour-panel",
+    "headline": "ha-headline-panel",
+    "head": "ha-head-panel",
+    "examples": "ha-examples-panel",
+    "scatter": "ha-scatter-panel",
+    "finder": "ha-finder-panel",
 }
+
+_SECTIONED = ("card", "head", "headline")
+"""Kinds that draw titled sections."""
 
 
 @cache
@@ -59,10 +72,11 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
         elem_id: its id in the page.
         boxed: drawn as a card of the page.
     """
+    scripts = ["common.js", *(["sections.js"] if kind in _SECTIONED else []), f"{kind}.js"]
     return gr.HTML(
         value,
         html_template=f"<div class='{_ROOTS[kind]}'></div>",
-        js_on_load=f"{asset('common.js')}\n{asset(f'{kind}.js')}",
+        js_on_load="\n".join(asset(script) for script in scripts),
         apply_default_css=False,
         container=False,
         padding=False,

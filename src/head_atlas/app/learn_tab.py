@@ -17,8 +17,8 @@ from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.errors import HeadAtlasError
-from head_atlas.views.grid import effect_values
 from head_atlas.views.learning import glossary_props, reading_props, story_props
+from head_atlas.views.measured import effect_values
 from head_atlas.views.token_text import visible_all
 
 if TYPE_CHECKING:

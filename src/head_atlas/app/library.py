@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
+from time import monotonic
 
 from head_atlas.errors import AtlasError, ModelError
 from head_atlas.store import Atlas, open_atlas
+from head_atlas.store.hub import is_hub_address
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}|[\w-][\w.-]{0,95}", re.ASCII)
 
@@ -19,21 +21,24 @@ class Served:
 
     Attributes:
         name: what the address bar and the menu call it.
-        atlas_path: its atlas file, or None where only the model is served.
+        atlas_path: its atlas file, its address on the hub, or None where only the model is served.
         model_path: a folder or hub id of the model, or None to go by what the atlas names.
     """
 
     name: str
-    atlas_path: Path | None
+    atlas_path: Path | str | None
     model_path: str | None
 
 
 def served_from(place: str) -> Served:
     """Read one entry of `MODEL`.
 
-    A folder with `atlas.h5` (and, beside it, `model/`), an atlas file, a model's folder, or a hub id. A
-    place that does not exist is served all the same: the page then says what is missing.
+    A folder with `atlas.h5` (and, beside it, `model/`), an atlas file, a published atlas
+    (`hub:owner/name@revision`), a model's folder, or a model's hub id. A place that does not exist is served all the
+    same: the page then says what is missing.
     """
+    if is_hub_address(place):
+        return Served(place.partition("@")[0].rpartition("/")[2], place, None)
     path = Path(place).expanduser()
     if path.suffix == ".h5":
         beside = path.parent / "model"
@@ -49,11 +54,14 @@ def served_from(place: str) -> Served:
 class Library:
     """The served entries, by name. Atlases are opened on first use and kept; a failure is tried again.
 
+    While one atlas is downloaded, the others can be browsed.
+
     Args:
         entries: at least one; names are made unique.
+        pause: seconds from a failure to reach an atlas on the hub to the next try; visitors are told of the last one.
     """
 
-    def __init__(self, entries: list[Served]) -> None:
+    def __init__(self, entries: list[Served], pause: float = 60) -> None:
         if not entries:
             raise ValueError("a library needs at least one entry")
         self._served: dict[str, Served] = {}
@@ -63,7 +71,9 @@ class Library:
                 name, n = f"{entry.name}-{n}", n + 1
             self._served[name] = Served(name, entry.atlas_path, entry.model_path)
         self._open: dict[str, Atlas] = {}
-        self._lock = RLock()
+        self._locks = {name: RLock() for name in self._served}
+        self._pause = pause
+        self._failed: dict[str, tuple[float, str]] = {}
 
     @classmethod
     def of(cls, places: str) -> Library:
@@ -94,15 +104,25 @@ class Library:
         """The open atlas of an entry.
 
         Raises:
-            AtlasError: there is none, or its file is missing or damaged.
+            AtlasError: there is none, its file is missing or damaged, or it cannot be had from the hub.
         """
         entry = self.entry(name)
         if entry.atlas_path is None:
             raise AtlasError(f"{entry.name} is served without an atlas: only the Lab works for it.")
-        with self._lock:
+        with self._locks[name]:
             if name not in self._open:
-                self._open[name] = open_atlas(entry.atlas_path)
+                self._open[name] = self._opened(name, entry.atlas_path)
             return self._open[name]
+
+    def _opened(self, name: str, place: Path | str) -> Atlas:
+        if name in self._failed and monotonic() - self._failed[name][0] < self._pause:
+            raise AtlasError(self._failed[name][1])
+        try:
+            return open_atlas(place)
+        except AtlasError as error:
+            if is_hub_address(place):
+                self._failed[name] = monotonic(), str(error)
+            raise
 
     def atlas_or_none(self, name: str) -> Atlas | None:
         """The open atlas of an entry, or None where there is none that can be read."""

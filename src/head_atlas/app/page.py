@@ -10,6 +10,7 @@ import gradio as gr
 
 from head_atlas.app import (
     about_tab,
+    atlas_handlers,
     atlas_tab,
     lab_handlers,
     lab_tab,
@@ -22,15 +23,17 @@ from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured
 from head_atlas.app.chapters import FIRST
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
-from head_atlas.app.events import PURE, picked_head
+from head_atlas.app.events import PURE, picked_head, refused
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits, well_formed
 from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_heads, read_query
 from head_atlas.app.tour import TOUR
-from head_atlas.errors import AtlasError, HeadError
+from head_atlas.app.words import sentence
+from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
+from head_atlas.heads import HeadId
 
-N_RESTORED = 22 + learn_tab.N_SHOWN
+N_RESTORED = 33 + learn_tab.N_SHOWN
 """How many components an address fills, beside those that belong to a model."""
 
 N_OF_MODEL = 12
@@ -43,7 +46,7 @@ class PageHandlers:
     def __init__(self, library: Library, engine: Engine) -> None:
         self.library, self.engine = library, engine
         self.start = start_tab.StartHandlers(library, start_tab.Shown(engine))
-        self.atlas = atlas_tab.AtlasHandlers(library)
+        self.atlas = atlas_handlers.AtlasHandlers(library)
         self.lab = lab_handlers.LabHandlers(engine)
         self.learn = learn_tab.LearnHandlers(engine)
         self.about = about_tab.AboutHandlers(library)
@@ -63,12 +66,13 @@ class PageHandlers:
         contrast: str,
         colour: str,
         contents: Any = None,
+        *further: Any,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
 
         Its mode is that of the open tab: the Atlas and the Lab have one each.
         """
-        state = self.atlas.state(model, measure, family, mode, head)
+        state = self.atlas.state(model, measure, family, mode, head, *further)
         with suppress(AtlasError):
             state, _ = honoured(self.library, state)
         state = replace(state, tab=tab if tab in TABS else "start")
@@ -84,7 +88,7 @@ class PageHandlers:
         if len(text) > self.engine.limits.prompt_characters or not well_formed(text):
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
-            state = replace(state, measure="", family="", mode="")
+            state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
         if state.tab == "lab" and lab_mode in lab_view.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
@@ -164,10 +168,29 @@ class PageHandlers:
         tab = event._data.get("id") if isinstance(event._data, dict) else None
         return tab if tab in TABS else gr.skip()
 
-    def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any) -> list[Any]:
-        """A head was clicked on the landing page: open its card."""
-        updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid))))
+    def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any, *further: Any) -> list[Any]:
+        """A head was clicked on the landing page: open its page."""
+        updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid)), *further))
         return ["atlas", gr.update(selected="atlas"), *updates]
+
+    def take_example(self, event: gr.EventData, model: str, colour: str) -> list[Any]:
+        """Take a prompt of the atlas to the Lab, with the head removed that it shows."""
+        asked = event._data if isinstance(event._data, dict) else {}
+        index, text = asked.get("prompt"), asked.get("head")
+        try:
+            atlas = self.library.atlas(model)
+            head = HeadId.parse(text if isinstance(text, str) else "").within(atlas.n_layers, atlas.n_heads)
+            if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(atlas.prompts):
+                raise AtlasError("There is no such prompt in this atlas.")
+        except HeadAtlasError as error:
+            raise refused("Not possible", sentence(error)) from None
+        return self.to_lab(model, atlas.prompts[index].text, str(head), colour)
+
+    def take_head(self, model: str, head: str, prompt: str, colour: str) -> list[Any]:
+        """Remove the head of the open page in the Lab, on the prompt that is there."""
+        if not isinstance(head, str) or not head.strip():
+            raise refused("No head chosen", "Choose a head first: click one, or type its name.")
+        return self.to_lab(model, prompt if isinstance(prompt, str) else "", head, colour)
 
     def try_it(self, model: str, colour: str) -> list[Any]:
         """Take the landing experiment to the Lab."""
@@ -241,7 +264,17 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
 
         writes = {
             "fn": handlers.address,
-            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed, lab.mode, *lab.choices, learn.contents],
+            "inputs": [
+                tab_name,
+                model,
+                *atlas.inputs,
+                lab.prompt,
+                lab.removed,
+                lab.mode,
+                *lab.choices,
+                learn.contents,
+                *atlas.further,
+            ],
             "outputs": [address],
             **PURE,
         }
@@ -265,15 +298,14 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
         changed.append(tabs.select(handlers.tab_chosen, None, [tab_name], **(PURE | {"trigger_mode": "multiple"})))
         in_atlas = [tab_name, tabs, *atlas.all]
-        changed.append(
-            start.grid.select(
-                handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode, start.grid], in_atlas, **PURE
-            )
-        )
+        from_start = [model, atlas.measure, atlas.family, atlas.mode, start.grid, *atlas.further]
+        changed.append(start.grid.select(handlers.open_head, from_start, in_atlas, **PURE))
         in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, lab.wanted]
         for taken in (
             start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
             learn.to_lab.click(handlers.take_chapter, [model, learn.contents, learn.seed, lab.colour], in_lab, **PURE),
+            atlas.examples.live(handlers.take_example, [model, lab.colour], in_lab, **PURE),
+            atlas.live.click(handlers.take_head, [model, atlas.head, lab.prompt, lab.colour], in_lab, **PURE),
         ):
             changed.append(taken.then(**run_if))
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):

@@ -14,7 +14,7 @@ from head_atlas.catalogue import SCORES
 from head_atlas.errors import HeadAtlasError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import score_families
-from head_atlas.views.grid import score_values
+from head_atlas.views.measured import score_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable

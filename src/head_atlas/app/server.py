@@ -14,8 +14,9 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     """Serve the app until it is stopped.
 
     Args:
-        environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a model's folder
-            or a hub id; several with commas between them), and the names in `Limits` what a visitor may ask.
+        environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a published atlas by
+            its address `hub:owner/name@revision`, a model's folder or hub id; several with commas between them),
+            and the names in `Limits` what a visitor may ask.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     logging.basicConfig(format="%(message)s")

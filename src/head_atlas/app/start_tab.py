@@ -17,7 +17,8 @@ from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError
 from head_atlas.views.choices import families_of
 from head_atlas.views.comparison import Condition, comparison_props, forgetting_title
-from head_atlas.views.grid import grid_props, values_of
+from head_atlas.views.grid import grid_props
+from head_atlas.views.measured import values_of
 from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from head_atlas.build.measurement import Corpus, Measurement
 from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
 from head_atlas.catalogue import SCORES
+from head_atlas.prompts.fingerprint import canonical_json, prompts_sha256
 from head_atlas.prompts.prompt import Prompt
 
 PROMPTS_PER_UNIT = 128
@@ -137,31 +137,6 @@ def _units(measurement: Measurement, prompts: Sequence[Prompt], n_all_heads: int
             work = measurement.work(tokens, n_all_heads)
             units.append(Unit(kind, prompts[start].family, start, stop, work))
     return units
-
-
-def prompts_sha256(prompts: Sequence[Prompt]) -> str:
-    """Hash of everything that is measured about prompts."""
-    rows = [
-        [
-            p.text,
-            p.tokens,
-            p.positions,
-            p.targets,
-            p.contrasts,
-            p.family,
-            p.template,
-            p.split,
-            p.corrupted,
-            sorted((name, list(at)) for name, at in p.annotations.items()),
-        ]
-        for p in prompts
-    ]
-    return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
-
-
-def canonical_json(value: Any) -> str:
-    """JSON that is the same for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _blocks(prompts: Sequence[Prompt], n_all_heads: int) -> list[tuple[int, int]]:

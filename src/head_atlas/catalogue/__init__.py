@@ -5,6 +5,7 @@ A *score* is read from patterns, activations or weights, an *attribution* is a d
 """
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.live import LIVE_EFFECTS
@@ -18,6 +19,7 @@ from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
 __all__ = [
     "ATTRIBUTIONS",
+    "CIRCUITS",
     "EFFECTS",
     "EXEMPLARS",
     "GROUPS",

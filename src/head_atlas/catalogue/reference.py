@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
+from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.live import LIVE_EFFECTS
@@ -26,6 +27,7 @@ GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Measures of the model", MODEL_MEASURES),
     ("Effects", EFFECTS),
     ("Effects in the lab", LIVE_EFFECTS),
+    ("Circuits", CIRCUITS),
     ("Attributions", ATTRIBUTIONS),
 )
 """Every measure, by the sections of the docs."""

@@ -15,6 +15,7 @@ from head_atlas.store.atomic import replacing
 from head_atlas.store.contents import AtlasContents
 from head_atlas.store.corpus import write_corpus
 from head_atlas.store.elements import create_array, create_dimension, create_group, create_strings, round_mantissa
+from head_atlas.store.inspection import remember
 from head_atlas.store.schema import (
     AXES,
     FORMAT,
@@ -33,6 +34,7 @@ from head_atlas.store.schema import (
     layout_of,
     name_problem,
 )
+from head_atlas.store.units import unit_of
 
 
 def write_atlas(path: str | Path, contents: AtlasContents) -> None:
@@ -57,6 +59,7 @@ def write_atlas(path: str | Path, contents: AtlasContents) -> None:
         _write_references(root, contents)
         _write_shards(root, contents)
         root.attrs["build_complete"] = 1
+    remember(Path(path))
 
 
 def _write_attribute(root: h5py.File, key: str, value: Any) -> None:
@@ -139,7 +142,10 @@ def _write_array(group: h5py.Group, name: str, array: NamedArray, layout: Layout
         values = _integers(values, f"{group.name}/{name}")
     small = values.size < SMALLEST_COMPRESSED and "prompt" not in array.dims
     chunk = chunk_of(array.dims, values.shape) if layout.compressed and not small else None
-    create_array(group, name, values, array.dims, chunk=chunk)
+    stored = create_array(group, name, values, array.dims, chunk=chunk)
+    unit = unit_of(stored.name.lstrip("/"))
+    if unit:
+        stored.attrs["units"] = unit
 
 
 def _integers(values: np.ndarray, where: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from head_atlas.views.numbers import percent, plain
 
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
+    from head_atlas.store.hub import PublishedAtlas
 
 _LABELS = {
     "model_id": "Model",
@@ -71,6 +72,17 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def source_rows(source: PublishedAtlas | None) -> list[dict]:
+    """Where on the hub the file came from; nothing for a file of this machine."""
+    if source is None:
+        return []
+    return [
+        {"label": "Published at", "text": str(source.address)},
+        {"label": "Always this version", "text": str(source.pinned_address)},
+        {"label": "This file (SHA-256)", "text": source.sha256},
+    ]
+
+
 def check_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict]:
     """One row per identity check: its name, what was found, and what is allowed."""
     rows = []
@@ -115,7 +127,7 @@ def about_props(atlas: Atlas) -> dict:
             "title": "Checks the model passed before it was measured",
             "rows": check_rows(atlas.checks) or [{"label": "none", "text": "this file records no checks"}],
         },
-        {"kind": "facts", "title": "Provenance", "rows": provenance_rows(atlas.provenance)},
+        {"kind": "facts", "title": "Provenance", "rows": source_rows(atlas.source) + provenance_rows(atlas.provenance)},
     ]
     return {
         "title": atlas.model_id or "this atlas",

@@ -57,3 +57,18 @@ const term = (word) => {
   return button;
 };
 const rich = (parts) => (Array.isArray(parts) ? parts : [parts]).map((part) => (typeof part === 'string' ? part : term(part)));
+// One head is selected on the Atlas tab. Its views tell each other through the document, so that a click shows at once
+// in all of them; a view that is drawn later asks here.
+const selectedHead = {
+  get: () => document.documentElement.haHead || null,
+  set: (pair) => {
+    if (String(pair) === String(selectedHead.get())) return;
+    document.documentElement.haHead = pair;
+    document.dispatchEvent(new CustomEvent('ha-head'));
+  },
+  follow: (root, show) => {
+    const listen = () => { if (root.isConnected) show(); else document.removeEventListener('ha-head', listen); };
+    document.addEventListener('ha-head', listen);
+  },
+};
+const isHead = (at, pair) => !!pair && at[0] === pair[0] && at[1] === pair[1];

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
-from head_atlas.app.chapters.superposition_panel import panel
 from head_atlas.errors import NotApplicableError
 from head_atlas.views.numbers import plain
+from head_atlas.views.superposition import superposition_props
 
 if TYPE_CHECKING:
     from head_atlas.models import HeadModel
@@ -102,5 +102,5 @@ CHAPTER = Chapter(
     ),
     ("elhage2022", "bricken2023", "gao2015"),
     "",
-    panel,
+    superposition_props,
 )  # fmt: skip
