@@ -9,8 +9,6 @@ import pytest
 
 from head_atlas.app import experiments
 from head_atlas.app.engine import Engine
-from head_atlas.app.lab_view import heads_text
-from head_atlas.app.learn_tab import LearnHandlers
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.start_tab import Shown, StartHandlers
@@ -177,35 +175,3 @@ def test_words_of_the_chapter_are_whole_tokens_where_the_atlas_knows_some():
     assert experiments.vocabulary(Atlas()) == tuple(f"word{c}" for c in LETTERS)
     Atlas.prompts = ()
     assert experiments.vocabulary(Atlas()) == experiments.WORDS
-
-
-def test_the_chapter_removes_induction_heads_and_a_control_of_their_layer(engine, library):
-    handlers = LearnHandlers(engine)
-    heads, control = handlers.chosen("small")
-    excess = library.atlas("small").summary["induction_excess"].values
-    assert [excess[h.layer, h.head] for h in heads] == sorted((excess[h.layer, h.head] for h in heads), reverse=True)
-    assert len(control) == len(heads)
-    assert not set(control) & set(heads)
-    assert control[0].layer == heads[0].layer
-
-
-def test_the_chapter_asks_for_a_prediction_first_and_then_judges_it(engine):
-    handlers = LearnHandlers(engine)
-    ((note, _),) = list(handlers.run("small", 0, None))
-    assert "prediction" in note["text"]
-    *_, (note, result) = handlers.run("small", 0, "gone")
-    assert note is None
-    assert [row["kind"] for row in result["rows"]] == ["clean", "ablated", "control"]
-    assert result["target"] == "·" + handlers.words("small", 0)[1].strip()
-    assert result["verdict"]
-
-
-def test_the_chapters_numbers_are_the_ablations(engine):
-    handlers = LearnHandlers(engine)
-    *_, (_, result) = handlers.run("small", 2, "same")
-    words, target = handlers.words("small", 2)
-    heads, control = handlers.chosen("small")
-    with engine.use("small") as model:
-        without = ablate(model, words, heads, target=model.policy.pieces_of(target)[0])
-    assert result["rows"][1]["w"] == pytest.approx(float(np.exp(without.ablated_log_probs[without.target])), abs=1e-5)
-    assert heads_text(tuple(control)) in result["rows"][2]["label"]

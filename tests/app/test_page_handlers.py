@@ -10,6 +10,7 @@ from head_atlas.app import lab_view
 from head_atlas.app.about_tab import AboutHandlers
 from head_atlas.app.atlas_handlers import N_FILLED
 from head_atlas.app.engine import Engine
+from head_atlas.app.learn_tab import N_SHOWN
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page import N_OF_MODEL, N_RESTORED, PageHandlers
@@ -34,7 +35,7 @@ def test_the_address_restores_what_it_was_written_from(handlers):
     assert (tab, model, note) == ("lab", "small", None)
     assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "zero", "2.5")
     assert (prompt, removed, lab_head, lab[:2]) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
-    assert (lab[2]["value"], lab[3]["value"], *lab[4:]) == ("token id 7", "·cat", "kl", "The dog sat")
+    assert (lab[2]["value"], lab[3]["value"], *lab[4:6]) == ("token id 7", "·cat", "kl", "The dog sat")
     assert headline["heads"][0]["title"] == "L2H5"
     assert grid["removed"] == ["1.2", "0.3"]
     assert state.family == "ioi"
@@ -99,9 +100,9 @@ def test_only_a_tab_of_the_page_can_be_chosen(handlers, data):
 
 def test_going_back_reads_only_text(handlers):
     for data in ({"query": "head=1.1"}, {"query": "?head=1.1"}):
-        assert handlers.navigate("small", None, gr.EventData(None, data))[7] == "1.1"
+        assert handlers.navigate("small", None, None, gr.EventData(None, data))[7] == "1.1"
     for data in ({"query": 7}, {}, None, {"query": "head=1.1&x=" + "y" * 5000}, {"query": "head=1.1&x=\ud800"}):
-        assert handlers.navigate("small", None, gr.EventData(None, data))[7] == ""
+        assert handlers.navigate("small", None, None, gr.EventData(None, data))[7] == ""
 
 
 def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):
@@ -130,7 +131,8 @@ def test_an_address_of_another_model_leaves_nothing_of_the_first(two):
     of_model = outputs[N_RESTORED:]
     assert len(of_model) == N_OF_MODEL
     assert all(update == gr.skip() for update in two.restore("model=other", "other")[N_RESTORED:])
-    bars, swept, start_grid, experiment, setup, about = (of_model[i] for i in (1, 7, 8, 9, 10, 16))
+    bars, swept, start_grid, experiment, about = (of_model[i] for i in (1, 7, 8, 9, 10))
+    setup = outputs[N_RESTORED - N_SHOWN + 3]
     assert "empty" in bars
     assert swept is None
     assert start_grid["n_heads"] == 3
@@ -143,15 +145,40 @@ def test_another_model_takes_the_results_of_the_first_away(two):
     from head_atlas.app.lab_sweep import Swept
     from head_atlas.app.lab_view import Asked
 
-    outputs = two.other_model("other", "induction", "rand_repeat", "zero")
+    outputs = two.other_model("other", "induction", "rand_repeat", "zero", {"chosen": "induction"})
     removed, grid, head, *further = outputs[1 + N_FILLED :]
     assert (removed, grid["n_heads"], head) == ("", 3, "")
     assert [menu["choices"] for menu in further[:2]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
     assert further[2:4] == [lab_view.BY_ATLAS, ""]
-    assert len(further[4:]) == N_OF_MODEL
+    learn = further[4 : 4 + N_SHOWN]
+    assert learn[0]["chosen"] == "induction"
+    assert "L0H" in str(learn[3]) or "L1H" in str(learn[3])
+    assert len(further[4 + N_SHOWN :]) == N_OF_MODEL
     old = Swept(Asked("small", "x", (), "zero", None, None), " y", None, {"kl": [[0.5] * 6] * 4})
     grid = two.lab.grid("other", "", "kl", old)
     assert grid["t"] == [[None] * 3] * 2
+
+
+def chapter_shown(outputs):
+    return outputs[N_RESTORED - N_SHOWN]
+
+
+def test_the_address_holds_the_open_chapter(handlers):
+    nothing = ("small", *[""] * 4, "", "", "zero", "", "", "", "")
+    assert handlers.address("learn", *nothing, {"chosen": "circuits"})["query"] == "tab=learn&chapter=circuits"
+    assert handlers.address("learn", *nothing, {"chosen": "ablation"})["query"] == "tab=learn"
+    assert "chapter" not in handlers.address("lab", *nothing, {"chosen": "circuits"})["query"]
+    assert "chapter" not in handlers.address("learn", *nothing, {"chosen": "<b>"})["query"]
+
+
+def test_an_address_opens_its_chapter_and_another_tab_leaves_it(handlers):
+    assert chapter_shown(handlers.restore("tab=learn&chapter=glossary", "small"))["chosen"] == "glossary"
+    here = {"chosen": "circuits"}
+    assert chapter_shown(handlers.restore("tab=learn", "small", None, here))["chosen"] == "ablation"
+    assert chapter_shown(handlers.restore("tab=learn&chapter=circuits", "small", None, here)) == gr.skip()
+    assert chapter_shown(handlers.restore("tab=lab", "small", None, here)) == gr.skip()
+    opened = handlers.restore("tab=learn&chapter=<b>", "small")
+    assert "no chapter “<b>”" in opened[3]["text"]
 
 
 def test_half_a_character_is_not_written_to_the_address(handlers):
@@ -185,7 +212,7 @@ def test_the_address_holds_the_views_and_both_heads(handlers):
     fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
     further = ("L0H3", "scatter", "previous_token@natural", "kl@ioi", "layer", "", "")
     written = handlers.address(
-        "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, *further
+        "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, None, *further
     )["query"]
     state, problems = read_query(written)
     assert problems == []

@@ -17,6 +17,7 @@ from gradio_client.exceptions import AppError
 from synthetic_atlas import synthetic_contents
 
 from head_atlas.app.engine import Engine
+from head_atlas.app.learn_tab import NAMES
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.look import launch_options
@@ -155,8 +156,8 @@ def test_a_partial_atlas_serves_what_it_holds(tmp_path, change):
         head, note, _, headline, _, page = handlers.atlas.picked("partial", "", "", "", *further, {"selected": [1, 2]})
         assert (head, note) == ("1.2", None)
         assert ("heads" in headline) == ("pages" in page)
-    handlers.learn.setup("partial", 0)
-    handlers.learn.atlas("partial")
+    for name in NAMES:
+        json.dumps(handlers.learn.opened("partial", name), default=str)
     handlers.start.grid("partial")
     handlers.lab.induction("partial", "atlas", None)
     handlers.about.card("partial")
@@ -183,8 +184,8 @@ def test_an_atlas_with_damaged_prompts_still_builds_its_page(tmp_path, place):
     _, handlers = build_page(library, Limits())
     assert "the prompts are damaged" in handlers.about.card("flipped")["empty"]
     assert handlers.atlas.view("flipped", "", "", "", "").grid["n_heads"] == 6
-    assert handlers.learn.words("flipped", 1)
-    assert handlers.take_chapter("flipped", 1, "atlas")[0] == "lab"
+    assert "the prompts are damaged" in handlers.learn.setup("flipped", "induction", 1)["empty"]
+    assert handlers.take_chapter("flipped", "induction", 1, "atlas")[0] == "lab"
     handlers.lab.induction("flipped", "atlas", None)
     handlers.lab.grid("flipped", "", "atlas", None)
 

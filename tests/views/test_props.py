@@ -16,7 +16,7 @@ from head_atlas.store import open_atlas
 from head_atlas.views.attention import attention_props, lower_triangle
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import families_of, measures_of
-from head_atlas.views.comparison import OUTCOMES, forgetting_title, judged, outcome
+from head_atlas.views.comparison import OUTCOMES, forgetting_title, outcome, what_it_means
 from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
 from head_atlas.views.grid import grid_props, measure_props
 from head_atlas.views.head_page import page_props
@@ -220,21 +220,21 @@ def test_every_prediction_can_come_true():
     assert set(OUTCOMES) == {"same", "weaker", "gone"}
 
 
-def test_a_prediction_is_judged_against_the_control():
-    text, held = judged("gone", " w", [0.9, 0.1, 0.88], [True, False, True])
-    assert held
-    assert "it is these heads, taken together" in text
-    text, held = judged("gone", " w", [0.9, 0.1, 0.2], [True, False, True])
-    assert held
+def test_what_a_removal_means_is_said_beside_the_control():
+    true, text = what_it_means(" w", [0.9, 0.1, 0.88], [True, False, True])
+    assert true == "gone"
+    assert "it is the removed ones, taken together" in text
+    true, text = what_it_means(" w", [0.9, 0.1, 0.2], [True, False, True])
+    assert true == "gone"
     assert "control matters as well" in text
-    text, held = judged("gone", " w", [0.9, 0.88, 0.9], [True, True, True])
-    assert not held
+    true, text = what_it_means(" w", [0.9, 0.88, 0.9], [True, True, True])
+    assert true == "same"
     assert "other heads can do it too" in text
 
 
 def test_a_run_that_cannot_decide_judges_nothing():
-    text, held = judged("gone", " w", [0.1, 0.1, 0.1], [False, False, False])
-    assert held is None
+    true, text = what_it_means(" w", [0.1, 0.1, 0.1], [False, False, False])
+    assert true == ""
     assert "says little" in text
 
 

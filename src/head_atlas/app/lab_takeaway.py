@@ -144,7 +144,7 @@ def _place(engine: Engine, what: Asked) -> str:
     path = engine.library.entry(what.model).atlas_path or Path("atlas.h5")
     if isinstance(path, str):  # on the hub: the commit that was opened
         source = engine.library.atlas(what.model).source
-        return path if source is None else source.pinned_address
+        return path if source is None else str(source.pinned_address)
     return path.name if path.is_absolute() else path.as_posix()
 
 

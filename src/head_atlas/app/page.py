@@ -23,6 +23,7 @@ from head_atlas.app import (
     start_tab,
 )
 from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured
+from head_atlas.app.chapters import FIRST
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
 from head_atlas.app.events import PURE, picked_head, refused
@@ -30,14 +31,15 @@ from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits, well_formed
 from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_heads, read_query
+from head_atlas.app.tour import TOUR
 from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 34
+N_RESTORED = 34 + learn_tab.N_SHOWN
 """How many components an address fills, beside those that belong to a model."""
 
-N_OF_MODEL = 17
+N_OF_MODEL = 11
 """How many components `PageHandlers.of_model` fills."""
 
 
@@ -67,6 +69,7 @@ class PageHandlers:
         contrast: str,
         colour: str,
         corrupted: str,
+        contents: Any = None,
         *further: Any,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
@@ -97,22 +100,27 @@ class PageHandlers:
         other = corrupted if isinstance(corrupted, str) and state.tab == "lab" else ""
         if len(other) > self.engine.limits.prompt_characters or not well_formed(other):
             other = ""
+        chapter = self.learn.named(contents) if state.tab == "learn" else ""
+        state = replace(state, chapter="" if chapter == FIRST else chapter)
         return {"query": replace(state, prompt=text, removed=heads, corrupted=other).query()}
 
     def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
         """What an address asks of the Lab, the view it asks of the Atlas, and a sentence for all that cannot be had."""
         state, problems = read_query(query)
         state, more = lab_address.settled(state)
+        if state.chapter and self.learn.named(state.chapter) != state.chapter:
+            more = [*more, f"There is no chapter “{state.chapter}”; the first one is open."]
         view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
         return state, view, [*problems, *more, *view.problems]
 
-    def restore(self, query: Any, model: Any = None, swept: Any = None) -> list[Any]:
+    def restore(self, query: Any, model: Any = None, swept: Any = None, contents: Any = None) -> list[Any]:
         """Fill the whole page from an address.
 
         Args:
             query: the address.
             model: what the page shows now; of another model nothing may remain.
             swept: the sweep that the Lab holds now, if any.
+            contents: those of the Learn tab as they are now, with the chapter that is open.
         """
         asked, view, problems = self.opened(query)
         state = view.state
@@ -123,6 +131,8 @@ class PageHandlers:
             problems += lost
         text = ", ".join(str(head) for head in removed)
         note = _note(problems)
+        # An address of another tab says nothing of the chapter: the open one stays as it is.
+        chapter = self.learn.named(asked.chapter if state.tab == "learn" else contents)
         return [
             state.tab,
             gr.update(selected=state.tab),
@@ -136,6 +146,11 @@ class PageHandlers:
             state.tab == "lab",
             asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
             *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
+            *(
+                self.learn.opened(state.model, chapter)
+                if other or chapter != self.learn.named(contents)
+                else [gr.skip()] * learn_tab.N_SHOWN
+            ),
             *(self.of_model(state.model) if other else [gr.skip()] * N_OF_MODEL),
         ]
 
@@ -149,11 +164,11 @@ class PageHandlers:
         nothing = [gr.skip()] * (N_RESTORED + N_OF_MODEL)
         return [*(self.restore(query, self.library.default) if query else nothing), {"filled": True}]
 
-    def navigate(self, model: Any, swept: Any, event: gr.EventData) -> list[Any]:
+    def navigate(self, model: Any, swept: Any, contents: Any, event: gr.EventData) -> list[Any]:
         """Back or forward was pressed."""
         query = event._data.get("query") if isinstance(event._data, dict) else ""
         good = isinstance(query, str) and len(query) <= 4000 and well_formed(query)
-        return self.restore(query if good else "", model, swept)
+        return self.restore(query if good else "", model, swept, contents)
 
     def tab_chosen(self, event: gr.EventData) -> Any:
         """A tab was clicked. Anyone can send anything here."""
@@ -189,40 +204,32 @@ class PageHandlers:
         prompt, removed = self.start.experiment_of(model)
         return self.to_lab(model, prompt, removed, colour)
 
-    def take_chapter(self, model: str, seed: int, colour: str) -> list[Any]:
+    def take_chapter(self, model: str, contents: Any, seed: int, colour: str) -> list[Any]:
         """Take the chapter's experiment to the Lab."""
-        words, _ = self.learn.words(model, seed)
-        heads: list[HeadId] = []
-        with suppress(HeadAtlasError):
-            heads, _ = self.learn.chosen(model)
-        return self.to_lab(model, words, ", ".join(str(h) for h in heads), colour)
+        words, removed = self.learn.for_lab(model, self.learn.named(contents), seed)
+        return self.to_lab(model, words, removed, colour)
 
     def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
         """Open the Lab with an experiment."""
         grid = self.lab.grid(model, removed, colour, None)
         return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
 
-    def other_model(self, model: str, measure: str, family: str, mode: str) -> list[Any]:
+    def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
         """Another model was chosen: everything that shows one."""
         view = self.atlas.view(model, measure, family, mode, "")
         model = view.state.model
         grid = self.lab.grid(model, "", lab_view.BY_ATLAS, None)
         choices = self.lab.choices()
-        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *choices, *self.of_model(model)]
+        learn = self.learn.opened(model, self.learn.named(contents))
+        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *choices, *learn, *self.of_model(model)]
 
     def of_model(self, model: str) -> list[Any]:
-        """What belongs to one model and is not in the address: the Lab's results, Start, Learn and About."""
+        """What belongs to one model and is not in the address: the Lab's results, Start and About."""
         self.start.shown.begin(model)
         return [
             *self.lab.without_results(model),
             self.start.grid(model),
             {"empty": start_tab.WAITING},
-            self.learn.setup(model, 0),
-            self.learn.atlas(model),
-            self.learn.superposition(model),
-            {"empty": learn_tab.EMPTY},
-            None,
-            0,
             self.about.card(model),
         ]
 
@@ -245,6 +252,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
                 fixed(asset("header.html"), script="theme.js", elem_id="header")
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
+        drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
@@ -262,27 +270,37 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
 
         writes = {
             "fn": handlers.address,
-            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed, lab.mode, *lab.choices, *atlas.further],
+            "inputs": [
+                tab_name,
+                model,
+                *atlas.inputs,
+                lab.prompt,
+                lab.removed,
+                lab.mode,
+                *lab.choices,
+                learn.contents,
+                *atlas.further,
+            ],
             "outputs": [address],
             **PURE,
         }
         ran, running = lab_wiring.wire(lab, handlers.lab, model)
-        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran]
-        running.append(learn_tab.wire(learn, handlers.learn, model))
+        opened, experimenting = learn_tab.wire(learn, handlers.learn, model)
+        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran, *opened]
+        running.append(experimenting)
 
-        of_model = [
-            *[*lab.results, start.grid, start.experiment],
-            *[learn.setup, learn.atlas, learn.superposition, learn.result, learn.status, learn.seed, about.card],
-        ]
+        of_model = [*lab.results, start.grid, start.experiment, about.card]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
-        restored += [lab.wanted, lab.mode, *lab.choices]
+        restored += [lab.wanted, lab.mode, *lab.choices, *learn.all]
         run_if = lab_wiring.run_if(lab, handlers.lab, model)
-        for opened in (
+        for filled in (
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
-            address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
+            address.navigate(
+                handlers.navigate, [model, lab.swept, learn.contents], [*restored, *of_model], **PURE, cancels=running
+            ),
         ):
-            lab_wiring.follow(lab, opened.then(**run_if))
-            opened.then(handlers.start.wake, None, [start.timer], **PURE)
+            lab_wiring.follow(lab, filled.then(**run_if))
+            filled.then(handlers.start.wake, None, [start.timer], **PURE)
         asked = [start.experiment, start.grid, start.timer]
         start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
@@ -293,7 +311,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, lab.wanted]
         for taken in (
             start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
-            learn.to_lab.click(handlers.take_chapter, [model, learn.seed, lab.colour], in_lab, **PURE),
+            learn.to_lab.click(handlers.take_chapter, [model, learn.contents, learn.seed, lab.colour], in_lab, **PURE),
             atlas.examples.live(handlers.take_example, [model, lab.colour], in_lab, **PURE),
             atlas.live.click(handlers.take_head, [model, atlas.head, lab.prompt, lab.colour], in_lab, **PURE),
         ):
@@ -305,8 +323,8 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         switched = gr.on(
             [model.input, lab.own.opened.change],
             handlers.other_model,
-            [model, atlas.measure, atlas.family, atlas.mode],
-            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *of_model],
+            [model, atlas.measure, atlas.family, atlas.mode, learn.contents],
+            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model],
             **PURE,
             cancels=running,
         )

@@ -13,7 +13,7 @@ from head_atlas.heads import HeadId
 TABS = ("start", "atlas", "lab", "learn", "about")
 _OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band")
 _OF_LAB = ("prompt", "removed", "target", "contrast", "colour", "corrupted")
-KEYS = ("tab", "model", *_OF_ATLAS, *_OF_LAB)
+KEYS = ("tab", "chapter", "model", *_OF_ATLAS, *_OF_LAB)
 _LONGEST = {"prompt": 4000, "corrupted": 4000, "removed": 1500, "target": 100, "contrast": 100}
 _LONGEST_OTHER = 80
 
@@ -42,6 +42,7 @@ class PageState:
         contrast: the Lab's contrast, likewise.
         colour: the effect that colours the Lab's grid.
         corrupted: the Lab's corrupted prompt.
+        chapter: the open entry of the Learn tab.
     """
 
     tab: str = "start"
@@ -63,6 +64,7 @@ class PageState:
     contrast: str = ""
     colour: str = ""
     corrupted: str = ""
+    chapter: str = ""
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""

@@ -236,8 +236,8 @@ def build(handlers: StartHandlers, model: str) -> StartTab:
             ),
             (
                 "Learn",
-                "What is an induction head? Predict what happens without one, then run it.",
-                "Read the chapter",
+                "Ten short chapters. Predict what happens without a head, then run it.",
+                "Read the chapters",
                 "start-to-learn",
             ),
         ):

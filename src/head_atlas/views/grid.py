@@ -11,6 +11,7 @@ from head_atlas.catalogue.roles import ROLES
 from head_atlas.views.choices import BEHAVIOUR, measure_named, role_of
 from head_atlas.views.numbers import plain, signed
 from head_atlas.views.scales import digits_for, positions, scale_for
+from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
@@ -97,9 +98,9 @@ def measure_props(measure: str) -> dict:
 
 
 def _words(kind: str, sentence: str, formula: str, unit: str, pitfall: str, source: str) -> dict:
-    rows = [("Formula", formula), ("Unit", unit), ("Read with care", pitfall), ("Source", source)]
+    rows = [("Formula", formula), ("Unit", unit), ("Read with care", marked(pitfall)), ("Source", source)]
     return {
         "kind": kind,
-        "sentence": sentence,
+        "sentence": marked(sentence),
         "rows": [{"label": label, "text": text} for label, text in rows if text],
     }

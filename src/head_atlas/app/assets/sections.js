@@ -41,7 +41,7 @@ const profile = (section) => {
   return el('div', {}, list, el('div', { class: 'ha-profile-axis', 'aria-hidden': 'true' }, section.ticks.map((t) => el('span', {}, t))), info);
 };
 const notes = (section) => el('details', { class: 'ha-notes' }, el('summary', {}, section.summary),
-  el('dl', {}, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, n.text, n.formula ? el('code', {}, n.formula) : null, n.source ? el('cite', {}, n.source) : null)])));
+  el('dl', {}, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, rich(n.text), n.formula ? el('code', {}, n.formula) : null, n.source ? el('cite', {}, n.source) : null)])));
 const facts = (section) => el('dl', { class: 'ha-facts' }, section.rows.map((r) => [el('dt', {}, r.label), el('dd', {}, r.text)]));
 const empty = (section) => emptyNote(section.text);
 const fold = (section) => el('details', { class: 'ha-notes' }, el('summary', {}, section.summary), drawSection({ ...section.section, title: '' }));
