@@ -23,10 +23,11 @@ def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, 
 
 
 def follow(tab: LabTab, event: Any) -> None:
-    """After an event that ran the experiment: list it, and say of every figure whether it still belongs to it."""
+    """After an event that ran the experiment: list it, drop the files of the one before, and say what still holds."""
     history, panels = tab.history, tab.panels
     inputs = [history.tried, tab.ran, tab.result, *tab.asked]
     event.success(lab_history.HistoryHandlers.record, inputs, history.listed, **PURE)
+    event.success(lambda: {"empty": ""}, None, [tab.files], **PURE)
     mades, statuses = [panel.made for panel in panels], [panel.status for panel in panels]
     event.success(lab_analysis.outdated, [tab.ran, *mades], statuses, **PURE)
 
