@@ -109,6 +109,7 @@ def describe(plan: object) -> str:
     lines = [f"{len(plan.prompts)} prompts in {len(plan.families)} families"]
     lines += [f"  {family}: {prompts[family]} prompts, {tokens[family]} tokens" for family in plan.families]
     lines += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
+    lines += [f"note: {name}: {text}" for name, text in plan.notes.items()]
     work = sum(unit.work for unit in plan.units)
     by_kind: Counter[str] = Counter()
     for unit in plan.units:

@@ -67,7 +67,8 @@ def test_weights_with_their_nulls_and_reasons(atlas, model):
     pairs = atlas.weights["composition"]
     assert pairs.dims == ("kind", "layer_from", "head_from", "layer", "head")
     np.testing.assert_allclose(pairs.values, composition(model).values.values, rtol=ROUNDING, atol=1e-6)
-    assert "Rotary" in atlas.left_out["composition"]
+    assert "Rotary" in atlas.notes["composition"]  # it is there
+    assert "composition" not in atlas.left_out
     for token in np.unique(atlas.weights["promoted_tokens"].values):
         assert token == -1 or atlas.token_strings[int(token)] == model.strings([int(token)])[0]
 

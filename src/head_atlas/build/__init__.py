@@ -143,7 +143,7 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
     # another seed gives other stories; of a corpus, the same paragraph may come again
     others = build(n_means + N_DRAWS, ["natural"], options.seed + _OTHER_SEED, longest).prompts.get("natural", [])
     fresh = [p for p in others if len(p) == longest and not any(p.tokens[: len(m)] == m for m in measured)]
-    return Corpus(families.prompts, means, fresh[:N_DRAWS], families.left_out)
+    return Corpus(families.prompts, means, fresh[:N_DRAWS], families.left_out, families.notes)
 
 
 def build_atlas(
@@ -168,7 +168,7 @@ def build_atlas(
     return path
 
 
-_NOT_PROVENANCE = ("units", "reference_source", "resample_source", "left_out")
+_NOT_PROVENANCE = ("units", "reference_source", "resample_source", "left_out", "notes")
 """Parts of the configuration that the file says elsewhere."""
 
 

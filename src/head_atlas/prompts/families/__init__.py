@@ -50,11 +50,13 @@ class Families:
 
     Attributes:
         prompts: by family, in the order of `FAMILIES`.
-        left_out: by family, why it could not be built, or not in full.
+        left_out: by family, why it could not be built.
+        notes: by family that is there, what is missing in it.
     """
 
     prompts: dict[str, list[Prompt]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def build_families(
@@ -113,5 +115,5 @@ def build_families(
         if fitting:
             built.prompts[name] = fitting
         if note:
-            built.left_out[name] = note
+            (built.notes if fitting else built.left_out)[name] = note
     return built
