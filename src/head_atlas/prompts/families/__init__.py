@@ -112,6 +112,10 @@ def build_families(
             note = f"{note}; {too_long}" if note else too_long
             if len(fitting) < SMALLEST_SHARE * n_prompts:
                 fitting = []
+        n_aligned = sum(bool(p.corrupted) for p in fitting)
+        if 0 < n_aligned < len(fitting):
+            unaligned = f"{n_aligned} of {len(fitting)} prompts have a corrupted prompt of as many tokens"
+            note = f"{note}; {unaligned}" if note else unaligned
         if fitting:
             built.prompts[name] = fitting
         if note:
