@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--modes",
         nargs="+",
-        choices=("zero", "mean", "resample", "pattern_freeze"),
+        choices=("zero", "mean", "resample", "pattern_freeze", "resample_corrupted"),
         help="ablation modes (default: all; with --quick zero)",
     )
     p.add_argument("--measures", nargs="*", metavar="NAME", help="what else to measure (default: all; see --dry-run)")

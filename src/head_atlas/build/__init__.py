@@ -15,9 +15,9 @@ from head_atlas.build.plan import Plan, make_plan
 from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages, public_model_id
 from head_atlas.build.role_evidence import role_mode
 from head_atlas.build.runner import parts_folder, run_plan
+from head_atlas.build.units import EFFECT_MODES
 from head_atlas.errors import BuildError
 from head_atlas.interventions import Budget, budget_for
-from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.patterns import visible_windows
 from head_atlas.models import HeadModel
 from head_atlas.prompts.families import Families, build_families
@@ -50,7 +50,7 @@ class BuildOptions:
 
     families: Sequence[str] | None = None
     n_prompts: int = 100
-    modes: Sequence[str] = MODES
+    modes: Sequence[str] = EFFECT_MODES
     measures: Sequence[str] | None = None
     natural_length: int = NATURAL_LENGTH
     seed: int = 0
@@ -102,14 +102,14 @@ def _kinds(options: BuildOptions) -> list[str]:
         BuildError: an unknown one.
     """
     for name, asked, known in (
-        ("mode", options.modes, MODES),
-        ("measure", options.measures or (), [kind for kind in MEASUREMENTS if kind not in MODES]),
+        ("mode", options.modes, EFFECT_MODES),
+        ("measure", options.measures or (), [kind for kind in MEASUREMENTS if kind not in EFFECT_MODES]),
     ):
         unknown = [kind for kind in asked if kind not in known]
         if unknown:
             raise BuildError(f"{name} must be one of {', '.join(known)}, found {unknown[0]!r}")
     wanted = options.modes if options.measures is None else (*options.modes, *options.measures)
-    return [kind for kind in MEASUREMENTS if kind in wanted or (options.measures is None and kind not in MODES)]
+    return [kind for kind in MEASUREMENTS if kind in wanted or (options.measures is None and kind not in EFFECT_MODES)]
 
 
 def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:

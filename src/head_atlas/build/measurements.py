@@ -7,8 +7,6 @@ from functools import partial
 
 from head_atlas.build import model_units, null_units, text_units, units, weight_units
 from head_atlas.build.measurement import Corpus, Measurement, Run
-from head_atlas.interventions import Mode
-from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.nulls import NULL_FAMILIES
 
 N_DRAWS = 5
@@ -48,7 +46,7 @@ _RUNS = {"resample": N_DRAWS, "pattern_freeze": 1.1}
 """How often the model runs for each head, where it is not once."""
 
 
-def _effects(mode: Mode) -> Measurement:
+def _effects(mode: str) -> Measurement:
     runs = _RUNS.get(mode, 1)
     return Measurement(
         mode,
@@ -89,7 +87,7 @@ MEASUREMENTS: dict[str, Measurement] = {
             lacks=_needs(text_units.TEXT_FAMILY),
         ),
         Measurement("neurons", model_units.neurons, lambda tokens, _: 2 * tokens, quick=False),
-        *(_effects(mode) for mode in MODES),
+        *(_effects(mode) for mode in units.EFFECT_MODES),
         # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),
         _exemplars("exemplars_families", text=False),
