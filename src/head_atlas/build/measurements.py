@@ -72,7 +72,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         Measurement("weights", weight_units.weights, lambda tokens, _: tokens, quick=False),
         Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10, quick=False),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
-        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_answer),
         Measurement("named_parts", null_units.named_parts, lambda tokens, _: tokens, lacks=_needs("ioi")),
         Measurement("nulls", null_units.nulls, lambda tokens, _: 2 * tokens, lacks=_no_null),
         Measurement("syntax", null_units.syntax, lambda tokens, _: tokens / 10, lacks=_needs(null_units.SYNTAX_FAMILY)),

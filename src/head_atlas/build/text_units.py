@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from head_atlas.build.measurement import Arrays, Progress, Workplace, reason, select, spread
+from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import NotApplicableError
 from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars as find_exemplars
@@ -22,19 +24,27 @@ TEXT_FAMILY = "natural"
 """Its exemplars are kept apart from those of the constructed families."""
 
 
-def has_contrast(prompt: Prompt) -> bool:
-    """Whether a prompt has a logit difference."""
-    return bool(prompt.contrasts)
+READ_TOGETHER = 512
+"""Positions read in one decomposition: what every layer writes there is in memory at once."""
+
+
+def has_answer(prompt: Prompt) -> bool:
+    """Whether a prompt has a right answer; without a wrong one, it is held against the mean of all logits."""
+    return prompt.family not in WITHOUT_EFFECTS
 
 
 def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
     """Every part of the logit difference, and what the parts leave over."""
-    prompts, chosen = select(unit, at, has_contrast)
+    prompts, chosen = select(unit, at, has_answer)
     n = unit.stop - unit.start
     try:
-        found = decompose(at.model, prompts)
+        blocks = [decompose(at.model, block) for block in _blocks(prompts)]
         arrays = {
-            f"direct_logit/{name}": getattr(found, name) for name in (*DECOMPOSED, "logit_difference", "residual")
+            f"direct_logit/{name}": NamedArray(
+                np.concatenate([getattr(block, name).values for block in blocks], axis=-1),
+                getattr(blocks[0], name).dims,
+            )
+            for name in (*DECOMPOSED, "logit_difference", "residual")
         }
         if unit.family == "rand_repeat":
             arrays["direct_logit/induction_copy"] = induction_copy(at.model, prompts)
@@ -44,6 +54,12 @@ def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # no
         place: NamedArray(spread(array.values.astype(np.float32), chosen, n), array.dims)
         for place, array in arrays.items()
     }
+
+
+def _blocks(prompts: list[Prompt]) -> Iterator[list[Prompt]]:
+    """Prompts in turn, as many as are read at `READ_TOGETHER` positions; at least one."""
+    size = max(1, READ_TOGETHER // max(len(prompt.positions) for prompt in prompts))
+    yield from (prompts[start : start + size] for start in range(0, len(prompts), size))
 
 
 def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
