@@ -14,6 +14,7 @@ from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import BuildError
 from head_atlas.measures.composition import composition
 from head_atlas.measures.direct_logit import decompose, induction_copy
+from head_atlas.measures.evidence import solved_families
 from head_atlas.measures.exemplars import exemplars
 from head_atlas.measures.neurons import neuron_statistics
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
@@ -71,10 +72,36 @@ def test_weights_with_their_nulls_and_reasons(atlas, model):
         assert token == -1 or atlas.token_strings[int(token)] == model.strings([int(token)])[0]
 
 
+def harm(atlas):
+    """What exemplars of harm are chosen by: in the mode of roles, without families that the model does not solve."""
+    families, templates = [p.family for p in atlas.prompts], [p.template for p in atlas.prompts]
+    clean = atlas.clean["logit_difference"].values
+    solved = solved_families(clean, families, templates, seed=0)
+    effects = atlas.effects["logprob"].sel(mode=atlas.provenance["role_mode"]).values.copy()
+    for index, family in enumerate(families):
+        if not np.isnan(clean[index]) and family not in solved:
+            effects[..., index] = np.nan
+    return effects
+
+
+def test_no_head_harms_what_the_model_cannot_do(atlas):
+    unsolved = {atlas.prompts[i].family for i in np.flatnonzero(np.isnan(harm(atlas)[0, 0]))} - set(WITHOUT_EFFECTS)
+    assert unsolved  # the model is random
+    found = atlas.exemplars["families"]
+    harmed = found["prompt_index"].values[found["band"].values == 0]
+    assert len(harmed)
+    assert not {atlas.prompts[i].family for i in harmed} & unsolved
+    # the effect that is shown is that of the roles' mode
+    at = np.flatnonzero(found["band"].values == 0)[0]
+    head = np.searchsorted(found["head_offset"].values, at, side="right") - 1
+    shown = atlas.effects["logprob"].sel(mode="resample").values.reshape(-1, len(atlas.prompts))
+    assert found["effect"].values[at] == pytest.approx(shown[head, found["prompt_index"].values[at]], rel=1e-3)
+
+
 @pytest.mark.parametrize("which", ["text", "families"])
 def test_exemplars_of_text_and_of_families_on_the_prompts_of_the_atlas(atlas, model, which):
     index = [p.index for p in atlas.prompts if (p.family == "natural") == (which == "text")]
-    effects = atlas.effects["logprob"].sel(mode="zero").values[..., index]
+    effects = harm(atlas)[..., index]
     live = exemplars(model, [atlas.prompts[i] for i in index], effects=effects, seed=0)
     found = atlas.exemplars[which]
     np.testing.assert_array_equal(found["prompt_index"].values, np.array(index)[live.prompt_index.values])

@@ -69,11 +69,13 @@ class Workplace:
         plan: of the build.
         model: the model of the plan.
         stored: the finished units of a kind and what they found, for units that need it.
+        role_mode: whose effects roles are judged by; "" without any.
     """
 
     plan: Plan
     model: HeadModel
     stored: Callable[[str], Iterator[tuple[Unit, Arrays]]]
+    role_mode: str = ""
 
     @cached_property
     def mean_reference(self) -> MeanReference:

@@ -11,6 +11,7 @@ from head_atlas.build.measurement import Arrays, Progress, Workplace, reason, se
 from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import NotApplicableError
 from head_atlas.measures.direct_logit import decompose, induction_copy
+from head_atlas.measures.evidence import solved_families
 from head_atlas.measures.exemplars import exemplars as find_exemplars
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from head_atlas.build.plan import Unit
 
 DECOMPOSED = ("heads", "mlps", "attention_bias", "embedding", "final_norm_bias", "unembedding_bias")
+HARM = "effects/logprob"
 TEXT_FAMILY = "natural"
 """Its exemplars are kept apart from those of the constructed families."""
 
@@ -66,12 +68,11 @@ def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arra
     """Exemplars of every head, on running text or on the other families."""
     index = at.of_family(lambda family: (family == TEXT_FAMILY) == text)
     prompts = [at.plan.prompts[i] for i in index]
-    mode = next(iter(at.plan.modes), "")
-    effects = at.gathered("effects/logprob", mode)
+    effects = _harm(at)
     found = find_exemplars(
         at.model,
         prompts,
-        effects=None if effects is None else effects[0][..., index],
+        effects=None if effects is None else effects[..., index],
         seed=at.plan.config["seed"],
         windows=at.plan.config["windows"],
         progress=lambda done, total: progress(done / total),
@@ -84,3 +85,21 @@ def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arra
     arrays["largest"] = NamedArray(largest, SCORE_DIMS)
     where = "text" if text else "families"
     return {f"exemplars/{where}/{name}": array for name, array in arrays.items()}
+
+
+def _harm(at: Workplace) -> np.ndarray | None:
+    """Effects by which prompts count as harmed, [layer, head, prompt]; None if there are none.
+
+    Of the log-probability, which every prompt with a right answer has, in the mode that roles are judged by; NaN in
+    families whose logit difference the clean model does not solve: nothing can be lost there.
+    """
+    effects, clean = (at.gathered(place, at.role_mode) for place in (HARM, "clean/logit_difference"))
+    if effects is None or clean is None:
+        return None
+    prompts = at.plan.prompts
+    families = [prompt.family for prompt in prompts]
+    solved = solved_families(clean, families, [p.template for p in prompts], seed=at.plan.config["seed"])
+    unsolved = {families[i] for i in np.flatnonzero(~np.isnan(clean))} - set(solved)
+    harm: np.ndarray = effects[0].copy()
+    harm[..., [i for i, family in enumerate(families) if family in unsolved]] = np.nan
+    return harm
