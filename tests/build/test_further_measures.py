@@ -6,14 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from small_build import OPTIONS, SMALL, silent
 
 from head_atlas.build import build_atlas, plan_atlas
+from head_atlas.build.measurement import Corpus
 from head_atlas.build.measurements import MEASUREMENTS
+from head_atlas.build.plan import make_plan
+from head_atlas.build.runner import run_plan
 from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import BuildError
 from head_atlas.measures.composition import composition
 from head_atlas.measures.direct_logit import decompose, induction_copy
+from head_atlas.measures.effects import sweep
 from head_atlas.measures.evidence import solved_families
 from head_atlas.measures.exemplars import exemplars
 from head_atlas.measures.neurons import neuron_statistics
@@ -22,6 +27,7 @@ from head_atlas.measures.superposition import interference, participation
 from head_atlas.measures.weights import weight_scores
 from head_atlas.measures.write_norm import write_norm
 from head_atlas.prompts.families.sink_probe import STARTS
+from head_atlas.prompts.prompt import Prompt
 from head_atlas.store import open_atlas
 
 ROUNDING = 4.9e-4
@@ -189,6 +195,28 @@ def test_the_prompts_that_the_clean_model_gets_right(atlas):
             expected = atlas.effects["logprob"].sel(mode="zero").values[..., at].mean(-1)
             found = atlas.summary["logprob_correct_mean"].sel(mode="zero", family=family).values
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+
+
+def test_right_positions_of_prompts_that_are_read_at_many(atlas, model, tmp_path):
+    """Prompts that the clean model gets right at one position each are in the subset, with that position alone."""
+    whole, single = [], []
+    for prompt in members(atlas, "natural"):
+        top = int(model.logits(torch.tensor([prompt.tokens]))[0, 5].argmax())
+        at = prompt.positions.index(5)
+        targets = (*prompt.targets[:at], top, *prompt.targets[at + 1 :])
+        whole.append(Prompt("", prompt.tokens, prompt.positions, targets, family="natural"))
+        single.append(Prompt("", prompt.tokens, (5,), (top,), family="natural"))
+    plan = make_plan(
+        Corpus({"natural": whole}), kinds=["zero"], n_layers=2, n_heads=4, config=plan_atlas(model, SMALL).config
+    )
+    assert plan.modes == ("zero",)
+    run_plan(plan, model, tmp_path / "x.h5", {}, silent)
+    expected = sweep(model, single)["logprob"].values
+    with open_atlas(tmp_path / "x.h5") as found:
+        assert (found.summary["logprob_correct_n"].values == len(whole)).all()
+        mean = found.summary["logprob_correct_mean"].sel(mode="zero", family="natural").values
+        assert found.clean["correct"].values.max() < 1.5 / len(whole[0].positions)  # right at no other position
+    np.testing.assert_allclose(mean, expected.mean(0), rtol=1e-4, atol=1e-6)
 
 
 def test_roles_are_judged_by_what_is_in_the_atlas(atlas):

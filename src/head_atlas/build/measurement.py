@@ -31,7 +31,9 @@ REASONS = "reasons"
 """Group of texts: by name, why something is not in the atlas."""
 NOTES = "notes"
 """Group of texts: by name, what to know of something that is."""
-INTERNAL = (TOTALS, DRAWS, COUNTS, REASONS, NOTES)
+RIGHT = "right"
+"""Group of effects on the positions that the clean model gets right, from which the merge takes the means of these."""
+INTERNAL = (RIGHT, TOTALS, DRAWS, COUNTS, REASONS, NOTES)
 
 MEAN_Z = "references/mean_z"
 MEAN_Z_TOKENS = "references/n_tokens"

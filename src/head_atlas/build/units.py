@@ -11,6 +11,7 @@ from head_atlas.build.measurement import (
     COUNTS,
     MEAN_Z,
     MEAN_Z_TOKENS,
+    RIGHT,
     TOTALS,
     Arrays,
     Progress,
@@ -22,6 +23,7 @@ from head_atlas.catalogue import SCORES, WITHOUT_EFFECTS
 from head_atlas.interventions import CORRUPTED, Budget, Mode, Reference, mean_reference
 from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.effects import CLEAN, METRICS, sweep
+from head_atlas.measures.metrics import CORRECT
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.scores import OFFSET_BINS
 from head_atlas.named_array import NamedArray
@@ -77,11 +79,12 @@ def effects(mode: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     prompts, chosen = select(unit, at, effect_prompts(mode))
     how, stand_in = _replacement(mode, at)
     budget = Budget(**at.plan.config["budget"])
-    found = sweep(at.model, prompts, how, reference=stand_in, progress=_share(progress), budget=budget)
+    found = sweep(at.model, prompts, how, reference=stand_in, progress=_share(progress), budget=budget, correct=True)
     n, arrays = unit.stop - unit.start, {}
     for name in METRICS:
-        values = spread(np.moveaxis(found[name].values, 0, -1), chosen, n)
-        arrays[f"effects/{name}"] = NamedArray(values[None], EFFECT_DIMS, {"mode": [mode]})
+        for place, measured in ((f"effects/{name}", name), (f"{RIGHT}/{name}", f"{name}{CORRECT}")):
+            values = spread(np.moveaxis(found[measured].values, 0, -1), chosen, n)
+            arrays[place] = NamedArray(values[None], EFFECT_DIMS, {"mode": [mode]})
     for name in CLEAN:
         arrays[f"clean/{name}"] = NamedArray(spread(found.clean[name].values, chosen, n), ("prompt",))
     return arrays
