@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 
 import numpy as np
 import pytest
 from small_build import OPTIONS, SMALL, silent
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 import head_atlas.build.runner as runner
 from head_atlas.build import BuildOptions, build_atlas, parts_folder, plan_atlas
@@ -21,7 +23,9 @@ from head_atlas.errors import BuildError, PromptError
 from head_atlas.interventions import CORRUPTED, MeanReference, budget_for, resample_reference
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
+from head_atlas.models import HeadModel
 from head_atlas.prompts.families import FAMILIES, build_families
+from head_atlas.prompts.families.natural import RESERVED, paragraphs
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.store import open_atlas
 
@@ -278,6 +282,25 @@ def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, 
     with pytest.raises(BuildError, match="missing or damaged"):
         run_plan(plan, model, out, {}, silent)
     assert not out.exists()
+
+
+def test_a_model_that_knows_more_than_stories_is_measured_on_the_paragraphs(model):
+    letters = Tokenizer(models.BPE())
+    letters.pre_tokenizer, letters.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    letters.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False))
+    other = HeadModel(model.model, PreTrainedTokenizerFast(tokenizer_object=letters, bos_token="!"))
+    plan = plan_atlas(other, replace(OPTIONS, families=["natural", "rand_flat"]))
+    assert re.fullmatch(
+        r"natural family: 100 prompts, the paragraphs of head_atlas \(sha256 [0-9a-f]{16}\), seed 0",
+        plan.config["reference_source"],
+    )
+    assert plan.config["natural_source"] in plan.config["resample_source"]
+    starts = {text[:30] for text in paragraphs()[:-RESERVED]}
+    assert {p.text[:30] for p in plan.reference_prompts} == starts
+    assert {p.text[:30] for p in plan.prompts if p.family == "natural"} < starts
+    assert len(plan.resample_prompts) == 5
+    assert not {p.text[:30] for p in plan.resample_prompts} & starts
 
 
 def test_every_mode_is_described():

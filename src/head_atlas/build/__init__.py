@@ -21,7 +21,7 @@ from head_atlas.interventions import Budget, budget_for
 from head_atlas.measures.patterns import visible_windows
 from head_atlas.models import HeadModel
 from head_atlas.prompts.families import Families, build_families
-from head_atlas.prompts.families.natural import NATURAL_LENGTH
+from head_atlas.prompts.families.natural import NATURAL_LENGTH, natural_source
 from head_atlas.prompts.running_text import RunningText
 
 __all__ = ["QUICK", "BuildOptions", "Plan", "build_atlas", "parts_folder", "plan_atlas"]
@@ -78,7 +78,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
     """
     kinds = _kinds(options)
     corpus = _corpus(model, options)
-    source = "generated stories" if options.corpus is None else "a corpus of the user's"
+    source = natural_source(model.policy, options.corpus)
     longest = max(len(p) for prompts in corpus.families.values() for p in prompts)
     config = {
         **model_facts(model),
@@ -89,6 +89,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
         "seed": options.seed,
         "n_prompts": options.n_prompts,
         "windows": visible_windows(model, longest),
+        "natural_source": source,
         "reference_source": f"natural family: {len(corpus.reference)} prompts, {source}, seed {options.seed}",
         "resample_source": f"{len(corpus.resample)} natural prompts that are not measured, {source}",
     }
@@ -121,7 +122,9 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
         BuildError: no family can be built for this tokenizer.
     """
 
-    def build(n_prompts: int, only: Sequence[str] | None, seed: int, natural_length: int) -> Families:
+    def build(
+        n_prompts: int, only: Sequence[str] | None, seed: int, natural_length: int, *, reserved: bool = False
+    ) -> Families:
         return build_families(
             model.policy,
             n_prompts=n_prompts,
@@ -130,6 +133,7 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
             corpus=options.corpus,
             natural_length=natural_length,
             max_length=model.max_length,
+            reserved=reserved,
         )
 
     families = build(options.n_prompts, options.families, options.seed, options.natural_length)
@@ -140,8 +144,9 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
     longest = max(map(len, measured))
     n_means = max(options.n_prompts, N_REFERENCE_PROMPTS)
     means = build(n_means, ["natural"], options.seed, options.natural_length).prompts.get("natural", [])
-    # another seed gives other stories; of a corpus, the same paragraph may come again
-    others = build(n_means + N_DRAWS, ["natural"], options.seed + _OTHER_SEED, longest).prompts.get("natural", [])
+    # some paragraphs are kept back for this; another seed gives other stories; of a corpus, the same may come again
+    n_others, seed = n_means + N_DRAWS, options.seed + _OTHER_SEED
+    others = build(n_others, ["natural"], seed, longest, reserved=True).prompts.get("natural", [])
     fresh = [p for p in others if len(p) == longest and not any(p.tokens[: len(m)] == m for m in measured)]
     return Corpus(families.prompts, means, fresh[:N_DRAWS], families.left_out, families.notes)
 

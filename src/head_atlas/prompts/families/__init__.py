@@ -68,6 +68,7 @@ def build_families(
     corpus: RunningText | None = None,
     natural_length: int = NATURAL_LENGTH,
     max_length: int | None = None,
+    reserved: bool = False,
 ) -> Families:
     """Build prompts for a tokenizer: half of each family in the train split, half held out.
 
@@ -78,9 +79,11 @@ def build_families(
         n_prompts: per family.
         seed: of everything that is drawn.
         only: names of families; None for all.
-        corpus: the user's own text for `natural`; None for generated stories.
+        corpus: the user's own text for `natural`; None for the paragraphs of this project, or for generated stories
+            where the tokenizer was made for these.
         natural_length: most tokens of a natural prompt, BOS counted in.
         max_length: most tokens that the model reads.
+        reserved: whether `natural` is of the paragraphs that are never measured, if it is of paragraphs.
 
     Raises:
         PromptError: an unknown family, or fewer than two prompts asked for.
@@ -98,7 +101,7 @@ def build_families(
         try:
             if name == "natural":
                 length = natural_length if max_length is None else min(natural_length, max_length)
-                prompts, note = build_natural(policy, rng, n_prompts, length, corpus)
+                prompts, note = build_natural(policy, rng, n_prompts, length, corpus, reserved=reserved)
             elif name in _BUILDERS:
                 prompts, note = _BUILDERS[name](policy, rng, n_prompts)
             else:
