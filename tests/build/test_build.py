@@ -23,7 +23,7 @@ from head_atlas.errors import BuildError, PromptError
 from head_atlas.interventions import CORRUPTED, MeanReference, budget_for, resample_reference
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
-from head_atlas.models import HeadModel
+from head_atlas.models import HeadModel, load_model
 from head_atlas.prompts.families import FAMILIES, build_families
 from head_atlas.prompts.families.natural import RESERVED, paragraphs
 from head_atlas.prompts.prompt import Prompt
@@ -284,12 +284,13 @@ def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, 
     assert not out.exists()
 
 
-def test_a_model_that_knows_more_than_stories_is_measured_on_the_paragraphs(model):
+def test_a_model_that_knows_more_than_stories_is_measured_on_the_paragraphs(model_folder):
     letters = Tokenizer(models.BPE())
     letters.pre_tokenizer, letters.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     letters.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False))
-    other = HeadModel(model.model, PreTrainedTokenizerFast(tokenizer_object=letters, bos_token="!"))
+    loaded = load_model(model_folder, device="cpu").model
+    other = HeadModel(loaded, PreTrainedTokenizerFast(tokenizer_object=letters, bos_token="!"))
     plan = plan_atlas(other, replace(OPTIONS, families=["natural", "rand_flat"]))
     assert re.fullmatch(
         r"natural family: 100 prompts, the paragraphs of head_atlas \(sha256 [0-9a-f]{16}\), seed 0",

@@ -94,7 +94,7 @@ def about_props(atlas: Atlas) -> dict:
         if clean is not None and np.isnan(clean[i]):
             parts.append("no right answer: scores only")
         elif clean is not None:
-            parts.append(f"top token right {percent(float(clean[i]))}")
+            parts.append(f"right {percent(float(clean[i]))}")
         if lost is not None and np.isfinite(lost[i]):
             parts.append(f"mean log-probability {plain(float(lost[i]))} nats")
         families.append({"label": label_of(family), "text": " · ".join(parts)})
