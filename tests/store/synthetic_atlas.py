@@ -132,6 +132,7 @@ def synthetic_contents(
             "packages": {"numpy": np.__version__},
         },
         left_out={"greater_than": "the numbers 02 to 99 are not single tokens in this tokenizer"},
+        notes={"fact": "72 of 100 prompts can be built for this tokenizer"},
         checks=[{"name": "no-op", "value": 0.0, "tolerance": 0.0, "passed": True}],
         shards={"scores-0000": "a" * 64, "zero-0000": "b" * 64},
     )

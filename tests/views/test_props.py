@@ -251,6 +251,17 @@ def test_about_counts_prompts_per_family(atlas):
     assert all(row["text"].startswith("6 prompts") for row in families)
 
 
+def test_about_tells_what_is_missing_from_what_is_partial(atlas, monkeypatch):
+    def rows(title):
+        return [row for part in about_props(atlas)["sections"] if part["title"] == title for row in part["rows"]]
+
+    monkeypatch.setattr(atlas, "notes", {"fact": "72 of 100 prompts"})
+    assert rows("Notes") == [{"label": "fact", "text": "72 of 100 prompts"}]
+    assert not any(row["label"] == "fact" for row in rows("Left out"))
+    monkeypatch.setattr(atlas, "notes", {})
+    assert rows("Notes") == []
+
+
 def test_provenance_is_in_words_and_keeps_what_it_does_not_know():
     rows = provenance_rows(
         {"future_key": 3, "bos_policy": "eos", "windows": [None, None], "model_revision": "", "seed": 0}

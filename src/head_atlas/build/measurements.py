@@ -7,8 +7,6 @@ from functools import partial
 
 from head_atlas.build import model_units, null_units, text_units, units, weight_units
 from head_atlas.build.measurement import Corpus, Measurement, Run
-from head_atlas.interventions import Mode
-from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.nulls import NULL_FAMILIES
 
 N_DRAWS = 5
@@ -48,7 +46,7 @@ _RUNS = {"resample": N_DRAWS, "pattern_freeze": 1.1}
 """How often the model runs for each head, where it is not once."""
 
 
-def _effects(mode: Mode) -> Measurement:
+def _effects(mode: str) -> Measurement:
     runs = _RUNS.get(mode, 1)
     return Measurement(
         mode,
@@ -74,7 +72,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         Measurement("weights", weight_units.weights, lambda tokens, _: tokens, quick=False),
         Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10, quick=False),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
-        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_answer),
         Measurement("named_parts", null_units.named_parts, lambda tokens, _: tokens, lacks=_needs("ioi")),
         Measurement("nulls", null_units.nulls, lambda tokens, _: 2 * tokens, lacks=_no_null),
         Measurement("syntax", null_units.syntax, lambda tokens, _: tokens / 10, lacks=_needs(null_units.SYNTAX_FAMILY)),
@@ -89,7 +87,7 @@ MEASUREMENTS: dict[str, Measurement] = {
             lacks=_needs(text_units.TEXT_FAMILY),
         ),
         Measurement("neurons", model_units.neurons, lambda tokens, _: 2 * tokens, quick=False),
-        *(_effects(mode) for mode in MODES),
+        *(_effects(mode) for mode in units.EFFECT_MODES),
         # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),
         _exemplars("exemplars_families", text=False),

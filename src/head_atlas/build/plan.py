@@ -55,6 +55,7 @@ class Plan:
         units: in the order they run, which respects what they need.
         config: everything the numbers depend on.
         left_out: by name, why a family or a measure is not in the build.
+        notes: by name, what to know of a family that is.
     """
 
     prompts: tuple[Prompt, ...]
@@ -65,6 +66,7 @@ class Plan:
     units: tuple[Unit, ...]
     config: Mapping[str, Any]
     left_out: Mapping[str, str]
+    notes: Mapping[str, str]
 
     @property
     def config_sha256(self) -> str:
@@ -112,6 +114,7 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
         "resample_sha256": prompts_sha256(resample),
         "units": [unit.name for unit in units],
         "left_out": left_out,
+        "notes": dict(corpus.notes),
     }
     return Plan(
         prompts=tuple(prompts),
@@ -122,6 +125,7 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
         units=tuple(units),
         config=full_config,
         left_out=left_out,
+        notes=dict(corpus.notes),
     )
 
 

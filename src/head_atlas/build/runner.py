@@ -15,6 +15,7 @@ from head_atlas.build.measurements import run_of
 from head_atlas.build.merge import merge
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.progress import ProgressLine
+from head_atlas.build.role_evidence import role_mode
 from head_atlas.build.shards import is_valid, read_shard, shard_path, write_shard
 from head_atlas.errors import AtlasError
 from head_atlas.models import HeadModel
@@ -67,7 +68,7 @@ def _run_missing(plan: Plan, missing: list[Unit], model: HeadModel, folder: Path
     # the number of threads decides how sums are split, and so their last bits
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.config["threads"])
-    at = Workplace(plan, model, lambda kind: _stored(plan, folder, kind))
+    at = Workplace(plan, model, lambda kind: _stored(plan, folder, kind), role_mode(plan.modes))
     try:
         for unit in missing:
 

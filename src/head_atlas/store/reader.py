@@ -27,7 +27,7 @@ from head_atlas.store.validate import check_axes, check_signature, check_structu
 _FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, ArithmeticError)
 _CACHE_BYTES = 512 * 2**20
 _ARRAYS = ("array", "string-array")
-_NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "checks"}
+_NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "notes", "checks"}
 
 
 def open_atlas(path: str | Path, *, trusted: bool = False) -> Atlas:
@@ -77,6 +77,7 @@ class Atlas:
         modes: ablation modes.
         provenance: model revision and fingerprint, tokenizer and corpus hashes, versions, seeds, ...
         left_out: by name, why a family or measure is not here.
+        notes: by name, what to know of a family or measure that is; empty in files that were written without.
         checks: the identity checks that the model passed before it was measured.
         scores: by name, [layer, head, prompt]; NaN where a score is not measured on a prompt.
         baselines: by name, [layer, prompt]: what a head that attends uniformly would score.
@@ -135,15 +136,18 @@ class Atlas:
                 values[key.removesuffix("_json")] = json.loads(value)
             else:
                 values[key] = value.item() if isinstance(value, np.generic) else value
-        self.left_out: dict[str, str] = values.get("left_out", {})
-        if not isinstance(self.left_out, dict) or not all(isinstance(v, str) for v in self.left_out.values()):
-            raise AtlasError(f"{self.path}: left_out_json must be an object of texts")
+        self.left_out, self.notes = (self._texts(values.get(key, {}), key) for key in ("left_out", "notes"))
         self.checks: list[dict[str, Any]] = values.get("checks", [])
         if not isinstance(self.checks, list) or not all(isinstance(check, dict) for check in self.checks):
             raise AtlasError(f"{self.path}: checks_json must be an array of objects")
         self.provenance = {key: value for key, value in values.items() if key not in _NOT_PROVENANCE}
         self.model_id: str = str(values.get("model_id", ""))
         self.version: str = str(values["encoding-version"])
+
+    def _texts(self, value: Any, key: str) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise AtlasError(f"{self.path}: {key}_json must be an object of texts")
+        return value
 
     @cached_property
     def prompts(self) -> tuple[PromptRecord, ...]:

@@ -69,7 +69,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "clean": Layout(("prompt",)),
     "summary": Layout(compressed=False),
     "weights": Layout(rounded=True),
-    "direct_logit": Layout(rounded=True),
+    "direct_logit": Layout(),  # its parts add up only as they were measured
     "syntax": Layout(),
     "nulls": Layout(),
     "roles": Layout(),

@@ -52,6 +52,7 @@ def write_atlas(path: str | Path, contents: AtlasContents) -> None:
         for key, value in sorted(contents.provenance.items()):
             _write_attribute(root, key, value)
         _write_attribute(root, "left_out", dict(contents.left_out))
+        _write_attribute(root, "notes", dict(contents.notes))
         _write_attribute(root, "checks", [dict(check) for check in contents.checks])
         _write_axes(root, contents)
         _write_arrays(root, contents.arrays)

@@ -94,7 +94,7 @@ def check_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict]:
 
 
 def about_props(atlas: Atlas) -> dict:
-    """Provenance, families with the clean model's performance, families left out, checks."""
+    """Provenance, families with the clean model's performance, families left out, notes, checks."""
     counts: dict[str, int] = {}
     for record in atlas.prompts:
         counts[record.family] = counts.get(record.family, 0) + 1
@@ -106,11 +106,12 @@ def about_props(atlas: Atlas) -> dict:
         if clean is not None and np.isnan(clean[i]):
             parts.append("no right answer: scores only")
         elif clean is not None:
-            parts.append(f"top token right {percent(float(clean[i]))}")
+            parts.append(f"right {percent(float(clean[i]))}")
         if lost is not None and np.isfinite(lost[i]):
             parts.append(f"mean log-probability {plain(float(lost[i]))} nats")
         families.append({"label": label_of(family), "text": " · ".join(parts)})
     left_out = [{"label": label_of(name), "text": str(reason)} for name, reason in atlas.left_out.items()]
+    notes = [{"label": label_of(name), "text": text} for name, text in atlas.notes.items()]
     sections = [
         {
             "kind": "facts",
@@ -122,6 +123,7 @@ def about_props(atlas: Atlas) -> dict:
             "title": "Left out",
             "rows": left_out or [{"label": "nothing", "text": "every family could be built for this tokenizer"}],
         },
+        *([{"kind": "facts", "title": "Notes", "rows": notes}] if notes else []),
         {
             "kind": "facts",
             "title": "Checks the model passed before it was measured",
