@@ -180,6 +180,18 @@ def test_roles_are_judged_by_what_is_in_the_atlas(atlas):
     assert np.isfinite(roles["evidence_q"].values[place]).all()
     place = criteria.index("name_mover/writes/ov_copy/")
     np.testing.assert_allclose(roles["evidence_value"].values[place], atlas.weights["ov_copy"].values, rtol=1e-3)
+    # one p value of a score, that which is stored
+    for name, criterion in (
+        ("induction", "induction/attends/induction_excess/rand_repeat"),
+        (
+            "syntactic_gain_subject_verb_second_to_first",
+            "syntactic_verb_to_subject/attends/syntactic_gain/subject-verb:second_to_first",
+        ),
+    ):
+        q = roles["evidence_q"].values[criteria.index(criterion)]
+        np.testing.assert_allclose(q, q_values(atlas.nulls[f"{name}_p"].values), rtol=1e-6)
+        observed = roles["evidence_value"].values[criteria.index(criterion)]
+        np.testing.assert_allclose(observed, atlas.nulls[f"{name}_observed"].values, atol=1e-5)
     assert set(np.unique(roles["held"].values[np.isfinite(roles["held"].values)])) <= {0.0, 1.0}
     assert list(roles["felt"].coords["family"]) == atlas.families
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -64,13 +65,19 @@ def nulls(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:  # no
 
 
 def _against_nulls(found: dict[tuple[str, str], Measured], arrays: Arrays) -> dict[tuple[str, str], Measured]:
-    """Scores held against the draws of their nulls, on the family that these were drawn on."""
+    """Scores held against their nulls, on the family that these were drawn on."""
     for name, score in _ENTRIES.items():
-        draws = arrays.get(f"{DRAWS}/{name}")
-        for measure in (name, f"{name}_excess"):
-            if draws is not None and (measure, score.family) in found and score.has_excess == (measure != name):
-                found[measure, score.family] = found[measure, score.family].against(draws.values)
+        key = f"{name}_excess" if score.has_excess else name, score.family
+        if key in found:
+            found[key] = _with_null(found[key], name, arrays)
     return found
+
+
+def _with_null(found: Measured, name: str, arrays: Arrays) -> Measured:
+    """The same with the p value and the 99th percentile that the atlas keeps of the null, if it has one."""
+    if f"nulls/{name}_p" not in arrays:
+        return found
+    return replace(found, p=arrays[f"nulls/{name}_p"].values, n99=arrays[f"nulls/{name}_n99"].values)
 
 
 def _weights(arrays: Arrays) -> dict[tuple[str, str], Measured]:
@@ -94,11 +101,11 @@ def _syntax(arrays: Arrays) -> dict[tuple[str, str], Measured]:
     found = {}
     coords = arrays["syntax/gain_mean"].coords
     for relation, direction in product(coords["relation"], coords["direction"]):
-        draws = arrays.get(f"{DRAWS}/{syntactic_name(relation, direction)}")
-        if draws is not None:
-            parts = (arrays[f"syntax/gain_{part}"] for part in ("mean", "ci_low", "ci_high", "n"))
-            values = (part.sel(relation=relation, direction=direction).values for part in parts)
-            found["syntactic_gain", f"{relation}:{direction}"] = Measured(*values).against(draws.values)
+        parts = (arrays[f"syntax/gain_{part}"] for part in ("mean", "ci_low", "ci_high", "n"))
+        one = Measured(*(part.sel(relation=relation, direction=direction).values for part in parts))
+        if not np.isnan(one.value).all():
+            name = syntactic_name(relation, direction)
+            found["syntactic_gain", f"{relation}:{direction}"] = _with_null(one, name, arrays)
     return found
 
 

@@ -23,6 +23,7 @@ from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.bootstrap import excess
 from head_atlas.measures.null_offsets import even_positional, mean_of_defined, permuted_masses
 from head_atlas.measures.patterns import PatternScores, pattern_scores
+from head_atlas.measures.significance import TIE
 from head_atlas.measures.syntax import DIRECTIONS, SyntacticScores
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
@@ -41,7 +42,6 @@ FEWEST_DRAWS = 1000
 N_MISMATCHED = 8
 """Mismatched inputs for each prompt: with k, the centre of the null is known to 1 / k of a prompt's variance."""
 _LARGEST_SHARE = 0.99
-_ROUNDING = 1e-6
 
 Progress = Callable[[int, int], None]
 
@@ -69,7 +69,7 @@ class Null:
         """
         observed, draws = self.observed.values, self.draws.values
         # what rounding may take from an equal draw must not make it smaller
-        p = (1 + (draws >= observed[..., None] - _ROUNDING).sum(-1)) / (1 + draws.shape[-1])
+        p = (1 + (draws >= observed[..., None] - TIE).sum(-1)) / (1 + draws.shape[-1])
         measured = ~np.isnan(observed) & ~np.isnan(draws).any(-1)
         return NamedArray(np.where(measured, p, np.nan), self.observed.dims)
 
