@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_build import OPTIONS, SMALL, silent
 
-from head_atlas.build import build_atlas, plan_atlas
+from head_atlas.build import build_atlas, plan_atlas, role_evidence
 from head_atlas.build.measurements import MEASUREMENTS
 from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import BuildError
@@ -194,6 +194,24 @@ def test_roles_are_judged_by_what_is_in_the_atlas(atlas):
         np.testing.assert_allclose(observed, atlas.nulls[f"{name}_observed"].values, atol=1e-5)
     assert set(np.unique(roles["held"].values[np.isfinite(roles["held"].values)])) <= {0.0, 1.0}
     assert list(roles["felt"].coords["family"]) == atlas.families
+
+
+def test_indirect_effects_are_effects_in_mode_zero_without_the_direct_part(atlas, model):
+    plan = plan_atlas(model, OPTIONS)
+    assert [p.tokens for p in plan.prompts] == [p.tokens for p in atlas.prompts]
+    arrays = {
+        "effects/logit_difference": atlas.effects["logit_difference"],
+        "direct_logit/heads": atlas.direct_logit["heads"],
+    }
+    found = role_evidence.indirect(plan, arrays)
+    assert list(found) == [("indirect_effect", "ioi")]
+    at = places(atlas, "ioi")
+    effect = atlas.effects["logit_difference"].sel(mode="zero").values[..., at].mean(-1)
+    direct = -atlas.direct_logit["heads"].values[..., at].mean(-1)
+    one = found["indirect_effect", "ioi"]
+    np.testing.assert_allclose(one.value, effect - direct, rtol=1e-5)
+    assert ((one.low < one.value) & (one.value < one.high) & (one.n == len(at)) & (one.p > 0)).all()
+    assert role_evidence.indirect(replace(plan, modes=("mean",)), arrays) == {}
 
 
 def test_nulls_keep_what_roles_need(atlas):

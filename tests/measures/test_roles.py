@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from head_atlas.catalogue import EFFECTS, NAMED_PARTS, SCORES
+from head_atlas.catalogue import EFFECTS, NAMED_PARTS, ROLE_NUMBERS, SCORES
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
 from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.evidence import Measured, all_of, any_of, from_summary, solved_families, weigh
@@ -47,6 +47,7 @@ UNIFORM = {
     ("diffuse_sink_free", "natural"): 1.0,
     ("logprob", "natural"): 0.0,
     **{("logit_difference", family): 0.0 for family in CLEAN},
+    ("indirect_effect", "ioi"): 0.0,
 }
 TESTED = ("_excess", "positional", "syntactic_gain")
 JOBS = [name for name, role in ROLES.items() if not role.state]
@@ -93,7 +94,11 @@ IDEAL = {
         ("direct_logit", "ioi"): 1.5,
         ("logit_difference", "ioi"): -0.3,
     },
-    "s_inhibition": {("end_to_s2_excess", "ioi"): 0.6, ("logit_difference", "ioi"): -0.5},
+    "s_inhibition": {
+        ("end_to_s2_excess", "ioi"): 0.6,
+        ("logit_difference", "ioi"): -0.5,
+        ("indirect_effect", "ioi"): -0.45,
+    },
     "successor": {("direct_logit", "successor"): 1.2, ("logit_difference", "successor"): -0.9},
     "copy_suppression": {
         ("end_to_io_excess", "ioi"): 0.6,
@@ -113,6 +118,9 @@ def test_an_ideal_head_holds_exactly_its_role(name):
         assert answer == 1 if ROLES[name].of(grade) else np.isnan(answer)
     others = found.held.values[: len(JOBS)].copy()
     others[:, 1, 2] = 0
+    later = [ROLES[job].read_later for job in JOBS]
+    assert np.isnan(others[later, -1]).all(), "what acts through later heads is not judged in the last layer"
+    others[later, -1] = 0
     assert (others == 0).all(), "a uniform head holds no role, and every role could be judged"
     assert found.effective_roles[1, 2] == pytest.approx(1)
     assert np.isnan(found.effective_roles[0, 0])
@@ -131,6 +139,22 @@ def test_a_head_with_two_jobs_holds_two():
     assert found.effective_roles[2, 0] == pytest.approx(2, abs=1e-3)
     # it matters on one family only
     assert found.participation[2, 0] == pytest.approx(1)
+
+
+def test_who_inhibits_acts_through_later_heads():
+    direct = IDEAL["s_inhibition"] | {("indirect_effect", "ioi"): -0.01}  # its interval spans 0
+    opposite = IDEAL["s_inhibition"] | {("indirect_effect", "ioi"): 0.4}
+    heads = {(1, 0): IDEAL["s_inhibition"], (1, 1): direct, (1, 2): opposite, (2, 0): IDEAL["s_inhibition"]}
+    found = assign_roles(measure(heads), CLEAN)
+    held, attends, matters = (getattr(found, part).sel(role="s_inhibition") for part in ("held", "attends", "matters"))
+    assert held.values[1].tolist() == [1, 0, 0, 0]
+    assert attends.values[1].tolist() == [1, 1, 1, 0]
+    assert matters.values[1].tolist() == [1, 0, 0, 0]
+    for part in (held, attends, matters, found.membership.sel(role="s_inhibition")):
+        assert np.isnan(part.values[2]).all(), "no later head reads what the last layer writes"
+    measured = measure(heads)
+    del measured["indirect_effect", "ioi"]
+    assert np.isnan(assign_roles(measured, CLEAN).held.sel(role="s_inhibition")[1, 0])
 
 
 def test_membership_counts_from_the_99th_percentile_of_the_null():
@@ -428,7 +452,7 @@ def test_criteria_ask_for_numbers_that_are_measured():
                 assert criterion.where in entry.families
                 assert entry.has_excess or name == criterion.measure
             elif name not in weights:
-                assert name in ("direct_logit", "induction_copy", *EFFECTS)
+                assert name in ("direct_logit", "induction_copy", *EFFECTS, *ROLE_NUMBERS)
                 assert criterion.where in FAMILIES
 
 

@@ -13,7 +13,9 @@ from head_atlas.build.null_units import syntactic_name
 from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
-from head_atlas.measures.evidence import Measured, from_summary, solved_families
+from head_atlas.catalogue.roles import ROLES
+from head_atlas.measures.evidence import Measured, by_family, from_summary, solved_families
+from head_atlas.measures.indirect import INDIRECT_MODE, indirect_effects
 from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
 from head_atlas.named_array import NamedArray
@@ -44,6 +46,7 @@ def roles(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:
         families, templates = [p.family for p in plan.prompts], [p.template for p in plan.prompts]
         difference = arrays["clean/logit_difference"].values
         clean = solved_families(difference, families, templates, seed=plan.config["seed"])
+        measured |= indirect(plan, arrays)
     norm = arrays.get("model/write_norm")
     norms = None if norm is None else norm.values
     found = assign_roles(measured, clean, write_norm=norms, families=plan.families)
@@ -107,6 +110,18 @@ def _syntax(arrays: Arrays) -> dict[tuple[str, str], Measured]:
             name = syntactic_name(relation, direction)
             found["syntactic_gain", f"{relation}:{direction}"] = _with_null(one, name, arrays)
     return found
+
+
+def indirect(plan: Plan, arrays: Arrays) -> dict[tuple[str, str], Measured]:
+    """Indirect effects on the families that a role asks for, with their intervals and tests."""
+    if INDIRECT_MODE not in plan.modes or "direct_logit/heads" not in arrays:
+        return {}
+    effects = arrays["effects/logit_difference"].values[plan.modes.index(INDIRECT_MODE)]
+    values = indirect_effects(effects, arrays["direct_logit/heads"].values)
+    asked = {c.where for role in ROLES.values() for c in role.criteria if c.measure == "indirect_effect"}
+    values = np.where([p.family in asked for p in plan.prompts], values, np.nan)
+    families, templates = [p.family for p in plan.prompts], [p.template for p in plan.prompts]
+    return by_family("indirect_effect", values, families, templates, seed=plan.config["seed"])
 
 
 def _attributions(summary: Mapping[str, NamedArray]) -> dict[tuple[str, str], Measured]:

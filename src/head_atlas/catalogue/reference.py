@@ -13,6 +13,7 @@ from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_numbers import ROLE_NUMBERS
 from head_atlas.catalogue.role_reference import published_section, role_sections
 from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
@@ -26,6 +27,7 @@ GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Scores of weights", WEIGHT_SCORES),
     ("Measures of the model", MODEL_MEASURES),
     ("Effects", EFFECTS),
+    ("Effects for roles", ROLE_NUMBERS),
     ("Effects in the lab", LIVE_EFFECTS),
     ("Circuits", CIRCUITS),
     ("Attributions", ATTRIBUTIONS),

@@ -60,6 +60,7 @@ def _role(role: Role) -> list[str]:
         lines.append(f"- {_ASKED[grade]}: {criteria or f'not asked: {unasked[grade]}'}")
     kind = "A state rather than a job. " if role.state else ""
     less = f" Not held beside {', '.join(role.yields_to)}." if role.yields_to else ""
+    less += " Not applicable (NaN) in the last layer: it acts through later heads." if role.read_later else ""
     return [
         f"### role {role.name}",
         f"{kind}{role.sentence}{less}",

@@ -80,6 +80,7 @@ class Role:
         state: True for a state rather than a job; states do not count as roles.
         yields_to: roles that describe the same behaviour more precisely; a head that holds one of them does not
             hold this one.
+        read_later: it acts through later heads, so it does not apply to heads of the last layer.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Role:
     unasked: tuple[tuple[Grade, str], ...] = ()
     state: bool = False
     yields_to: tuple[str, ...] = ()
+    read_later: bool = False
 
     def of(self, grade: Grade) -> tuple[Criterion, ...]:
         """The criteria of one grade."""
@@ -266,10 +268,26 @@ ROLES: dict[str, Role] = {
             "s_inhibition",
             "an S-inhibition head",
             "From the end of the prompt it attends to the repeated name, and keeps movers from copying it.",
-            (_attends("end_to_s2_excess", "ioi"), effect_on("ioi", required=True)),
+            (
+                _attends("end_to_s2_excess", "ioi"),
+                effect_on("ioi", required=True),
+                Criterion(
+                    "matters",
+                    "indirect_effect",
+                    "ioi",
+                    "logit difference, its own direct share left out,",
+                    sign=-1,
+                    floor=0.0,
+                    least=SMALLEST_EFFECT,
+                    relative=True,
+                    required=True,
+                ),
+            ),
             _WANG,
-            "That it works through the movers' queries is not shown by these numbers: patch the path to see it.",
+            "That it works through later layers is shown, that it does so through the movers' queries is not: patch "
+            "the path to see it.",
             (("writes", _READ_BY_HEADS),),
+            read_later=True,
         ),
         Role(
             "successor",

@@ -21,7 +21,7 @@ from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.roles import SOLVED, Criterion
 from head_atlas.measures.bootstrap import Interval, bootstrap_mean, resample_counts
-from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, tail_p
+from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, sign_flip_p, tail_p
 from head_atlas.named_array import NamedArray
 
 
@@ -134,14 +134,16 @@ def by_family(
         seed: of the bootstrap.
 
     Returns:
-        By (measure, family); families without any value are left out.
+        By (measure, family), with p values of a mean of 0 (sign flips); families without any value are left out.
     """
     names, found = np.array(families), {}
     for family in dict.fromkeys(families):
         index = np.flatnonzero(names == family)
         if not np.isnan(values[..., index]).all():
-            counts = resample_counts([templates[int(i)] for i in index], seed=seed, family=family)
-            found[measure, family] = Measured.of(bootstrap_mean(values[..., index], counts))
+            clusters = [templates[int(i)] for i in index]
+            counts = resample_counts(clusters, seed=seed, family=family)
+            p = sign_flip_p(values[..., index], clusters, seed=seed, family=family)
+            found[measure, family] = Measured.of(bootstrap_mean(values[..., index], counts), p)
     return found
 
 

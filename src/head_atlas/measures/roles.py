@@ -105,6 +105,7 @@ def assign_roles(
     weighed = {
         name: [weigh(criterion, measured, clean, shape) for criterion in role.criteria] for name, role in roles.items()
     }
+    weighed |= {name: [_before_last(part) for part in weighed[name]] for name, role in roles.items() if role.read_later}
     held = _held(roles, weighed, shape)
     membership = np.stack([_membership(role, measured, weighed[name][0]) for name, role in roles.items()])
     natural = effect_on_natural(0)
@@ -152,6 +153,12 @@ def _held(roles: Mapping[str, Role], weighed: Mapping[str, Sequence[Weighed]], s
         taken = any_of([np.full(shape, np.nan), *(held[other] for other in role.yields_to if other in held)])
         held[name] = np.where(taken == 1, 0.0, held[name])
     return np.stack(list(held.values()))
+
+
+def _before_last(part: Weighed) -> Weighed:
+    """The same, not measured in the last layer."""
+    kept = (np.arange(len(part.value)) < len(part.value) - 1)[:, None]
+    return Weighed(*(np.where(kept, getattr(part, name), np.nan) for name in _PARTS))
 
 
 def _membership(role: Role, measured: Mapping[tuple[str, str], Measured], first: Weighed) -> np.ndarray:
