@@ -21,6 +21,7 @@ from head_atlas.interventions import MeanReference, budget_for, resample_referen
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.prompts.families import FAMILIES, build_families
+from head_atlas.prompts.families.syntax import SENTENCES_PER_PROMPT
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.store import open_atlas
 
@@ -115,7 +116,7 @@ def test_clean_performance_has_intervals_and_sizes(atlas):
             assert n == 0
             assert np.isnan([low, mean, high]).all()
         else:
-            assert n == len(values) == 6
+            assert n == len(values) == (6 * SENTENCES_PER_PROMPT if family == "syntax" else 6)
             assert mean == pytest.approx(values.mean(), rel=1e-5)
             assert low < mean < high
 
