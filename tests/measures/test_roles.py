@@ -12,7 +12,16 @@ import pytest
 from head_atlas.catalogue import EFFECTS, NAMED_PARTS, ROLE_NUMBERS, SCORES
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
 from head_atlas.errors import HeadAtlasError
-from head_atlas.measures.evidence import Measured, all_of, any_of, from_summary, solved_families, weigh
+from head_atlas.measures.evidence import (
+    Measured,
+    all_of,
+    any_of,
+    by_family,
+    from_summary,
+    solved_families,
+    weigh,
+    with_shares,
+)
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles, assign_roles
 from head_atlas.measures.syntax import DIRECTIONS
@@ -298,8 +307,53 @@ def test_one_rule_for_every_criterion():
     np.testing.assert_allclose(share.value, value / 2)
     np.testing.assert_allclose(share.low, (value - 0.1) / 2)
     assert share.met.tolist() == [[0, 0, 1, 0]]
-    unsolved = weigh(Criterion("matters", "m", "f", relative=True), measured, {}, (1, 4))
-    assert np.isnan(unsolved.met).all()
+    p = {("m", "f"): replace(measured["m", "f"], p=np.full((1, 4), 0.9))}
+    for given in (measured, p):
+        unsolved = weigh(Criterion("matters", "m", "f", relative=True), given, {}, (1, 4))
+        assert np.isnan(unsolved.met).all(), "not even the test says no of what the model cannot do"
+
+
+def test_rounding_does_not_decide():
+    value = np.array([[0.1, 0.0999]], dtype=np.float32).astype(np.float64) - 1e-8
+    measured = {("m", "f"): Measured(value, value, value + 0.2, np.full((1, 2), 9))}
+    for asked in ({"floor": 0.1}, {"floor": 0.0, "least": 0.1}):
+        assert weigh(Criterion("writes", "m", "f", **asked), measured, {}, (1, 2)).met.tolist() == [[1, 0]]
+
+
+def test_shares_resample_effect_and_clean_value_together():
+    rng = np.random.default_rng(0)
+    clean = rng.uniform(0.5, 4, 60)
+    values = np.stack([-0.5 * clean, rng.normal(-1, 0.2, 60)])[None]  # the first loses half of every prompt's lead
+    templates = list(np.arange(60) % 15)
+    measured = by_family("logit_difference", values, ["ioi"] * 60, templates, seed=0)
+    shared = with_shares(measured, "logit_difference", values, clean, ["ioi"] * 60, templates, seed=0)
+    criterion = Criterion("matters", "logit_difference", "ioi", relative=True)
+    with_clean_exact = weigh(criterion, measured, {"ioi": clean.mean()}, (1, 2))
+    found = weigh(criterion, shared, {"ioi": clean.mean()}, (1, 2))
+    np.testing.assert_allclose(found.value, with_clean_exact.value)
+    np.testing.assert_allclose([found.low[0, 0], found.high[0, 0]], -0.5, err_msg="a fixed share has no width")
+    assert with_clean_exact.high[0, 0] - with_clean_exact.low[0, 0] > 0.1
+    # a loss that does not follow the lead: the lead's own spread comes on top
+    assert found.high[0, 1] - found.low[0, 1] > 2 * (with_clean_exact.high[0, 1] - with_clean_exact.low[0, 1])
+
+
+def test_families_that_a_model_does_not_solve_are_not_answered():
+    measured = measure({(0, 0): {("logit_difference", "ioi"): -1.0}})
+    key = ("logit_difference", "ioi")
+    measured[key] = replace(measured[key], p=np.full(SHAPE, 0.9))
+    found = assign_roles(measured, {"pronoun": 2.0})
+    assert np.isnan(found.felt.sel(family="ioi").values).all()
+    assert np.isnan(found.relative_effect.sel(family="ioi").values).all()
+    assert (found.felt.sel(family="pronoun").values == 0).all()
+
+
+def test_membership_does_not_count_from_below_zero():
+    measured = measure({(1, 2): {("syntactic_gain", "subject-verb:second_to_first"): 0.2}})
+    key = ("syntactic_gain", "subject-verb:second_to_first")
+    measured[key] = replace(measured[key], n99=np.full(SHAPE, -0.5))
+    membership = assign_roles(measured, CLEAN).membership.sel(role="syntactic_verb_to_subject")
+    assert membership[1, 2] == pytest.approx(0.2)
+    assert membership[0, 0] == 0
 
 
 def test_answers_with_gaps():

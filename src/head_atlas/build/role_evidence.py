@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -14,7 +14,7 @@ from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.roles import ROLES
-from head_atlas.measures.evidence import Measured, by_family, from_summary, solved_families
+from head_atlas.measures.evidence import Measured, by_family, from_summary, solved_families, with_shares
 from head_atlas.measures.indirect import INDIRECT_MODE, indirect_effects
 from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
@@ -47,6 +47,10 @@ def roles(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:
         difference = arrays["clean/logit_difference"].values
         clean = solved_families(difference, families, templates, seed=plan.config["seed"])
         measured |= indirect(plan, arrays)
+        for measure, values in _relative(plan, arrays):
+            measured |= with_shares(
+                measured, measure, values, difference, families, templates, seed=plan.config["seed"]
+            )
     norm = arrays.get("model/write_norm")
     norms = None if norm is None else norm.values
     found = assign_roles(measured, clean, write_norm=norms, families=plan.families)
@@ -112,12 +116,27 @@ def _syntax(arrays: Arrays) -> dict[tuple[str, str], Measured]:
     return found
 
 
+def _relative(plan: Plan, arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    """What is also judged as a share of the clean logit difference: name, and [layer, head, prompt]."""
+    if "effects/logit_difference" in arrays and role_mode(plan.modes):
+        mode = plan.modes.index(role_mode(plan.modes))
+        yield "logit_difference", arrays["effects/logit_difference"].values[mode]
+    if "direct_logit/heads" in arrays:
+        yield "direct_logit", arrays["direct_logit/heads"].values
+        if INDIRECT_MODE in plan.modes:
+            yield "indirect_effect", _indirect_by_prompt(plan, arrays)
+
+
+def _indirect_by_prompt(plan: Plan, arrays: Arrays) -> np.ndarray:
+    effects = arrays["effects/logit_difference"].values[plan.modes.index(INDIRECT_MODE)]
+    return indirect_effects(effects, arrays["direct_logit/heads"].values)
+
+
 def indirect(plan: Plan, arrays: Arrays) -> dict[tuple[str, str], Measured]:
     """Indirect effects on the families that a role asks for, with their intervals and tests."""
     if INDIRECT_MODE not in plan.modes or "direct_logit/heads" not in arrays:
         return {}
-    effects = arrays["effects/logit_difference"].values[plan.modes.index(INDIRECT_MODE)]
-    values = indirect_effects(effects, arrays["direct_logit/heads"].values)
+    values = _indirect_by_prompt(plan, arrays)
     asked = {c.where for role in ROLES.values() for c in role.criteria if c.measure == "indirect_effect"}
     values = np.where([p.family in asked for p in plan.prompts], values, np.nan)
     families, templates = [p.family for p in plan.prompts], [p.template for p in plan.prompts]

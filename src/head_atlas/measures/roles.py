@@ -1,8 +1,8 @@
 """Roles of heads: from weighed evidence to what each head is, in several senses at once.
 
 A head holds a role if all required criteria are met; several roles are allowed, there are no quotas. Membership is
-`s = clip((value - n99) / (1 - n99), 0, 1)` of the role's first criterion. The three grades (attends, writes, matters)
-say which criteria are met, required or not.
+`s = clip((value - n99) / (1 - n99), 0, 1)` of the role's first criterion, n99 at least 0. The three grades (attends,
+writes, matters) say which criteria are met, required or not.
 
 Source: this project; the null, the floor and the correction are there because 2 to 7 of 24 heads of random models
 otherwise count as previous-token heads.
@@ -165,8 +165,9 @@ def _membership(role: Role, measured: Mapping[tuple[str, str], Measured], first:
     if role.state:
         return np.full(first.value.shape, np.nan)
     found = measured.get(role.criteria[0].key)
-    n99 = 0.0 if found is None or found.n99 is None else found.n99
-    room = 1 - np.asarray(n99, dtype=np.float64)
+    # a null below 0, as that of a gain may be, is no reason to count from below 0
+    n99 = np.maximum(0.0 if found is None or found.n99 is None else np.asarray(found.n99, dtype=np.float64), 0.0)
+    room = 1 - n99
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip((first.value * role.criteria[0].sign - n99) / room, 0, 1)
     # where chance alone reaches 1, no value is a sign of the role
