@@ -16,6 +16,7 @@ from head_atlas.measures.composition import composition
 from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars
 from head_atlas.measures.neurons import neuron_statistics
+from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
 from head_atlas.measures.superposition import interference, participation
 from head_atlas.measures.weights import weight_scores
@@ -194,6 +195,14 @@ def test_roles_are_judged_by_what_is_in_the_atlas(atlas):
         np.testing.assert_allclose(observed, atlas.nulls[f"{name}_observed"].values, atol=1e-5)
     assert set(np.unique(roles["held"].values[np.isfinite(roles["held"].values)])) <= {0.0, 1.0}
     assert list(roles["felt"].coords["family"]) == atlas.families
+
+
+def test_where_positional_heads_look_is_kept(atlas, model):
+    offset = atlas.summary["positional_offset"]
+    assert offset.dims == ("layer", "head")
+    np.testing.assert_array_equal(atlas.roles["positional_offset"].values, offset.values)
+    found = pattern_scores(model, members(atlas, "natural"), ["positional"])
+    np.testing.assert_array_equal(found.arg_max_offsets.sum(-1)[:, :, :32].argmax(2), offset.values)
 
 
 def test_indirect_effects_are_effects_in_mode_zero_without_the_direct_part(atlas, model):

@@ -38,6 +38,7 @@ UNIFORM = {
     ("previous_token_excess", "rand_flat"): 0.0,
     ("induction_excess", "rand_repeat"): 0.0,
     ("duplicate_token_excess", "rand_repeat"): 0.0,
+    ("current_token_excess", "rand_flat"): 0.0,
     ("positional", "natural"): 0.1,
     **{
         ("syntactic_gain", f"{relation}:{direction}"): 0.0
@@ -92,6 +93,11 @@ IDEAL = {
     },
     "induction": {("induction_excess", "rand_repeat"): 0.94, ("induction_copy", "rand_repeat"): 3.0, **ON_REPEATS},
     "duplicate_token": {("duplicate_token_excess", "rand_repeat"): 0.9, ("logit_difference", "ioi"): -0.3},
+    "current_token": {
+        ("current_token_excess", "rand_flat"): 0.95,
+        ("positional", "natural"): 1.0,  # the fixed distance is none
+        ("logprob", "natural"): -0.2,
+    },
     "positional": {("positional", "natural"): 0.97, ("logprob", "natural"): -0.2},
     "syntactic_verb_to_subject": {
         ("syntactic_gain", "subject-verb:second_to_first"): 0.5,
@@ -462,8 +468,55 @@ def test_a_head_in_one_sentence():
     assert describe(found, 0, 1).endswith("is unexplained: its effect is felt on ioi, successor and pronoun.")
     del measured["logit_difference", "rand_repeat"]
     assert describe(assign_roles(measured, CLEAN), 1, 2).endswith("and whether it matters was not measured.")
+    # what was done is said
+    found = assign_roles(measure(heads), CLEAN)
+    assert "and matters (replacing its output by that of other text changes the" in describe(
+        found, 1, 2, mode="resample"
+    )
+    assert "and matters (setting its output to 0 changes the" in describe(found, 1, 2, mode="zero")
     nothing = {("sink", "natural"): Measured.exact(np.zeros(SHAPE))}
     assert describe(assign_roles(nothing, {}), 0, 0) == "No role could be judged."
+
+
+def test_a_positional_head_says_where_it_looks():
+    offset = np.full(SHAPE, 5.0, dtype=np.float32)
+    offset[1] = 1
+    heads = {(0, 2): IDEAL["positional"], (1, 2): IDEAL["positional"]}
+    found = assign_roles(measure(heads), CLEAN, positional_offset=offset)
+    assert "(share at one offset 0.97 [0.95, 0.99], 5 tokens back, n = 100)" in describe(found, 0, 2)
+    assert ", 1 token back, n = 100)" in describe(found, 1, 2)
+    stored = found.arrays()
+    del stored["positional_offset"]
+    assert "(share at one offset 0.97 [0.95, 0.99], n = 100)" in describe(HeadRoles.from_arrays(stored), 0, 2)
+
+
+def test_working_the_other_way_takes_an_effect_of_some_size():
+    measured = measure({(1, 2): IDEAL["induction"]})
+    key = ("logit_difference", "rand_repeat")
+    for share, words in ((0.009, "and does not matter (removing it"), (0.011, "and works the other way (removing it")):
+        effect = np.full(SHAPE, 2.0 * share)
+        measured[key] = Measured(effect, effect - 1e-4, effect + 1e-4, np.full(SHAPE, 100))
+        assert words in describe(assign_roles(measured, CLEAN), 1, 2)
+
+
+def test_roles_that_ask_for_the_same_attention_are_told_once():
+    mover = IDEAL["name_mover"] | {("diffuse_sink_free", "natural"): 0.2}
+    assert "copy-suppression" not in describe(assign_roles(measure({(1, 2): mover}), CLEAN), 1, 2)
+    looks = {("end_to_io_excess", "ioi"): 0.7, ("diffuse_sink_free", "natural"): 0.2}
+    text = describe(assign_roles(measure({(1, 2): looks}), CLEAN), 1, 2)
+    assert text.count("attends like") == 1
+    both = looks | {("induction_excess", "rand_repeat"): 0.95}
+    text = describe(assign_roles(measure({(1, 2): both}), CLEAN), 1, 2)
+    assert "attends like a name mover or a copy-suppression head too, without" in text
+
+
+def test_a_bag_of_words_takes_a_sure_effect_of_any_size():
+    measured = measure({})
+    effect = np.full(SHAPE, 0.004)
+    measured["logprob", "natural"] = Measured(effect, effect - 1e-3, effect + 1e-3, np.full(SHAPE, 100))
+    found = assign_roles(measured, CLEAN)
+    assert (found.held.sel(role="bag_of_words").values == 1).all()
+    assert (found.felt.sel(family="natural").values == 0).all()
 
 
 def test_the_catalogue_of_roles_says_what_it_must():

@@ -13,7 +13,7 @@ from head_atlas.build.null_units import syntactic_name
 from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
-from head_atlas.catalogue.roles import ROLES
+from head_atlas.catalogue.roles import ROLE_MODES, ROLES
 from head_atlas.measures.evidence import Measured, by_family, from_summary, solved_families, with_shares
 from head_atlas.measures.indirect import INDIRECT_MODE, indirect_effects
 from head_atlas.measures.roles import assign_roles
@@ -21,8 +21,6 @@ from head_atlas.measures.significance import tail_p
 from head_atlas.named_array import NamedArray
 from head_atlas.store.schema import group_of
 
-ROLE_MODES = ("resample", "mean", "zero")
-"""Roles are judged by the effects of the first of these modes that was measured."""
 _HEADS = ("layer", "head")
 _ENTRIES = SCORES | NAMED_PARTS
 _N99 = 0.99
@@ -53,7 +51,9 @@ def roles(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:
             )
     norm = arrays.get("model/write_norm")
     norms = None if norm is None else norm.values
-    found = assign_roles(measured, clean, write_norm=norms, families=plan.families)
+    offset = summary.get("positional_offset")
+    offsets = None if offset is None else offset.values
+    found = assign_roles(measured, clean, write_norm=norms, positional_offset=offsets, families=plan.families)
     return {f"roles/{name}": array for name, array in found.arrays().items()}
 
 

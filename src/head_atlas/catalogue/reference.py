@@ -13,13 +13,14 @@ from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
-from head_atlas.catalogue.role_numbers import ROLE_NUMBERS
+from head_atlas.catalogue.role_numbers import POSITIONAL_OFFSETS, ROLE_NUMBERS
 from head_atlas.catalogue.role_reference import published_section, role_sections
 from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
 GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Scores", SCORES),
+    ("Offsets", POSITIONAL_OFFSETS),
     ("Scores between named parts", NAMED_PARTS),
     ("Syntactic scores", SYNTACTIC),
     ("Nulls of scores", NULLS),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from head_atlas.catalogue.published import ALIASES, published_heads, published_models
-from head_atlas.catalogue.roles import FELT, GRADES, ROLES, SOLVED, STATES, Criterion, Role
+from head_atlas.catalogue.roles import FELT, GRADES, ROLE_MODES, ROLES, SOLVED, STATES, Criterion, Role
 
 _ASKED = {"attends": "Attends like one", "writes": "Writes like one", "matters": "Matters"}
 
@@ -24,6 +24,8 @@ def role_sections() -> list[str]:
         f"Shares of a logit difference are taken only where the model solves the family: the share of prompts with y "
         f"above y' has a lower bound of at least {SOLVED:g}. They are ratios of means, whose intervals resample effect "
         "and clean value together.",
+        f"Effects are those of the first measured mode of {', '.join(ROLE_MODES)}; an atlas names it as `role_mode` in "
+        "its provenance, and every sentence says what was done to the head. (The indirect effect is always of `zero`.)",
     ]
     parts += [part for role in ROLES.values() for part in _role(role)]
     parts += ["## States", FELT]

@@ -13,6 +13,10 @@ from typing import Literal
 Grade = Literal["attends", "writes", "matters"]
 GRADES: tuple[Grade, ...] = ("attends", "writes", "matters")
 
+ROLE_MODES = ("resample", "mean", "zero")
+"""Roles are judged by the effects of the first of these modes that was measured: what other text would have put there
+stays within what later layers know; a mean lies off the data, and 0 far off."""
+
 SMALLEST_SCORE = 0.1
 """The lower bound of a score has to reach this, whatever its null: heads of random models stay under it."""
 
@@ -145,7 +149,7 @@ def effect_on(family: str, sign: int = -1, *, required: bool = False) -> Criteri
     )
 
 
-def effect_on_natural(sign: int = -1, *, required: bool = False) -> Criterion:
+def effect_on_natural(sign: int = -1, *, least: float | None = SMALLEST_EFFECT, required: bool = False) -> Criterion:
     """An effect on the log-probability of the tokens of natural text, which has no wrong answers to compare with."""
     return Criterion(
         "matters",
@@ -155,7 +159,7 @@ def effect_on_natural(sign: int = -1, *, required: bool = False) -> Criterion:
         "nats",
         sign=sign,
         floor=0.0,
-        least=SMALLEST_EFFECT,
+        least=least,
         required=required,
     )
 
@@ -237,14 +241,23 @@ ROLES: dict[str, Role] = {
             (("writes", _READ_BY_HEADS),),
         ),
         Role(
+            "current_token",
+            "a current-token head",
+            "It attends to the current token itself.",
+            (_attends("current_token_excess", "rand_flat"), effect_on_natural()),
+            "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; as a role: this project",
+            "It moves nothing between positions: what it does an MLP could do.",
+            (("writes", _READ_BY_HEADS),),
+        ),
+        Role(
             "positional",
             "a positional head",
             "Its largest attention is at one fixed distance.",
             (_attends("positional", "natural", "share at one offset", floor=0.9), effect_on_natural()),
             "Voita et al. 2019, Analyzing Multi-Head Self-Attention",
-            "A previous-token head is one, and is counted under that name only.",
+            "A previous-token or current-token head is one, and is counted under that name only.",
             (("writes", _READ_BY_HEADS),),
-            yields_to=("previous_token",),
+            yields_to=("previous_token", "current_token"),
         ),
         *(
             _syntactic(relation, direction, matters)
@@ -358,9 +371,10 @@ ROLES: dict[str, Role] = {
             "bag_of_words",
             "a bag-of-words head",
             "It averages over nearly all tokens before it, and what it writes matters on natural text.",
-            (*_EVEN, effect_on_natural(0, required=True)),
+            (*_EVEN, effect_on_natural(0, least=None, required=True)),
             "Clark et al. 2019, What Does BERT Look At?",
-            "A state rather than a job: the average may be used for anything.",
+            "A state rather than a job: the average may be used for anything. Its effect has to be sure, not large: "
+            "read how large it is.",
             (("writes", "an average has no direction of its own to test"),),
             state=True,
         ),

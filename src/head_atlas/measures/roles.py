@@ -45,6 +45,8 @@ class HeadRoles:
         effective_roles: (layer, head): exp(entropy of the normalised memberships of held roles, states left out);
             NaN without any.
         participation: (layer, head): participation ratio of `relative_effect`; NaN without any effect.
+        positional_offset: (layer, head): tokens back to where a positional head looks, 0 the query itself; NaN where
+            it is not known.
     """
 
     held: NamedArray
@@ -59,6 +61,7 @@ class HeadRoles:
     relative_effect: NamedArray
     effective_roles: NamedArray
     participation: NamedArray
+    positional_offset: NamedArray
 
     def arrays(self) -> dict[str, NamedArray]:
         """Everything by name, ready to be stored."""
@@ -69,7 +72,10 @@ class HeadRoles:
     def from_arrays(cls, arrays: Mapping[str, NamedArray]) -> HeadRoles:
         """What `arrays` gave, put together again."""
         evidence = {name: arrays[f"evidence_{name}"] for name in _PARTS}
-        return cls(evidence=evidence, **{name: arrays[name] for name in _OWN})
+        own = {name: arrays[name] for name in _OWN if name in arrays or name != "positional_offset"}
+        if "positional_offset" not in own:  # files of before it was kept
+            own["positional_offset"] = NamedArray(np.full_like(own["participation"].values, np.nan), _HEADS)
+        return cls(evidence=evidence, **own)
 
 
 _OWN = tuple(part.name for part in fields(HeadRoles) if part.name != "evidence")
@@ -80,6 +86,7 @@ def assign_roles(
     clean: Mapping[str, float],
     *,
     write_norm: np.ndarray | None = None,
+    positional_offset: np.ndarray | None = None,
     families: Sequence[str] | None = None,
     roles: Mapping[str, Role] = ROLES,
 ) -> HeadRoles:
@@ -92,6 +99,7 @@ def assign_roles(
             that no role asks for, and `("logprob", "natural")` count for the states and the participation.
         clean: mean clean logit difference of the families that the model solves, from `evidence.solved_families`.
         write_norm: [layer, head] mean norm of z W_O on natural text; without it no head can be called dormant.
+        positional_offset: [layer, head] where the `positional` score is taken; it is kept beside the roles.
         families: labels of the family axis, in order; those that `measured` has if None.
         roles: the catalogue's, or others.
 
@@ -136,6 +144,9 @@ def assign_roles(
         relative_effect=_named(relative, "family", families),
         effective_roles=NamedArray(effective_number(strength, axis=0).astype(np.float32), _HEADS),
         participation=NamedArray(participation_ratio(relative, axis=0).astype(np.float32), _HEADS),
+        positional_offset=NamedArray(
+            np.full(shape, np.nan, dtype=np.float32) if positional_offset is None else positional_offset, _HEADS
+        ),
     )
 
 
