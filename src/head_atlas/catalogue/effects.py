@@ -17,8 +17,8 @@ ABLATION = (
     "Each head's output z (before W_O) is replaced at every position: by 0 (mode `zero`), by its mean over natural "
     "text (`mean`, the first position by its own), or by that of 5 stored natural prompts in turn, the metrics "
     "averaged (`resample`). Mode `pattern_freeze` keeps the values of the prompt and takes the attention pattern of "
-    "its corrupted twin. Intervals resample the prompts that are measured; in mode `resample` the 5 stand-ins are the same "
-    "for all of them, so what other stand-ins would give is not in the interval."
+    "its corrupted twin. Intervals resample the prompts that are measured; in mode `resample` the 5 stand-ins are "
+    "the same for all of them, so what other stand-ins would give is not in the interval."
 )
 
 

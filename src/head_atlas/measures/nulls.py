@@ -218,14 +218,14 @@ def _mismatch_nulls(
     looked_for = [prompt.tokens for prompt in prompts for _ in range(n_each)]
     clean = pattern_scores(model, prompts, names, windows=windows)
     found = pattern_scores(model, inputs, names, windows=windows, targets_of=looked_for, progress=progress)
-    # A draw takes one of the inputs of each prompt: as a matrix, how often each is in the mean.
-    drawn = np.random.default_rng([seed, 3]).integers(n_each, size=(n_draws, len(prompts)))
-    share = np.zeros((n_draws, len(prompts), n_each))
-    np.put_along_axis(share, drawn[..., None], 1 / len(prompts), axis=-1)
-    return {
-        name: _excess_null(clean, name, found.values[name].astype(np.float64) @ share.reshape(n_draws, -1).T)
-        for name in names
-    }
+    # a draw takes one of the inputs of each prompt; prompt by prompt, so that memory does not grow with them
+    masses = {name: np.zeros((model.n_layers, model.n_heads, n_draws)) for name in names}
+    rng = np.random.default_rng([seed, 3])
+    for index in range(len(prompts)):
+        drawn = index * n_each + rng.integers(n_each, size=n_draws)
+        for name in names:
+            masses[name] += found.values[name][..., drawn] / len(prompts)
+    return {name: _excess_null(clean, name, masses[name]) for name in names}
 
 
 def _excess_null(observed: PatternScores, name: str, masses: np.ndarray) -> Null:
