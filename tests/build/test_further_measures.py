@@ -197,6 +197,21 @@ def test_roles_are_judged_by_what_is_in_the_atlas(atlas):
     assert list(roles["felt"].coords["family"]) == atlas.families
 
 
+def test_how_alike_other_prompts_rank_attributions_and_gains(atlas):
+    at = places(atlas, "ioi")
+    values = atlas.direct_logit["heads"].values[..., at]
+    templates = [p.template for p in members(atlas, "ioi")]
+    expected = split_half(values, templates, seed=atlas.provenance["seed"], family="ioi")
+    found = atlas.summary["direct_logit_split_half"]
+    assert found.sel(family="ioi").values == pytest.approx(expected, abs=0.02)
+    assert np.isnan(found.sel(family="natural").values)
+    assert -1 <= atlas.summary["induction_copy_split_half"].values <= 1
+    halves = atlas.syntax["gain_split_half"]
+    assert halves.dims == ("relation", "direction")
+    assert np.isnan(halves.sel(relation="determiner-noun", direction="first_to_second").values)
+    assert np.isfinite(halves.sel(relation="determiner-noun", direction="second_to_first").values)
+
+
 def test_where_positional_heads_look_is_kept(atlas, model):
     offset = atlas.summary["positional_offset"]
     assert offset.dims == ("layer", "head")

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
 from synthetic_atlas import synthetic_contents
 
 SHAPE = (3, 4)
-CLEAN = dict.fromkeys(("rand_repeat", "ioi", "successor", "subject_verb", "pronoun", "completion"), 2.0)
+CLEAN = dict.fromkeys(("rand_repeat", "ioi", "successor", "subject_verb", "pronoun", "verb_object"), 2.0)
 UNIFORM = {
     ("previous_token_excess", "rand_flat"): 0.0,
     ("induction_excess", "rand_repeat"): 0.0,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from head_atlas.build.measurement import COUNTS, TOTALS, Arrays, spread
+from head_atlas.build.null_units import SYNTAX_FAMILY
 from head_atlas.build.plan import Plan
 from head_atlas.build.role_evidence import nulls, role_mode, roles
 from head_atlas.build.summaries import summarise
@@ -14,6 +15,7 @@ from head_atlas.measures.bootstrap import resample_counts
 from head_atlas.measures.evidence import solved_families
 from head_atlas.measures.polysemanticity import contrast_families
 from head_atlas.measures.positional import positional
+from head_atlas.measures.significance import split_half
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.families.sink_probe import STARTS
 from head_atlas.store.schema import SCORE_DIMS
@@ -86,6 +88,37 @@ def _family_contrasts(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> A
     }
 
 
+def _reliability(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:  # noqa: ARG001
+    """Whether other prompts rank the heads alike, of attributions and syntactic gains."""
+    seed = plan.config["seed"]
+    templates = np.array([prompt.template for prompt in plan.prompts])
+    of = np.array([prompt.family for prompt in plan.prompts])
+
+    def halves(values: np.ndarray, family: str) -> float:
+        defined = np.flatnonzero((of == family) & ~np.isnan(values).all(axis=(0, 1)))
+        if not len(defined):
+            return float("nan")
+        return split_half(values[..., defined], templates[defined].tolist(), seed=seed, family=family)
+
+    found: Arrays = {}
+    if "direct_logit/heads" in arrays:
+        by_family = [halves(arrays["direct_logit/heads"].values, family) for family in plan.families]
+        coords = {"family": list(plan.families)}
+        found["summary/direct_logit_split_half"] = NamedArray(np.array(by_family), ("family",), coords)
+    if "direct_logit/induction_copy" in arrays:
+        copy = halves(arrays["direct_logit/induction_copy"].values, "rand_repeat")
+        found["summary/induction_copy_split_half"] = NamedArray(np.array(copy), ())
+    if "syntax/gains" in arrays:
+        gains = arrays["syntax/gains"]
+        labels = {dim: gains.coords[dim] for dim in ("relation", "direction")}
+        by_group = [
+            [halves(gains.values[:, :, i, j], SYNTAX_FAMILY) for j in range(len(labels["direction"]))]
+            for i in range(len(labels["relation"]))
+        ]
+        found["syntax/gain_split_half"] = NamedArray(np.array(by_group), ("relation", "direction"), labels)
+    return found
+
+
 DERIVED: tuple[Derivation, ...] = (
     _offsets,
     _positional,
@@ -94,5 +127,6 @@ DERIVED: tuple[Derivation, ...] = (
     nulls,
     roles,
     _family_contrasts,
+    _reliability,
 )
 """In the order they run: each sees what those before it found."""

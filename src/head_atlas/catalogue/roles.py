@@ -171,7 +171,7 @@ _RELATIONS: tuple[tuple[str, Criterion], ...] = (
     ("subject-verb", effect_on("subject_verb")),
     ("determiner-noun", effect_on_natural()),
     ("pronoun-antecedent", effect_on("pronoun")),
-    ("verb-object", effect_on("completion")),
+    ("verb-object", effect_on("verb_object")),
     ("adjective-noun", effect_on_natural()),
 )
 """Relations, and where a head that follows one should matter."""
