@@ -8,6 +8,7 @@ from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
+from head_atlas.catalogue.families import family_section
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
@@ -64,7 +65,7 @@ def markdown() -> str:
             if m.kind == "score" and m.measured_on != "weights":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
-    parts += [*role_sections(), *published_section()]
+    parts += [*family_section(), *role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 
