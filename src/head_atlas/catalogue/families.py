@@ -5,8 +5,8 @@ from __future__ import annotations
 FAMILY_NOTES: dict[str, str] = {
     "completion": 'the answer stands earlier in the prompt ("The cat sat on the sofa. The cat sat on the"): it shows '
     "copying as much as local context, so it is no evidence for verb-object heads; `verb_object` is",
-    "list_format": "the corrupted prompts also have commas for the full stops behind the numbers",
-    "opposite": "the in-context antonyms that others call antonym_icl",
+    "list_format": "the corrupted prompts have commas for the full stops behind the numbers, beside other numbers",
+    "opposite": "it takes the place of antonym_icl, antonyms by examples in context: it asks for the opposite in words",
     "verb_object": "the answer is a noun that the verb can have for an object, the wrong one belongs to another verb; "
     "other nouns would be right too, so read the logit difference, not the rank",
     "syntax": "twice as many prompts as another family, because a relation occurs in some sentences only",
