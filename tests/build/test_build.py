@@ -156,8 +156,10 @@ def test_the_contract_of_names(atlas):
             expected |= {f"{metric}_percentile_{among}", f"{metric}_macro_percentile_{among}"}
     for name in ("logprob", "logit_difference", "log2_rank", "correct"):
         expected |= {f"clean_{name}{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
-    expected |= {f"{name}_{part}" for name in ("direct_logit", "induction_copy") for part in (*PARTS, "p")}
-    assert set(atlas.summary) == expected | {"sink_by_start"}
+    expected |= {
+        f"{name}_{part}" for name in ("direct_logit", "induction_copy") for part in (*PARTS, "p", "split_half")
+    }
+    assert set(atlas.summary) == expected | {"sink_by_start", "positional_offset"}
 
 
 def test_provenance_says_where_every_number_comes_from(atlas, model):
