@@ -20,10 +20,10 @@ from head_atlas.build.measurement import (
     spread,
 )
 from head_atlas.catalogue import SCORES, WITHOUT_EFFECTS
+from head_atlas.catalogue.effects import CORRECT
 from head_atlas.interventions import CORRUPTED, Budget, Mode, Reference, mean_reference
 from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.effects import CLEAN, METRICS, sweep
-from head_atlas.measures.metrics import CORRECT
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.scores import OFFSET_BINS
 from head_atlas.named_array import NamedArray
