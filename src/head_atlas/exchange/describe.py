@@ -38,6 +38,7 @@ def describe(atlas: Atlas) -> dict[str, Any]:
         "exemplars": list(atlas.exemplars),
         "roles": roles_held(atlas),
         "left_out": atlas.left_out,
+        "notes": atlas.notes,
         "checks_passed": sum(bool(check.get("passed")) for check in atlas.checks),
         "checks": len(atlas.checks),
         "provenance": {key: atlas.provenance[key] for key in _SHOWN if key in atlas.provenance},
@@ -70,6 +71,7 @@ def in_words(found: dict[str, Any]) -> str:
     lines += [f"exemplars: {', '.join(found['exemplars'])}"] if found["exemplars"] else []
     lines += [f"role {role}: {', '.join(heads)}" for role, heads in found["roles"].items()]
     lines += [f"left out: {name}: {why}" for name, why in found["left_out"].items()]
+    lines += [f"note: {name}: {text}" for name, text in found["notes"].items()]
     lines.append(f"checks   {found['checks_passed']} of {found['checks']} passed")
     lines += [f"{key}: {value}" for key, value in found["provenance"].items()]
     return "\n".join(lines)

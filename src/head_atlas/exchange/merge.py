@@ -86,6 +86,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
         resample_prompts=next((part.resample_prompts for part in parts if part.resample_prompts is not None), None),
         provenance=_provenance(parts, prompts, modes),
         left_out={name: why for name, why in left_out.items() if name not in here},
+        notes={name: text for part in parts for name, text in part.notes.items()},
         shards=_shards(parts),
     )
 

@@ -77,6 +77,7 @@ def write_json(atlas: Atlas, path: str | Path) -> int:
         "families": atlas.families,
         "modes": atlas.modes,
         "left_out": atlas.left_out,
+        "notes": atlas.notes,
         "provenance": finite(atlas.provenance),
         "columns": list(COLUMNS),
         "rows": [list(row.values()) for row in found],

@@ -30,6 +30,7 @@ def contents_of(atlas: Atlas) -> AtlasContents:
         resample_prompts=atlas.resample_prompts(),
         provenance=atlas.provenance,
         left_out=atlas.left_out,
+        notes=atlas.notes,
         checks=atlas.checks,
         shards=_shards(atlas),
     )
