@@ -12,7 +12,6 @@ from head_atlas.measures.direct_logit import decompose, induction_copy
 from head_atlas.measures.exemplars import exemplars as find_exemplars
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.store.schema import SCORE_DIMS
 
 if TYPE_CHECKING:
     from head_atlas.build.plan import Unit
@@ -30,7 +29,7 @@ def has_contrast(prompt: Prompt) -> bool:
 def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
     """Every part of the logit difference, and what the parts leave over."""
     prompts, chosen = select(unit, at, has_contrast)
-    n = unit.stop - unit.start
+    n = len(unit.index)
     try:
         found = decompose(at.model, prompts)
         arrays = {
@@ -46,25 +45,16 @@ def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # no
     }
 
 
-def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
-    """Exemplars of every head, on running text or on the other families."""
-    index = at.of_family(lambda family: (family == TEXT_FAMILY) == text)
-    prompts = [at.plan.prompts[i] for i in index]
+def exemplars(where: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
+    """Exemplars of every head, on running text ("text") or on the other families ("families")."""
     mode = next(iter(at.plan.modes), "")
-    effects = at.gathered("effects/logprob", mode)
+    effects = at.gathered("effects/logprob", mode, unit.index)
     found = find_exemplars(
         at.model,
-        prompts,
-        effects=None if effects is None else effects[0][..., index],
+        at.prompts(unit),
+        effects=None if effects is None else effects[0],
         seed=at.plan.config["seed"],
         windows=at.plan.config["windows"],
         progress=lambda done, total: progress(done / total),
     )
-    arrays = found.arrays()
-    # prompts are numbered among those of the atlas, not among those of this set
-    place = np.array(index, dtype=np.int32)
-    arrays["prompt_index"] = NamedArray(place[arrays["prompt_index"].values], ("exemplar",))
-    largest = spread(arrays["largest"].values, index, len(at.plan.prompts))
-    arrays["largest"] = NamedArray(largest, SCORE_DIMS)
-    where = "text" if text else "families"
-    return {f"exemplars/{where}/{name}": array for name, array in arrays.items()}
+    return {f"exemplars/{where}/{name}": array for name, array in found.arrays().items()}

@@ -48,7 +48,7 @@ def reference(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa:
 def scores(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """Pattern scores of the unit's family, and sums of the profiles by distance."""
     names = SCORED[unit.family]
-    prompts = at.plan.prompts[unit.start : unit.stop]
+    prompts = at.prompts(unit)
     found = pattern_scores(at.model, prompts, names, windows=at.plan.config["windows"], progress=_share(progress))
     arrays = {f"scores/{name}": NamedArray(values, SCORE_DIMS) for name, values in found.values.items()}
     arrays |= {f"baselines/{name}": NamedArray(values, BASELINE_DIMS) for name, values in found.baselines.items()}
@@ -69,7 +69,7 @@ def effects(mode: Mode, unit: Unit, at: Workplace, progress: Progress) -> Arrays
     prompts, chosen = select(unit, at, effect_prompts(mode))
     budget = Budget(**at.plan.config["budget"])
     found = sweep(at.model, prompts, mode, reference=_stand_in(mode, at), progress=_share(progress), budget=budget)
-    n, arrays = unit.stop - unit.start, {}
+    n, arrays = len(unit.index), {}
     for name in METRICS:
         values = spread(np.moveaxis(found[name].values, 0, -1), chosen, n)
         arrays[f"effects/{name}"] = NamedArray(values[None], EFFECT_DIMS, {"mode": [mode]})
