@@ -14,9 +14,9 @@ def parser() -> argparse.ArgumentParser:
         prog="bench.py",
         description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
         "head; `patterns` scores attention patterns; `attribution` integrates gradients; `published` looks published "
-        "heads up in an atlas; `atlas` writes a large synthetic atlas, about 2 GB, and times reading it. The table goes "
-        "to stdout, in markdown. Peers other than plain transformers and Captum are "
-        "installed by `make bench-peers`.",
+        "heads up in an atlas; `atlas` writes a large synthetic atlas, about 2 GB, and times reading it. The table "
+        "goes to stdout, in markdown. Peers other than plain transformers and Captum are installed by "
+        "`make bench-peers`.",
     )
     p.add_argument("what", choices=("sweep", "patterns", "attribution", "published", "atlas"))
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")

@@ -18,8 +18,8 @@ from head_atlas.errors import BuildError
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 OPTIONS = (
-    "--prompts 20 --threads 1 --device cpu --families rand_repeat rand_flat natural ioi pronoun completion "
-    "--modes zero mean resample"
+    "--prompts 80 --threads 1 --device cpu --families rand_repeat rand_flat natural ioi pronoun completion "
+    "--modes zero mean resample pattern_freeze"
 ).split()
 
 

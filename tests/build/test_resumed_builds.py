@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from small_build import OPTIONS, SMALL, silent
 
 import head_atlas.build.runner as runner
 from head_atlas.build import build_atlas, measure_share, merge_shares, parts_folder, plan_atlas
 from head_atlas.build.parts import Parts
+from head_atlas.build.scratch import Scratch
 from head_atlas.errors import BuildError
 
 LESS = replace(OPTIONS, families=["natural", "syntax", "ioi"], modes=("zero",), measures=("scores", "exemplars_text"))
@@ -114,3 +117,18 @@ def test_on_a_full_disk_nothing_is_lost(model, tmp_path, measured):
     build_atlas(model, out, SMALL, silent)
     assert measured == []
     assert out.read_bytes() == undisturbed.read_bytes()
+
+
+def test_arrays_that_lie_in_files_give_the_same_bytes(path, model, tmp_path, measured, monkeypatch):
+    out = tmp_path / "atlas.h5"
+    shutil.copytree(parts_folder(path), parts_folder(out))
+    monkeypatch.setattr("head_atlas.build.scratch.IN_MEMORY", 0)
+    made = []
+    plain = Scratch.missing
+    monkeypatch.setattr(Scratch, "missing", lambda *of: made.append(plain(*of)) or made[-1])
+    build_atlas(model, out, OPTIONS, silent)
+    assert measured == []
+    assert made
+    assert all(isinstance(array, np.memmap) for array in made)
+    assert sorted(p.name for p in parts_folder(out).iterdir()) == sorted(p.name for p in parts_folder(path).iterdir())
+    assert out.read_bytes() == path.read_bytes()

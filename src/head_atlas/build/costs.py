@@ -51,8 +51,8 @@ SLOWER: Mapping[str, float] = {
     "exemplars_text": 1.3,
     "exemplars_families": 1.6,
 }
-"""Time over that of the operations at the rate of a forward pass, by kind: processor time of a build of the demo model on
-one thread, 10 prompts a family. Large models come closer to 1."""
+"""Time over that of the operations at the rate of a forward pass, by kind: processor time of a build of the demo model
+on one thread, 10 prompts a family."""
 PASSES: Mapping[str, float] = {
     "reference": 1,
     "direct_logit": 1,
