@@ -203,8 +203,8 @@ class _Pool:
             return _first_line(error.cause)
         except exceptions.ActorDiedError as error:
             cause = getattr(error, "cause", None)
-            if isinstance(getattr(cause, "cause", None), HeadAtlasError):
-                raise cause.cause from None
+            if isinstance(reason := getattr(cause, "cause", None), HeadAtlasError):
+                raise reason from None
             if "creation task" in str(error) or "__init__" in str(error):
                 raise BuildError(f"a worker cannot start: {_last_line(error)}") from None
             return _first_line(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,7 @@ def named_parts(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """Attention between the named parts of indirect-object prompts, and its null."""
     arrays: Arrays = {}
     for name, score in NAMED_PARTS.items():
-        prompts, index = select(unit, at, lambda prompt, family=score.family: prompt.family == family)
+        prompts, index = select(unit, at, partial(_is_of, score.family))
         found = part_attention(
             at.model,
             prompts,
@@ -54,6 +55,10 @@ def named_parts(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
         arrays[f"nulls/{name}_observed"] = found.excess
         arrays[f"{DRAWS}/{name}"] = found.draws
     return arrays
+
+
+def _is_of(family: str, prompt: Prompt) -> bool:
+    return prompt.family == family
 
 
 def nulls(unit: Unit, at: Workplace, progress: Progress) -> Arrays:

@@ -144,5 +144,12 @@ class Worker:
         Raises:
             BuildError: a shard is missing or damaged, or there is no space.
         """
-        finish(self._plan, self._model, self._out, provenance_of(self._plan, self._model), str, parts=self._parts)
+        finish(
+            self._plan,
+            self._model,
+            self._out,
+            provenance_of(self._plan, self._model),
+            lambda _: None,
+            parts=self._parts,
+        )
         return str(self._out)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import h5py
 
@@ -50,7 +50,7 @@ def new_hdf5(path: Path) -> Iterator[h5py.File]:
         OSError: no space, or no permission.
     """
     with replacing(path) as temporary, temporary.open("w+b", buffering=0) as file:
-        disk = _Disk(cast(FileIO, file))
+        disk = _Disk(file)
         try:
             with h5py.File(disk, "w") as root:
                 yield root
