@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--modes",
         nargs="+",
-        choices=("zero", "mean", "resample", "pattern_freeze"),
+        choices=("zero", "mean", "resample", "pattern_freeze", "resample_corrupted"),
         help="ablation modes (default: all; with --quick zero)",
     )
     p.add_argument("--measures", nargs="*", metavar="NAME", help="what else to measure (default: all; see --dry-run)")
@@ -178,6 +178,7 @@ def describe(plan: Plan, model: HeadModel, rate: float | None, *, as_json: bool)
     lines = [f"{len(plan.prompts)} prompts in {len(plan.families)} families"]
     lines += [f"  {family}: {prompts[family]} prompts, {tokens[family]} tokens" for family in plan.families]
     lines += [f"left out: {name}: {why}" for name, why in plan.left_out.items()]
+    lines += [f"note: {name}: {text}" for name, text in plan.notes.items()]
     work = sum(unit.work for unit in plan.units)
     by_kind: Counter[str] = Counter()
     for unit in plan.units:

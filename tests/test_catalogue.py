@@ -13,7 +13,7 @@ def test_the_docs_table_is_up_to_date():
     assert (ROOT / "docs" / "measures.md").read_text() == markdown()
 
 
-OTHER_KINDS = {"Effects": "effect", "Effects in the lab": "effect", "Attributions": "attribution"}
+OTHER_KINDS = {"Effects": "effect", "Effects in the lab": "effect", "Circuits": "effect", "Attributions": "attribution"}
 
 
 @pytest.mark.parametrize(("title", "group"), GROUPS)

@@ -18,14 +18,19 @@ if TYPE_CHECKING:
     from head_atlas.live import attribute as attribute
     from head_atlas.live import attribution_change as attribution_change
     from head_atlas.live import causal_trace as causal_trace
+    from head_atlas.live import circuit_graph as circuit_graph
     from head_atlas.live import direct_and_total as direct_and_total
     from head_atlas.live import direct_logits as direct_logits
     from head_atlas.live import faithfulness as faithfulness
+    from head_atlas.live import find_circuit as find_circuit
     from head_atlas.live import generate as generate
+    from head_atlas.live import interactions as interactions
+    from head_atlas.live import joint_effect as joint_effect
     from head_atlas.live import logit_lens as logit_lens
     from head_atlas.live import patch as patch
     from head_atlas.live import path_patch as path_patch
     from head_atlas.live import stand_ins as stand_ins
+    from head_atlas.live import with_evidence as with_evidence
     from head_atlas.measures.effects import sweep as sweep
     from head_atlas.measures.estimates import agreement as agreement
     from head_atlas.measures.estimates import estimate as estimate
@@ -43,11 +48,15 @@ _HOMES = {
     "attribute": "head_atlas.live",
     "attribution_change": "head_atlas.live",
     "causal_trace": "head_atlas.live",
+    "circuit_graph": "head_atlas.live",
     "direct_and_total": "head_atlas.live",
     "direct_logits": "head_atlas.live",
     "estimate": "head_atlas.measures.estimates",
     "faithfulness": "head_atlas.live",
+    "find_circuit": "head_atlas.live",
     "generate": "head_atlas.live",
+    "interactions": "head_atlas.live",
+    "joint_effect": "head_atlas.live",
     "load_model": "head_atlas.models",
     "logit_lens": "head_atlas.live",
     "open_atlas": "head_atlas.store",
@@ -56,6 +65,7 @@ _HOMES = {
     "propose_corrupted": "head_atlas.prompts.corruption",
     "stand_ins": "head_atlas.live",
     "sweep": "head_atlas.measures.effects",
+    "with_evidence": "head_atlas.live",
 }
 
 __all__ = [
@@ -69,11 +79,15 @@ __all__ = [
     "attribution_change",
     "catalogue",
     "causal_trace",
+    "circuit_graph",
     "direct_and_total",
     "direct_logits",
     "estimate",
     "faithfulness",
+    "find_circuit",
     "generate",
+    "interactions",
+    "joint_effect",
     "load_model",
     "logit_lens",
     "open_atlas",
@@ -82,6 +96,7 @@ __all__ = [
     "propose_corrupted",
     "stand_ins",
     "sweep",
+    "with_evidence",
 ]
 __version__ = "0.1.0"
 

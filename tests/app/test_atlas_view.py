@@ -3,7 +3,7 @@ from __future__ import annotations
 import gradio as gr
 import pytest
 
-from head_atlas.app.atlas_tab import AtlasHandlers
+from head_atlas.app.atlas_handlers import AtlasHandlers
 from head_atlas.app.atlas_view import atlas_view
 from head_atlas.app.library import Library
 from head_atlas.app.page_state import PageState
@@ -14,7 +14,8 @@ def test_the_default_view_is_the_induction_score(library):
     assert (view.state.model, view.state.measure, view.state.family) == ("small", "induction", "rand_repeat")
     excess = library.atlas("small").summary["induction_excess"].values
     assert view.grid["short"][1][2] == f"{excess[1, 2]:.2f}".replace("-", "−")
-    assert "empty" in view.card
+    assert "empty" in view.headline
+    assert view.page == view.examples == {"empty": ""}
     assert view.problems == []
 
 
@@ -25,13 +26,16 @@ def test_an_effect_is_read_on_the_family_and_mode_asked_for(library):
     assert view.grid["text"][2][5].endswith("n = 6")
     assert view.grid["selected"] == [2, 5]
     assert view.grid["scale"]["signed"]
-    assert view.card["title"] == "L2H5"
+    assert view.headline["heads"][0]["title"] == view.page["pages"][0]["title"] == "L2H5"
 
 
-def test_a_macro_average_has_no_invented_interval(library):
+def test_a_macro_average_has_its_interval_and_counts_families(library):
     view = atlas_view(library, PageState(measure="logprob", family="all"))
-    assert "[" not in view.grid["text"][0][0]
-    assert "n =" not in view.grid["text"][0][0]
+    summary = library.atlas("small").summary
+    low = float(summary["logprob_macro_ci_low"].sel(mode="zero")[0, 0])
+    n = int(summary["logprob_macro_n"].sel(mode="zero")[0, 0])
+    assert f"[{low:+.3f}, ".replace("-", "−") in view.grid["text"][0][0]
+    assert f"n = {n} families" in view.grid["text"][0][0]
 
 
 @pytest.mark.parametrize(
@@ -68,23 +72,26 @@ def test_a_missing_or_damaged_atlas_is_a_sentence(tmp_path, content):
     assert view.problems
 
 
-def test_a_typed_head_fills_grid_and_card(library):
-    handlers = AtlasHandlers(library)
-    head, note, grid, _, card, profile = handlers.typed("small", "induction", "rand_repeat", "zero", "l1h4")
-    assert "L1H4" in profile["sections"][0]["title"]
-    assert (head, note, grid["selected"], card["title"]) == ("1.4", None, [1, 4], "L1H4")
+def test_a_typed_head_fills_every_panel(library):
+    head, note, grid, headline, examples, page = AtlasHandlers(library).typed(
+        "small", "induction", "rand_repeat", "zero", "l1h4"
+    )
+    assert (head, note, grid["selected"]) == ("1.4", None, [1, 4])
+    assert headline["heads"][0]["title"] == page["pages"][0]["title"] == "L1H4"
+    assert headline["moves"]
+    assert len(examples["heads"]) == 1
 
 
-def test_an_unknown_typed_head_is_a_note_and_an_empty_card(library):
-    head, note, grid, sentence, card, profile = AtlasHandlers(library).typed(
+def test_an_unknown_typed_head_is_a_note_and_an_empty_page(library):
+    head, note, grid, headline, examples, page = AtlasHandlers(library).typed(
         "small", "induction", "rand_repeat", "zero", "4.0"
     )
     assert note["kind"] == "error"
     assert "There is no head 4.0" in note["text"]
-    # What was typed stays, to be mended; no other head's card or ring looks like the answer.
-    assert head == sentence == gr.skip()
-    assert card == {"empty": note["text"]}
-    assert set(profile) == {"empty"}
+    # What was typed stays, to be mended; no other head's page or ring looks like the answer.
+    assert head == gr.skip()
+    assert headline["empty"] == note["text"]
+    assert set(page) == set(examples) == {"empty"}
     assert grid["selected"] is None
 
 
@@ -95,14 +102,65 @@ def test_a_forged_cell_is_an_error_for_the_visitor(library, index):
             AtlasHandlers(library).picked("small", "induction", "rand_repeat", "zero", grid)
 
 
-def test_a_chosen_cell_opens_its_card_and_leaves_the_ring_to_the_page(library):
-    head, note, grid, _, card, _ = AtlasHandlers(library).picked(
+def test_a_chosen_cell_opens_its_page_and_leaves_the_ring_to_the_page(library):
+    head, note, grid, headline, _, page = AtlasHandlers(library).picked(
         "small", "induction", "rand_repeat", "zero", {"selected": [2, 5], "clicks": []}
     )
-    assert (head, note, card["title"]) == ("2.5", None, "L2H5")
+    assert (head, note, page["pages"][0]["title"]) == ("2.5", None, "L2H5")
     # A ring in the answer would undo a later click.
     assert grid == gr.skip()
+    assert "moves" not in headline
     assert "selected" not in AtlasHandlers(library).refresh("small", "kl", "ioi", "zero", "2.5")[5]
+
+
+def inputs(head="", other="", view="map", x="", y="", by=""):
+    return ["small", "induction", "rand_repeat", "zero", head, other, view, x, y, by, "", ""]
+
+
+def test_two_heads_stand_side_by_side(library):
+    _, note, _, headline, examples, page = AtlasHandlers(library).typed(*inputs("1.4", "L2H0"))
+    assert note is None
+    for found in (headline["heads"], page["pages"]):
+        assert [one["title"] for one in found] == ["L1H4", "L2H0"]
+    assert len(examples["heads"]) == 2
+    _, note, _, headline, *_ = AtlasHandlers(library).typed(*inputs("1.4", "9.9"))
+    assert "no head 9.9" in note["text"]
+    assert [one["title"] for one in headline["heads"]] == ["L1H4"]
+
+
+@pytest.mark.parametrize(
+    ("head", "step", "expected"),
+    [("1.4", 1, "1.5"), ("1.5", 1, "2.0"), ("0.0", -1, "3.5"), ("3.5", 1, "0.0"), ("", 1, "0.0")],
+)
+def test_steps_go_head_by_head_and_round(library, head, step, expected):
+    assert AtlasHandlers(library).stepper(step)(*inputs(head))[0] == expected
+
+
+def test_only_the_open_view_is_read(library):
+    view = AtlasHandlers(library).view(*inputs(view="scatter"))
+    assert len(view.scatter["points"]) == 24
+    assert view.finder == {"empty": ""}
+    name, scatter, finder = AtlasHandlers(library).view_chosen(gr.EventData(None, {"id": "find"}), *inputs())
+    assert name == "find"
+    assert scatter == gr.skip()
+    assert len(finder["rows"]) == 24
+    for forged in (None, {}, {"id": "admin"}, {"id": ["find"]}, "find"):
+        assert AtlasHandlers(library).view_chosen(gr.EventData(None, forged), *inputs()) == [gr.skip()] * 3
+
+
+def test_axes_that_the_atlas_has_not_give_way_with_a_word(library):
+    view = atlas_view(library, PageState(view="scatter", x="beauty", y="kl@ioi"))
+    assert view.chosen[:2] == ("induction@rand_repeat", "kl@ioi")
+    assert "no axis “beauty”" in " ".join(view.problems)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"index": [9, 9, 9]}, {"index": "1.2"}, {"index": [-1, 0]}])
+def test_a_forged_link_to_a_head_is_an_error_for_the_visitor(library, data):
+    handlers = AtlasHandlers(library)
+    with pytest.raises(gr.Error):
+        handlers.gone(gr.EventData(None, data), *inputs()[:4], *inputs()[5:])
+    good = handlers.gone(gr.EventData(None, {"index": [1, 2]}), *inputs()[:4], *inputs()[5:])
+    assert good[0] == "1.2"
 
 
 def test_forged_inputs_do_not_break_a_view(library):

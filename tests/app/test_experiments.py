@@ -3,13 +3,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from time import monotonic, sleep
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from head_atlas.app import experiments
 from head_atlas.app.engine import Engine
-from head_atlas.app.lab_view import heads_text
-from head_atlas.app.learn_tab import LearnHandlers
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.start_tab import Shown, StartHandlers
@@ -42,16 +41,28 @@ def test_the_landing_experiment_removes_the_costliest_heads_and_a_quiet_control(
 def test_the_landing_waits_for_the_experiment_and_then_shows_it(engine, library):
     shown = Shown(engine)
     handlers = StartHandlers(library, shown)
-    assert "starting" in handlers.experiment("small")[0]["empty"]
+    assert "starting" in handlers.experiment("small", {"empty": ""})[0]["empty"]
     shown.run("small")
-    done, grid, timer = handlers.experiment("small")
-    assert not timer.active
+    done, grid, _ = handlers.experiment("small", {"empty": "starting"})
     first = shown.get("small").heads[0]
     assert grid["selected"] == [first.layer, first.head]
     assert [row["kind"] for row in done["rows"]] == ["clean", "ablated", "control"]
     prompt, removed = handlers.experiment_of("small")
     assert prompt == experiments.FORGETTING_PROMPT
     assert removed
+
+
+def test_the_landing_asks_until_it_shows_its_own_model(engine, library):
+    shown = Shown(engine)
+    shown.run("small")
+    handlers = StartHandlers(library, shown)
+    assert handlers.wake().active
+    late = handlers.experiment("small", {"rows": [], "model": "another"})  # an answer about another model came late
+    assert late[0]["model"] == "small"
+    assert late[2] == gr.skip()
+    panel, grid, timer = handlers.experiment("small", late[0])
+    assert (panel, grid) == (gr.skip(), gr.skip())
+    assert not timer.active
 
 
 def test_the_landing_says_why_a_model_does_not_run(tmp_path, place):
@@ -62,11 +73,10 @@ def test_the_landing_says_why_a_model_does_not_run(tmp_path, place):
     shown = Shown(Engine(library, Limits()))
     shown.run("half")
     handlers = StartHandlers(library, shown)
-    text, _, timer = handlers.experiment("half")
+    text, grid, _ = handlers.experiment("half", None)
     assert "cannot be run here" in text["empty"]
     assert "config.json" in text["empty"]
-    assert not timer.active
-    assert handlers.grid("half")["n_layers"] == 4
+    assert grid["n_layers"] == 4
 
 
 def test_a_landing_experiment_that_breaks_ends_the_waiting_and_is_tried_again(library):
@@ -83,7 +93,7 @@ def test_a_landing_experiment_that_breaks_ends_the_waiting_and_is_tried_again(li
     engine = Broken(library, Limits())
     shown = Shown(engine)
     shown.run("small")
-    assert "unexpected" in StartHandlers(library, shown).experiment("small")[0]["empty"]
+    assert "unexpected" in StartHandlers(library, shown).experiment("small", None)[0]["empty"]
     engine.ready_now = True
     shown.begin("small")
     end = monotonic() + 60
@@ -165,35 +175,3 @@ def test_words_of_the_chapter_are_whole_tokens_where_the_atlas_knows_some():
     assert experiments.vocabulary(Atlas()) == tuple(f"word{c}" for c in LETTERS)
     Atlas.prompts = ()
     assert experiments.vocabulary(Atlas()) == experiments.WORDS
-
-
-def test_the_chapter_removes_induction_heads_and_a_control_of_their_layer(engine, library):
-    handlers = LearnHandlers(engine)
-    heads, control = handlers.chosen("small")
-    excess = library.atlas("small").summary["induction_excess"].values
-    assert [excess[h.layer, h.head] for h in heads] == sorted((excess[h.layer, h.head] for h in heads), reverse=True)
-    assert len(control) == len(heads)
-    assert not set(control) & set(heads)
-    assert control[0].layer == heads[0].layer
-
-
-def test_the_chapter_asks_for_a_prediction_first_and_then_judges_it(engine):
-    handlers = LearnHandlers(engine)
-    ((note, _),) = list(handlers.run("small", 0, None))
-    assert "prediction" in note["text"]
-    *_, (note, result) = handlers.run("small", 0, "gone")
-    assert note is None
-    assert [row["kind"] for row in result["rows"]] == ["clean", "ablated", "control"]
-    assert result["target"] == "·" + handlers.words("small", 0)[1].strip()
-    assert result["verdict"]
-
-
-def test_the_chapters_numbers_are_the_ablations(engine):
-    handlers = LearnHandlers(engine)
-    *_, (_, result) = handlers.run("small", 2, "same")
-    words, target = handlers.words("small", 2)
-    heads, control = handlers.chosen("small")
-    with engine.use("small") as model:
-        without = ablate(model, words, heads, target=model.policy.pieces_of(target)[0])
-    assert result["rows"][1]["w"] == pytest.approx(float(np.exp(without.ablated_log_probs[without.target])), abs=1e-5)
-    assert heads_text(tuple(control)) in result["rows"][2]["label"]

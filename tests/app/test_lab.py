@@ -6,7 +6,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from head_atlas.app import lab_view
+from head_atlas.app import lab_address, lab_view
 from head_atlas.app.engine import Engine
 from head_atlas.app.lab_handlers import N_SHOWN, LabHandlers
 from head_atlas.app.library import Library
@@ -26,8 +26,18 @@ def handlers(engine):
     return LabHandlers(engine)
 
 
-def run(handlers, prompt=PROMPT, removed="1.2, L2H5", mode="zero", target="", contrast="", head="", colour="atlas"):
-    steps = list(handlers.run("small", prompt, removed, mode, target, contrast, head, colour, None))
+def run(
+    handlers,
+    prompt=PROMPT,
+    removed="1.2, L2H5",
+    mode="zero",
+    target="",
+    contrast="",
+    corrupted="",
+    head="",
+    colour="atlas",
+):
+    steps = list(handlers.run("small", prompt, removed, mode, target, contrast, corrupted, head, colour, None))
     assert all(len(step) == N_SHOWN for step in steps)
     return steps[-1]
 
@@ -113,16 +123,16 @@ def test_a_special_token_that_is_typed_is_text_and_the_lab_says_so(handlers, eng
 
 def test_what_an_address_asks_of_the_lab_is_checked():
     good = PageState(tab="lab", mode="mean", target="·mat", contrast=f"{lab_view.BY_ID}7", colour="kl")
-    assert lab_view.settled(good) == (good, [])
+    assert lab_address.settled(good) == (good, [])
     defaults = replace(good, target=lab_view.AUTOMATIC, contrast=lab_view.NO_CONTRAST, colour=lab_view.BY_ATLAS)
-    assert lab_view.settled(defaults) == (PageState(tab="lab", mode="mean"), [])
+    assert lab_address.settled(defaults) == (PageState(tab="lab", mode="mean"), [])
     bad = PageState(tab="lab", mode="gentle", target="x" * 101, contrast="\ud800", colour="<b>")
-    state, problems = lab_view.settled(bad)
+    state, problems = lab_address.settled(bad)
     assert state == PageState(tab="lab")
     for words in ("no ablation mode “gentle”", "The target in the address", "The contrast in the address", "“<b>”"):
         assert words in " ".join(problems)
     # The mode of another tab is none of the Lab's business.
-    assert lab_view.settled(PageState(tab="atlas", mode="resample")) == (PageState(tab="atlas", mode="resample"), [])
+    assert lab_address.settled(PageState(tab="atlas", mode="resample")) == (PageState(tab="atlas", mode="resample"), [])
 
 
 @pytest.mark.parametrize(
@@ -139,7 +149,7 @@ def test_what_an_address_asks_of_the_lab_is_checked():
         ({"target": "not one token at all"}, "must be exactly one token; here it is"),
         ({"target": "x" * 300}, "exactly one token"),
         ({"target": f"{lab_view.BY_ID}99999"}, "token ids must lie in"),
-        ({"mode": "resample"}, "The ablation mode must be zero or mean"),
+        ({"mode": "gentle"}, "The ablation mode must be one of zero, mean, resample, pattern_freeze"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence_and_leaves_no_result_of_another_prompt(handlers, changes, words):
@@ -188,7 +198,7 @@ def test_another_heads_attention_belongs_to_the_run_on_screen(handlers):
 
 
 def test_a_sweep_ends_with_the_same_effects_as_single_ablations(handlers, engine):
-    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "atlas"))
+    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "", "atlas"))
     assert steps[-1][0]["kind"] == "done"
     assert steps[0][3] == "logprob"
     found = steps[-2][2].effects
@@ -200,7 +210,7 @@ def test_a_sweep_ends_with_the_same_effects_as_single_ablations(handlers, engine
 
 
 def test_a_sweep_paints_as_it_goes_and_hatches_the_rest(handlers):
-    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "kl"))
+    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "", "kl"))
     painted = [sum(t is not None for row in step[1]["t"] for t in row) for step in steps[1:-1]]
     assert painted == sorted(painted)
     assert painted[0] < painted[-1] == 24
@@ -208,18 +218,18 @@ def test_a_sweep_paints_as_it_goes_and_hatches_the_rest(handlers):
 
 
 def test_a_sweep_belongs_to_its_prompt(handlers):
-    swept = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "kl"))[-2][2]
-    *_, last = handlers.run("small", PROMPT, "1.1", "zero", "", "", "", "kl", swept)
+    swept = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "", "kl"))[-2][2]
+    *_, last = handlers.run("small", PROMPT, "1.1", "zero", "", "", "", "", "kl", swept)
     assert last[11] is swept
     assert last[8]["t"][0][0] is not None
-    *_, last = handlers.run("small", PROMPT + " mat", "1.1", "zero", "", "", "", "kl", swept)
+    *_, last = handlers.run("small", PROMPT + " mat", "1.1", "zero", "", "", "", "", "kl", swept)
     assert last[11] is None
     assert last[8]["t"][0][0] is None
     assert "Measure every head" in last[8]["reason"]
 
 
 def test_a_swept_grid_says_what_it_measured(handlers, engine):
-    steps = list(handlers.sweep("small", PROMPT, "", "mean", "", " cat", "logprob"))
+    steps = list(handlers.sweep("small", PROMPT, "", "mean", "", " cat", "", "logprob"))
     with engine.use("small") as model:
         top = model.strings([ablate(model, PROMPT, []).target])[0]
     assert f"{quoted(top)} over “·cat”, mean ablation" in steps[-2][1]["label"]
@@ -227,7 +237,7 @@ def test_a_swept_grid_says_what_it_measured(handlers, engine):
 
 
 def test_an_abandoned_sweep_leaves_the_model_free(handlers, engine):
-    sweep = handlers.sweep("small", PROMPT, "", "zero", "", "", "kl")
+    sweep = handlers.sweep("small", PROMPT, "", "zero", "", "", "", "kl")
     next(sweep)
     next(sweep)
     # Not closed, not finished: whoever comes next must not wait for it.
@@ -238,7 +248,7 @@ def test_an_abandoned_sweep_leaves_the_model_free(handlers, engine):
 
 def test_a_sweep_that_takes_too_long_stops_and_says_so(library):
     engine = Engine(library, Limits(run_seconds=0))
-    last = list(LabHandlers(engine).sweep("small", PROMPT, "", "zero", "", "", "kl"))[-1]
+    last = list(LabHandlers(engine).sweep("small", PROMPT, "", "zero", "", "", "", "kl"))[-1]
     assert last[0]["kind"] == "error"
     assert "Stopped after 0 s with" in last[0]["text"]
 
@@ -271,7 +281,7 @@ def test_runs_and_colours_leave_the_marks_to_the_page(handlers):
     assert "removed" not in run(handlers)[8]
     assert "removed" not in handlers.recolour("small", "1.1", "kl", None)
     assert "removed" not in next(
-        s[1] for s in handlers.sweep("small", PROMPT, "1.1", "zero", "", "", "kl") if "t" in s[1]
+        s[1] for s in handlers.sweep("small", PROMPT, "1.1", "zero", "", "", "", "kl") if "t" in s[1]
     )
 
 
@@ -296,11 +306,11 @@ def test_without_an_atlas_the_lab_still_runs(place):
     engine = Engine(Library.of(str(place / "model")), Limits())
     handlers = LabHandlers(engine)
     assert "empty" in handlers.grid("model", "", "atlas", None)
-    *_, last = handlers.run("model", PROMPT, "1.1", "zero", "", "", "", "atlas", None)
+    *_, last = handlers.run("model", PROMPT, "1.1", "zero", "", "", "", "", "atlas", None)
     assert last[0]["kind"] == "done"
     assert last[8]["n_heads"] == last[10]["n_heads"] == 6
     assert handlers.grid("model", "1.1", "atlas", None)["removed"] == ["1.1"]
-    *_, failed = handlers.run("model", PROMPT, "1.1", "mean", "", "", "", "atlas", None)
+    *_, failed = handlers.run("model", PROMPT, "1.1", "mean", "", "", "", "", "atlas", None)
     assert failed[0]["kind"] == "error"
     assert "reference" in failed[0]["text"]
 
@@ -310,7 +320,7 @@ def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path, place):
     (folder / "model").mkdir(parents=True)
     (folder / "atlas.h5").write_bytes((place / "atlas.h5").read_bytes())
     handlers = LabHandlers(Engine(Library.of(str(folder)), Limits()))
-    *_, last = handlers.run("half", PROMPT, "1.1", "zero", "", "", "", "atlas", None)
+    *_, last = handlers.run("half", PROMPT, "1.1", "zero", "", "", "", "", "atlas", None)
     assert last[0]["kind"] == "error"
     assert "config.json" in last[0]["text"]
     assert handlers.grid("half", "", "atlas", None)["n_heads"] == 6
@@ -318,7 +328,7 @@ def test_a_model_that_cannot_be_loaded_is_a_sentence(tmp_path, place):
 
 def test_loading_is_told_and_then_over(place):
     engine = Engine(Library.of(str(place)), Limits())
-    steps = list(LabHandlers(engine).run("small", PROMPT, "1.1", "zero", "", "", "", "atlas", None))
+    steps = list(LabHandlers(engine).run("small", PROMPT, "1.1", "zero", "", "", "", "", "atlas", None))
     assert all(step[0]["kind"] == "busy" for step in steps[:-1])
     assert steps[-1][0]["kind"] == "done"
     assert engine.ready("small")
@@ -333,7 +343,7 @@ def test_weights_other_than_the_atlas_was_measured_on_are_named(tmp_path, place)
     make_atlas(folder / "atlas.h5", "f" * 64)
     (folder / "model").symlink_to(place / "model")
     handlers = LabHandlers(Engine(Library.of(str(folder)), Limits()))
-    *_, last = handlers.run("other", PROMPT, "", "zero", "", "", "", "atlas", None)
+    *_, last = handlers.run("other", PROMPT, "", "zero", "", "", "", "", "atlas", None)
     assert "not those that this atlas was measured on" in last[0]["text"]
 
 

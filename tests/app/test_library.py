@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 
+from head_atlas.app.about_tab import AboutHandlers
 from head_atlas.app.library import Library, Served, served_from
 from head_atlas.app.limits import Limits
 from head_atlas.errors import AtlasError, ModelError, PromptError
+from head_atlas.store.fetching import checksum_line
+from hub_server import point_client_at, serving
 
 
 def test_a_folder_serves_its_atlas_and_its_model(place, library):
@@ -45,6 +52,51 @@ def test_an_atlas_that_appears_later_is_opened(place, tmp_path):
 def test_an_unknown_name_is_an_error_that_says_what_there_is(library):
     with pytest.raises(AtlasError, match="No model 'other' is served here; there is small"):
         library.atlas("other")
+
+
+def published(place):
+    body = (place / "atlas.h5").read_bytes()
+    return {"atlas.h5": body, "atlas.h5.sha256": checksum_line(hashlib.sha256(body).hexdigest()).encode()}
+
+
+def test_while_one_atlas_is_downloaded_another_can_be_browsed(place, tmp_path, monkeypatch):
+    with serving() as hub:
+        point_client_at(monkeypatch, hub.address, tmp_path)
+        hub.add("datasets", "someone/heads", published(place))
+        hub.held["atlas.h5"] = arrives = Event()
+        library = Library.of(f"hub:someone/heads,{place}")
+        with ThreadPoolExecutor(2) as threads:
+            far = threads.submit(library.atlas, "heads")
+            near = threads.submit(library.atlas, "small")
+            assert near.result(timeout=50).source is None
+            assert not far.done()
+            arrives.set()
+            assert far.result(timeout=50).source is not None
+
+
+def test_a_published_atlas_is_served_and_a_failure_is_said(place, tmp_path, monkeypatch):
+    files = published(place)
+    with serving() as hub:
+        point_client_at(monkeypatch, hub.address, tmp_path)
+        commit = hub.add("datasets", "someone/heads", files).branches["main"]
+        library = Library.of(f"hub:someone/heads,{place},hub:no/such@v1,hub:nonsense")
+        assert library.names == ["heads", "small", "such", "hub:nonsense"]
+        assert library.atlas("heads") is library.atlas("heads")
+        card = AboutHandlers(library).card("heads")
+        rows = {row["label"]: row["text"] for section in card["sections"] for row in section["rows"]}
+        assert rows["Always this version"] == f"hub:someone/heads@{commit}"
+        assert rows["This file (SHA-256)"] == hashlib.sha256(files["atlas.h5"]).hexdigest()
+
+        assert AboutHandlers(library).card("such")["empty"].startswith("there is no data set 'no/such' on the hub")
+        assert "is not the address of an atlas" in AboutHandlers(library).card("hub:nonsense")["empty"]
+        hub.asked.clear()
+        assert library.atlas_or_none("such") is None
+        assert hub.asked == []  # visitors do not make it ask again and again
+        assert library.atlas("small").source is None
+        patient = Library([served_from("hub:no/such@v1")], pause=0)
+        assert patient.atlas_or_none("such") is None
+        hub.add("datasets", "no/such", files).tags["v1"] = commit
+        assert patient.atlas("such").source.commit == commit
 
 
 def test_limits_come_from_the_environment():

@@ -8,7 +8,9 @@ import pytest
 
 from head_atlas.app import lab_view
 from head_atlas.app.about_tab import AboutHandlers
+from head_atlas.app.atlas_handlers import N_FILLED
 from head_atlas.app.engine import Engine
+from head_atlas.app.learn_tab import N_SHOWN
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page import N_OF_MODEL, N_RESTORED, PageHandlers
@@ -23,26 +25,25 @@ def handlers(library, engine):
 def test_the_address_restores_what_it_was_written_from(handlers):
     address = handlers.address(
         *("lab", "small", "logprob", "ioi", "zero", "2.5", "The cat sat", "L1H2, 0.3", "mean"),
-        *("token id 7", "·cat", "kl"),
+        *("token id 7", "·cat", "kl", "The dog sat"),
     )
     state, problems = read_query(address["query"])
     assert problems == []
     assert address["query"].startswith("tab=lab")
-    tab, _, model, note, measure, family, mode, head, _, _, _, card, _, prompt, removed, grid, lab_head, *lab = (
-        handlers.restore(address["query"], "small")[:N_RESTORED]
-    )
+    tab, _, model, note, measure, family, mode, head, *others = handlers.restore(address["query"], "small")[:N_RESTORED]
+    headline, (prompt, removed, grid, lab_head, *lab) = others[3], others[N_FILLED - 4 :]
     assert (tab, model, note) == ("lab", "small", None)
     assert (measure["value"], family["value"], mode["value"], head) == ("logprob", "ioi", "zero", "2.5")
     assert (prompt, removed, lab_head, lab[:2]) == ("The cat sat", "1.2, 0.3", "2.5", [True, "mean"])
-    assert (lab[2]["value"], lab[3]["value"], lab[4]) == ("token id 7", "·cat", "kl")
-    assert card["title"] == "L2H5"
+    assert (lab[2]["value"], lab[3]["value"], *lab[4:6]) == ("token id 7", "·cat", "kl", "The dog sat")
+    assert headline["heads"][0]["title"] == "L2H5"
     assert grid["removed"] == ["1.2", "0.3"]
     assert state.family == "ioi"
 
 
 def test_the_address_of_the_new_page_is_empty(handlers):
-    prompt = handlers.restore("", "small")[13]
-    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS)
+    prompt = handlers.restore("", "small")[4 + N_FILLED]
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
     assert handlers.address("start", "small", "induction", "rand_repeat", "zero", "", prompt, "", "zero", *fresh) == {
         "query": ""
     }
@@ -50,8 +51,10 @@ def test_the_address_of_the_new_page_is_empty(handlers):
 
 @pytest.mark.parametrize("forged", [None, 7, ["x"], {"a": 1}, "x" * 200, "\ud800"])
 def test_a_forged_choice_is_not_written_to_the_address(handlers, forged):
-    written = handlers.address("lab", "small", "", "", "", "", "The cat", "", forged, forged, forged, forged)["query"]
+    choices = [forged] * 4
+    written = handlers.address("lab", "small", "", "", "", "", "The cat", "", *choices, "")["query"]
     assert not {"target", "contrast", "colour"} & set(parse_qs(written))
+    assert handlers.address("lab", "small", *[""] * 4, "The cat", "", "zero", "", "", "", forged)["query"]
     assert parse_qs(written)["mode"] == ["zero"]
 
 
@@ -97,9 +100,9 @@ def test_only_a_tab_of_the_page_can_be_chosen(handlers, data):
 
 def test_going_back_reads_only_text(handlers):
     for data in ({"query": "head=1.1"}, {"query": "?head=1.1"}):
-        assert handlers.navigate("small", None, gr.EventData(None, data))[7] == "1.1"
+        assert handlers.navigate("small", None, None, gr.EventData(None, data))[7] == "1.1"
     for data in ({"query": 7}, {}, None, {"query": "head=1.1&x=" + "y" * 5000}, {"query": "head=1.1&x=\ud800"}):
-        assert handlers.navigate("small", None, gr.EventData(None, data))[7] == ""
+        assert handlers.navigate("small", None, None, gr.EventData(None, data))[7] == ""
 
 
 def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):
@@ -128,12 +131,12 @@ def test_an_address_of_another_model_leaves_nothing_of_the_first(two):
     of_model = outputs[N_RESTORED:]
     assert len(of_model) == N_OF_MODEL
     assert all(update == gr.skip() for update in two.restore("model=other", "other")[N_RESTORED:])
-    bars, swept, start_grid, experiment, timer, setup, about = (of_model[i] for i in (1, 7, 8, 9, 10, 11, 16))
+    bars, swept, start_grid, experiment, about = (of_model[i] for i in (1, 7, 8, 9, 10))
+    setup = outputs[N_RESTORED - N_SHOWN + 3]
     assert "empty" in bars
     assert swept is None
     assert start_grid["n_heads"] == 3
     assert "starting" in experiment["empty"]
-    assert timer.active
     assert "L0H" in str(setup) or "L1H" in str(setup)
     assert about == two.about.card("other")
 
@@ -142,18 +145,46 @@ def test_another_model_takes_the_results_of_the_first_away(two):
     from head_atlas.app.lab_sweep import Swept
     from head_atlas.app.lab_view import Asked
 
-    outputs = two.other_model("other", "induction", "rand_repeat", "zero")
-    assert (outputs[10], outputs[11]["n_heads"], outputs[12]) == ("", 3, "")
-    assert [menu["choices"] for menu in outputs[13:15]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
-    assert outputs[15] == lab_view.BY_ATLAS
-    assert len(outputs[16:]) == N_OF_MODEL
+    outputs = two.other_model("other", "induction", "rand_repeat", "zero", {"chosen": "induction"})
+    removed, grid, head, *further = outputs[1 + N_FILLED :]
+    assert (removed, grid["n_heads"], head) == ("", 3, "")
+    assert [menu["choices"] for menu in further[:2]] == [[lab_view.AUTOMATIC], [lab_view.NO_CONTRAST]]
+    assert further[2:4] == [lab_view.BY_ATLAS, ""]
+    learn = further[4 : 4 + N_SHOWN]
+    assert learn[0]["chosen"] == "induction"
+    assert "L0H" in str(learn[3]) or "L1H" in str(learn[3])
+    assert len(further[4 + N_SHOWN :]) == N_OF_MODEL
     old = Swept(Asked("small", "x", (), "zero", None, None), " y", None, {"kl": [[0.5] * 6] * 4})
     grid = two.lab.grid("other", "", "kl", old)
     assert grid["t"] == [[None] * 3] * 2
 
 
+def chapter_shown(outputs):
+    return outputs[N_RESTORED - N_SHOWN]
+
+
+def test_the_address_holds_the_open_chapter(handlers):
+    nothing = ("small", *[""] * 4, "", "", "zero", "", "", "", "")
+    assert handlers.address("learn", *nothing, {"chosen": "circuits"})["query"] == "tab=learn&chapter=circuits"
+    assert handlers.address("learn", *nothing, {"chosen": "ablation"})["query"] == "tab=learn"
+    assert "chapter" not in handlers.address("lab", *nothing, {"chosen": "circuits"})["query"]
+    assert "chapter" not in handlers.address("learn", *nothing, {"chosen": "<b>"})["query"]
+
+
+def test_an_address_opens_its_chapter_and_another_tab_leaves_it(handlers):
+    assert chapter_shown(handlers.restore("tab=learn&chapter=glossary", "small"))["chosen"] == "glossary"
+    here = {"chosen": "circuits"}
+    assert chapter_shown(handlers.restore("tab=learn", "small", None, here))["chosen"] == "ablation"
+    assert chapter_shown(handlers.restore("tab=learn&chapter=circuits", "small", None, here)) == gr.skip()
+    assert chapter_shown(handlers.restore("tab=lab", "small", None, here)) == gr.skip()
+    opened = handlers.restore("tab=learn&chapter=<b>", "small")
+    assert "no chapter “<b>”" in opened[3]["text"]
+
+
 def test_half_a_character_is_not_written_to_the_address(handlers):
-    assert "prompt" not in handlers.address("lab", "small", *[""] * 4, "a \ud800 b", "", "zero", "", "", "")["query"]
+    assert (
+        "prompt" not in handlers.address("lab", "small", *[""] * 4, "a \ud800 b", "", "zero", "", "", "", "")["query"]
+    )
 
 
 def test_about_names_families_left_out_checks_and_provenance(library):
@@ -175,3 +206,40 @@ def test_a_page_state_is_readable():
     assert PageState(tab="atlas", measure="kl", family="ioi", head="2.5").query() == (
         "tab=atlas&measure=kl&family=ioi&head=2.5"
     )
+
+
+def test_the_address_holds_the_views_and_both_heads(handlers):
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
+    further = ("L0H3", "scatter", "previous_token@natural", "kl@ioi", "layer", "", "")
+    written = handlers.address(
+        "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, None, *further
+    )["query"]
+    state, problems = read_query(written)
+    assert problems == []
+    # Colour by layer is what this atlas, which holds no attributions, opens on.
+    found = (state.head, state.other, state.view, state.x, state.y, state.by)
+    assert found == ("2.5", "0.3", "scatter", "previous_token@natural", "kl@ioi", "")
+    restored = handlers.restore(written, "small")
+    assert [restored[4 + i] for i in (10, 11)] == ["0.3", "scatter"]
+    assert [restored[4 + i]["value"] for i in (13, 14, 15)] == ["previous_token@natural", "kl@ioi", "layer"]
+
+
+def test_an_exemplar_is_taken_to_the_lab_with_its_head_removed(handlers, library):
+    event = gr.EventData(None, {"prompt": 3, "head": "1.2"})
+    tab, _, prompt, removed, *_, wanted = handlers.take_example(event, "small", "atlas")
+    assert (tab, prompt, removed, wanted) == ("lab", library.atlas("small").prompts[3].text, "1.2", True)
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, {"prompt": -1, "head": "1.2"}, {"prompt": True, "head": "1.2"}, {"prompt": 3, "head": "9.9"}]
+)
+def test_a_forged_exemplar_is_an_error_for_the_visitor(handlers, data):
+    with pytest.raises(gr.Error):
+        handlers.take_example(gr.EventData(None, data), "small", "atlas")
+
+
+def test_the_head_of_the_page_is_removed_on_the_prompt_of_the_lab(handlers):
+    tab, _, prompt, removed, *_, wanted = handlers.take_head("small", "2.5", "The cat", "atlas")
+    assert (tab, prompt, removed, wanted) == ("lab", "The cat", "2.5", True)
+    with pytest.raises(gr.Error):
+        handlers.take_head("small", "", "The cat", "atlas")

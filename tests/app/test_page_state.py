@@ -19,6 +19,7 @@ FULL = PageState(
     target="token id 17",
     contrast=" Potter & co",
     colour="kl",
+    chapter="circuits",
 )
 
 

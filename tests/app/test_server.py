@@ -17,6 +17,7 @@ from gradio_client.exceptions import AppError
 from synthetic_atlas import synthetic_contents
 
 from head_atlas.app.engine import Engine
+from head_atlas.app.learn_tab import NAMES
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.look import launch_options
@@ -64,7 +65,7 @@ def test_a_measure_without_a_value_is_null(client):
         (("",), "The prompt is empty"),
         (("a " * 30,), "at most 20 are possible"),
         ((PROMPT, "7.7"), "There is no head 7.7"),
-        ((PROMPT, "1.1", "magic"), "must be zero or mean"),
+        ((PROMPT, "1.1", "magic"), "mode must be one of"),
     ],
 )
 def test_the_public_call_holds_the_pages_limits(client, arguments, words):
@@ -150,21 +151,25 @@ def test_a_partial_atlas_serves_what_it_holds(tmp_path, change):
     library = damaged(tmp_path / "partial", change)
     _, handlers = build_page(library, Limits())
     json.dumps(handlers.atlas.outputs(handlers.atlas.view("partial", "", "", "", "")), default=str)
-    head, note, _, _, card, _ = handlers.atlas.picked("partial", "", "", "", {"selected": [1, 2]})
-    assert (head, note) == ("1.2", None)
-    assert "title" in card or "empty" in card
-    handlers.learn.setup("partial", 0)
-    handlers.learn.atlas("partial")
+    for view in ("map", "scatter", "find"):
+        further = ["", view, "", "", "", "", ""]
+        head, note, _, headline, _, page = handlers.atlas.picked("partial", "", "", "", *further, {"selected": [1, 2]})
+        assert (head, note) == ("1.2", None)
+        assert ("heads" in headline) == ("pages" in page)
+    for name in NAMES:
+        json.dumps(handlers.learn.opened("partial", name), default=str)
     handlers.start.grid("partial")
     handlers.lab.induction("partial", "atlas", None)
     handlers.about.card("partial")
 
 
-def test_an_atlas_without_effects_shows_a_card_of_scores(tmp_path):
+def test_an_atlas_without_effects_shows_a_page_of_scores(tmp_path):
     library = damaged(tmp_path / "scores", without("kl_", "logprob_", "logit_difference_", "flip_", "log2_rank_"))
     _, handlers = build_page(library, Limits())
-    card = handlers.atlas.picked("scores", "induction", "", "", {"selected": [1, 2]})[4]
-    assert [section["kind"] for section in card["sections"]] == ["bars", "notes"]
+    page = handlers.atlas.picked("scores", "induction", "", "", {"selected": [1, 2]})[5]
+    breaks, looks, *_ = page["pages"][0]["groups"]
+    assert "without removing heads" in breaks["sections"][0]["text"]
+    assert looks["sections"][0]["kind"] == "bars"
 
 
 def test_an_atlas_with_damaged_prompts_still_builds_its_page(tmp_path, place):
@@ -179,8 +184,8 @@ def test_an_atlas_with_damaged_prompts_still_builds_its_page(tmp_path, place):
     _, handlers = build_page(library, Limits())
     assert "the prompts are damaged" in handlers.about.card("flipped")["empty"]
     assert handlers.atlas.view("flipped", "", "", "", "").grid["n_heads"] == 6
-    assert handlers.learn.words("flipped", 1)
-    assert handlers.take_chapter("flipped", 1, "atlas")[0] == "lab"
+    assert "the prompts are damaged" in handlers.learn.setup("flipped", "induction", 1)["empty"]
+    assert handlers.take_chapter("flipped", "induction", 1, "atlas")[0] == "lab"
     handlers.lab.induction("flipped", "atlas", None)
     handlers.lab.grid("flipped", "", "atlas", None)
 

@@ -18,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "app"))
 sys.path.insert(0, str(ROOT / "tests" / "store"))
+sys.path.insert(0, str(ROOT / "tests" / "views"))
 HOSTILE = '<img src=x onerror="window.pwned=1"> ${window.pwned=2} {{value}} <script>window.pwned=3</script>'
 FLAGS = [
     "--no-sandbox",
@@ -93,6 +94,21 @@ def two_server(place, tmp_path_factory):
     (folder / "model").mkdir(parents=True)
     write_atlas(folder / "atlas.h5", synthetic_contents(2, 3, n_prompts=4))
     process, url = start(f"{place},{folder}")
+    yield url
+    stop(process)
+
+
+@pytest.fixture(scope="session")
+def full_server(tmp_path_factory):
+    """Serves an atlas with every part, whose tokens try to be markup, and which has no model."""
+    from full_atlas import full_contents
+
+    from head_atlas.store import write_atlas
+
+    folder = tmp_path_factory.mktemp("full") / "full"
+    (folder / "model").mkdir(parents=True)
+    write_atlas(folder / "atlas.h5", full_contents())
+    process, url = start(str(folder))
     yield url
     stop(process)
 

@@ -31,7 +31,7 @@ def main(model: str = "atlas/demo", folder: Path = HERE) -> None:
                 page.wait_for_timeout(600)
                 page.screenshot(path=folder / f"start-{look}.png", full_page=True)
                 page.locator("#start-try").click()
-                page.wait_for_selector("#lab-attention canvas", timeout=60_000)
+                page.wait_for_selector("#lab-bars .ha-dist-row", timeout=60_000)
                 page.wait_for_timeout(600)
                 page.screenshot(path=folder / f"lab-{look}.png", full_page=True)
                 page.get_by_role("tab", name="Atlas").click()

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 
 import numpy as np
 import pytest
 from small_build import OPTIONS, SMALL, silent
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 import head_atlas.build.parts as parts
 import head_atlas.build.runner as runner
 from head_atlas.build import BuildOptions, build_atlas, parts_folder, plan_atlas
 from head_atlas.build.parts import Parts
-from head_atlas.catalogue import EFFECTS, SCORES, WITHOUT_EFFECTS
+from head_atlas.build.units import EFFECT_MODES
+from head_atlas.catalogue import ABLATION_MODES, EFFECTS, SCORES, WITHOUT_EFFECTS
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.errors import BuildError, PromptError
-from head_atlas.interventions import MeanReference, budget_for, resample_reference
+from head_atlas.interventions import CORRUPTED, MeanReference, budget_for, resample_reference
 from head_atlas.measures.effects import sweep
 from head_atlas.measures.patterns import pattern_scores
+from head_atlas.models import HeadModel, load_model
 from head_atlas.prompts.families import FAMILIES, build_families
+from head_atlas.prompts.families.natural import RESERVED, paragraphs
 from head_atlas.prompts.prompt import Prompt
 
 PARTS = ("mean", "ci_low", "ci_high", "n")
@@ -29,7 +34,7 @@ PARTS = ("mean", "ci_low", "ci_high", "n")
 def test_sizes_families_and_prompts(atlas, model):
     assert (atlas.n_layers, atlas.n_heads) == (model.n_layers, model.n_heads)
     assert atlas.families == OPTIONS.families
-    assert atlas.modes == ["zero", "mean", "resample", "pattern_freeze"]
+    assert atlas.modes == ["zero", "mean", "resample", "pattern_freeze", "resample_corrupted"]
     built = build_families(model.policy, n_prompts=6, seed=0, only=OPTIONS.families, natural_length=40)
     for record, prompt in zip(atlas.prompts, chain(*built.prompts.values()), strict=True):
         assert (record.tokens, record.targets, record.family) == (prompt.tokens, prompt.targets, prompt.family)
@@ -60,6 +65,19 @@ def test_effects_are_those_of_a_live_sweep(atlas, model, mode):
             np.testing.assert_allclose(
                 atlas.clean[name].values[[p.index for p in records]], values.values, rtol=1e-5, atol=1e-6
             )
+
+
+def test_resampling_by_the_corrupted_prompt_is_that_of_a_live_sweep_and_nan_without_one(atlas, model):
+    stored = atlas.effects["logit_difference"].sel(mode="resample_corrupted").values
+    records = [p for p in atlas.prompts if p.family == "ioi" and p.corrupted]
+    live = sweep(model, records, "resample", reference=CORRUPTED)["logit_difference"].values
+    found = stored[..., [p.index for p in records]]
+    np.testing.assert_allclose(found, np.moveaxis(live, 0, -1), rtol=1e-3, atol=2e-6)
+    others = atlas.effects["logit_difference"].sel(mode="resample").values[..., [p.index for p in records]]
+    assert not np.allclose(found, others, rtol=1e-2)
+    without = [p.index for p in atlas.prompts if not p.corrupted]
+    assert without
+    assert np.isnan(stored[..., without]).all()
 
 
 def test_scores_are_those_of_the_measure_and_only_on_their_families(atlas, model):
@@ -251,6 +269,30 @@ def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, 
     with pytest.raises(BuildError, match="missing or damaged"):
         build_atlas(model, out, SMALL, silent)
     assert not out.exists()
+
+
+def test_a_model_that_knows_more_than_stories_is_measured_on_the_paragraphs(model_folder):
+    letters = Tokenizer(models.BPE())
+    letters.pre_tokenizer, letters.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    letters.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=alphabet, show_progress=False))
+    loaded = load_model(model_folder, device="cpu").model
+    other = HeadModel(loaded, PreTrainedTokenizerFast(tokenizer_object=letters, bos_token="!"))
+    plan = plan_atlas(other, replace(OPTIONS, families=["natural", "rand_flat"]))
+    assert re.fullmatch(
+        r"natural family: 100 prompts, the paragraphs of head_atlas \(sha256 [0-9a-f]{16}\), seed 0",
+        plan.config["reference_source"],
+    )
+    assert plan.config["natural_source"] in plan.config["resample_source"]
+    starts = {text[:30] for text in paragraphs()[:-RESERVED]}
+    assert {p.text[:30] for p in plan.reference_prompts} == starts
+    assert {p.text[:30] for p in plan.prompts if p.family == "natural"} < starts
+    assert len(plan.resample_prompts) == 5
+    assert not {p.text[:30] for p in plan.resample_prompts} & starts
+
+
+def test_every_mode_is_described():
+    assert set(ABLATION_MODES) == set(EFFECT_MODES)
 
 
 def test_all_families_plan(model):

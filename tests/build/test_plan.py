@@ -125,11 +125,12 @@ def test_resample_mode_without_enough_prompts_is_left_out_and_named():
 def test_patterns_are_frozen_only_where_there_is_a_corrupted_prompt():
     whole = prompts("ioi", 3)
     half = [replace(prompt, corrupted=prompt.tokens if index else ()) for index, prompt in enumerate(whole)]
-    kinds = ("zero", "pattern_freeze")
+    kinds = ("zero", "pattern_freeze", "resample_corrupted")
     units = plan(families={"ioi": half, "fact": prompts("fact", 3)}, kinds=kinds).units
-    assert [unit.family for unit in units if unit.kind == "pattern_freeze"] == ["ioi"]
-    zero, frozen = (next(unit for unit in units if unit.kind == kind) for kind in kinds)
-    assert (zero.start, zero.stop) == (frozen.start, frozen.stop) == (0, 3)
+    for kind in kinds[1:]:
+        assert [unit.family for unit in units if unit.kind == kind] == ["ioi"]
+    blocks = [next((unit.start, unit.stop) for unit in units if unit.kind == kind) for kind in kinds]
+    assert blocks == [(0, 3)] * 3
 
 
 @pytest.mark.parametrize("n", [1, 127, 128, 129])

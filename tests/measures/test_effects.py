@@ -11,7 +11,7 @@ import torch
 from head_atlas.errors import HeadAtlasError, HeadError, MissingReferenceError, PromptError
 from head_atlas.interventions import ablating, mean_reference
 from head_atlas.measures.effects import as_prompts, iter_sweep, sweep
-from head_atlas.measures.metrics import METRICS, Reading, clean_values, effects
+from head_atlas.measures.metrics import METRICS, Reading, clean_values, effects, right
 from head_atlas.prompts.prompt import Prompt
 from tiny_models import TOKENIZER, head_model, random_prompts
 
@@ -74,7 +74,8 @@ def test_clean_values():
     """The target is first at one position and second at the other."""
     logits = torch.tensor([[0.5, 0.25, 0.25], [0.3, 0.6, 0.1]], dtype=torch.float64).log()
     targets = torch.tensor([0, 0])
-    found = clean_values(Reading.of(logits, targets, torch.tensor([1, 1])), targets)
+    reading = Reading.of(logits, targets, torch.tensor([1, 1]))
+    found = clean_values(reading, reading.top == targets)
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         {
             "logit_difference": (LN(2) - LN(2)) / 2,
@@ -83,6 +84,41 @@ def test_clean_values():
             "correct": 0.5,
         }
     )
+
+
+def test_right_positions_by_hand():
+    """Position 0 has one answer, and is right by its arg-max; position 1 has two, which lead by log 1.5 on average."""
+    one = [0.6, 0.3, 0.05, 0.05]
+    two = [0.4, 0.3, 0.2, 0.1]
+    logits = torch.tensor([[one, two, two]], dtype=torch.float64).log()
+    positions, targets = torch.tensor([[0, 1, 1]]), torch.tensor([[0, 1, 2]])
+    contrasts = torch.tensor([[1, 3, 3]])
+    assert right(Reading.of(logits, targets, contrasts), targets, positions).tolist() == [[True, True, True]]
+    # against the token in front, log 3/4 + log 2/4 < 0; and the second token is not the arg-max of position 0
+    behind, wrong = torch.tensor([[1, 0, 0]]), torch.tensor([[1, 1, 2]])
+    assert right(Reading.of(logits, wrong, behind), wrong, positions).tolist() == [[False, False, False]]
+    # without wrong answers, the arg-max must be among the right ones, whichever of them it is
+    none, among = torch.tensor([[-1, -1, -1]]), torch.tensor([[0, 2, 0]])
+    assert right(Reading.of(logits, among, none), among, positions).tolist() == [[True, True, True]]
+    assert right(Reading.of(logits, wrong, none), wrong, positions).tolist() == [[False, False, False]]
+
+
+def test_effects_on_right_positions_are_those_of_prompts_that_are_read_there_alone():
+    model = head_model("gpt2")
+    tokens = PROMPTS[0].tokens
+    top = model.logits(torch.tensor([tokens]))[0].argmax(-1).tolist()
+    places, good = tuple(range(1, len(tokens) - 1)), (1, 3)
+    targets = tuple(top[at] if at in good else (top[at] + 1) % model.d_vocab for at in places)
+    contrasts = tuple((y + 2) % model.d_vocab for y in targets)
+    whole = Prompt("", tokens, places, targets, contrasts)
+    part = Prompt("", tokens, good, tuple(targets[at - 1] for at in good), tuple(contrasts[at - 1] for at in good))
+    none = Prompt("", tokens, (2,), (targets[1],), (contrasts[1],))
+    found, alone = sweep(model, [whole, none], correct=True), sweep(model, [part])
+    for name in METRICS:
+        np.testing.assert_allclose(found[f"{name}_correct"].values[0], alone[name].values[0], atol=1e-6)
+        assert np.isnan(found[f"{name}_correct"].values[1]).all()
+    assert np.abs(found["logprob"].values[0] - found["logprob_correct"].values[0]).max() > 1e-3
+    assert found.clean["correct"].values.tolist() == pytest.approx([2 / len(places), 0])
 
 
 def test_16_bit_logits_are_measured_in_float32():

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from hub_server import serving
 from tiny_models import CONFIGS, TOKENIZER, plain_model
 
-sys.path.insert(0, str(Path(__file__).parent))
-from hub_server import SHA, serving
+SHA = "c0ffee" + "0" * 34
 
 # The client reads the hub's address when it is imported, so each load is a process of its own.
 LOAD = """
@@ -57,7 +56,10 @@ def load(address, home, *names):
 
 def test_a_hub(folder, tmp_path):
     """A download, the refusals, and then the same names with the hub gone."""
-    with serving(folder) as (hub, address):
+    with serving() as hub:
+        hub.add("models", "tiny/model", folder, SHA)
+        hub.add("models", "tiny/gated", {}).gated = True
+        address = hub.address
         out = load(address, tmp_path, "tiny/model", "no/such", "tiny/gated", "tiny/model@v9")
     assert f"loaded: tiny/model {SHA} 3 True" in out
     size = (folder / "model.safetensors").stat().st_size / 1e6

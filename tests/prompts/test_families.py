@@ -36,7 +36,7 @@ def test_at_least_twelve_families_of_a_hundred_prompts(families):
 def test_a_hundred_prompts_use_fifteen_templates_and_both_splits_evenly(families):
     for name, prompts in families.prompts.items():
         splits = Counter(p.split for p in prompts)
-        assert abs(splits["train"] - splits["held_out"]) <= 1 or name in families.left_out, name
+        assert abs(splits["train"] - splits["held_out"]) <= 1 or name in families.notes, name
         if name in SAMPLERS:
             per_template = Counter(p.template for p in prompts)
             assert len(per_template) >= 15, name
@@ -158,7 +158,8 @@ def test_a_corpus_of_the_users(byte_level, tmp_path):
     assert all(p.text.startswith("Number") for p in families.prompts["natural"])
     families = build_families(byte_level, n_prompts=9, only=["natural"], corpus=own)
     assert len(families.prompts["natural"]) == 5
-    assert "5 of 9 prompts" in families.left_out["natural"]
+    assert "5 of 9 prompts" in families.notes["natural"]
+    assert "natural" not in families.left_out
     families = build_families(byte_level, n_prompts=9, only=["natural"], corpus=short)
     assert families.prompts == {}
     assert "0 of 9 prompts" in families.left_out["natural"]
@@ -220,7 +221,7 @@ def test_what_the_tokenizer_and_what_the_model_leave_out_are_both_named(byte_lev
     )
     families = build_families(byte_level, n_prompts=12, only=["ioi"], max_length=longest)
     n_long = sum(len(p) > longest for p in prompts)
-    assert families.left_out["ioi"] == (
+    assert families.notes["ioi"] == (
         f"10 of 12 prompts can be built; {n_long} prompts are longer than the model's {longest} tokens"
     )
     assert len(families.prompts["ioi"]) == 10 - n_long

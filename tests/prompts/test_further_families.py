@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from head_atlas.errors import PromptError
 from head_atlas.prompts.families import build_families
 from head_atlas.prompts.families.from_templates import build_from_templates, prompt_of
 from head_atlas.prompts.families.sink_probe import PROBE_LENGTH, STARTS, build_sink_probe
-from head_atlas.prompts.further_templates import FURTHER_SAMPLERS, N_YEARS
+from head_atlas.prompts.further_templates import FURTHER_SAMPLERS, N_YEARS, ManyCorruptions
 from head_atlas.prompts.tokens import TokenPolicy
 
 
@@ -79,6 +80,25 @@ def test_the_next_argument_of_a_doc_string_by_hand(words):
         assert case.contrast.strip() in {*arguments} - {case.answer.strip()}
         assert case.answer not in case.corrupted.split('"""')[0]
         assert prompt_of(case, words).annotations["definition"]
+
+
+def test_of_many_corrupted_prompts_the_first_of_as_many_tokens_is_taken(byte_level):
+    case = ManyCorruptions(
+        "x", 0, "The cat sat on the", " mat", " bed", "The xylophonist sat on the", {}, further=("The dog sat on the",)
+    )
+    assert prompt_of(case, byte_level).corrupted == byte_level.encode("The dog sat on the")
+    assert prompt_of(replace(case, further=()), byte_level).corrupted == ()
+    drawn = FURTHER_SAMPLERS["docstring"](random.Random(0))
+    assert len({drawn.corrupted, *drawn.further}) > 50
+    assert drawn.text not in drawn.further
+
+
+def test_prompts_without_an_aligned_corrupted_one_are_counted_in_a_note(byte_level, monkeypatch):
+    prompts = build_families(byte_level, n_prompts=10, only=["ioi"]).prompts["ioi"]
+    prompts[3] = replace(prompts[3], corrupted=())
+    monkeypatch.setattr("head_atlas.prompts.families.build_from_templates", lambda *_: (prompts, ""))
+    notes = build_families(byte_level, n_prompts=10, only=["ioi"]).notes
+    assert notes == {"ioi": "9 of 10 prompts have a corrupted prompt of as many tokens"}
 
 
 def test_years_of_four_digits_in_one_token_are_left_out_and_named(byte_level):

@@ -132,6 +132,7 @@ def synthetic_contents(
             "packages": {"numpy": np.__version__},
         },
         left_out={"greater_than": "the numbers 02 to 99 are not single tokens in this tokenizer"},
+        notes={"fact": "72 of 100 prompts can be built for this tokenizer"},
         checks=[{"name": "no-op", "value": 0.0, "tolerance": 0.0, "passed": True}],
         shards={"scores-0000": "a" * 64, "zero-0000": "b" * 64},
     )
@@ -148,6 +149,7 @@ def _further(rng: np.random.Generator, n_layers: int, n_heads: int, n_prompts: i
         "weights/promoted_id": NamedArray(rng.integers(0, 9, (*shape, 5)), (*heads, "rank")),
         "direct_logit/logit_difference": NamedArray(rng.normal(size=(*shape, n_prompts)), (*heads, "prompt")),
         "direct_logit/residual": NamedArray(rng.normal(size=n_prompts), ("prompt",)),
+        "summary/diffuse_split_half": NamedArray(np.array(0.5), ()),
         "syntax/accuracy": NamedArray(rng.random((2, 2, *shape)), ("relation", "direction", *heads), relations),
         "nulls/induction": NamedArray(rng.random((*shape, 3)), (*heads, "quantile"), {"quantile": [0.5, 0.95, 0.99]}),
         "roles/held": NamedArray(rng.random((2, *shape)) < 0.2, ("role", *heads), {"role": ["induction", "sink"]}),

@@ -214,6 +214,7 @@ def test_known_arrays_have_the_axes_of_the_specification(path):
     [
         ("left_out_json", "[1, 2]", "left_out_json must be an object of texts"),
         ("left_out_json", '{"fact": 1}', "left_out_json must be an object of texts"),
+        ("notes_json", "[]", "notes_json must be an object of texts"),
         ("checks_json", "5", "checks_json must be an array of objects"),
         ("checks_json", "[5]", "checks_json must be an array of objects"),
         ("windows_json", "[", "is damaged"),

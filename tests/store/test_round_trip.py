@@ -95,6 +95,7 @@ def test_header(path, contents):
         assert atlas.model_id == "synthetic"
         assert atlas.provenance == dict(contents.provenance)
         assert atlas.left_out == contents.left_out
+        assert atlas.notes == contents.notes != {}
         assert atlas.checks == contents.checks
 
 

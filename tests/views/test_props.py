@@ -16,11 +16,14 @@ from head_atlas.store import open_atlas
 from head_atlas.views.attention import attention_props, lower_triangle
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import families_of, measures_of
-from head_atlas.views.comparison import OUTCOMES, forgetting_title, judged, outcome
+from head_atlas.views.comparison import OUTCOMES, forgetting_title, outcome, what_it_means
 from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
-from head_atlas.views.grid import HeadValues, grid_props, measure_props, values_of
-from head_atlas.views.head_card import card_props, ordinal, profile_props
+from head_atlas.views.grid import grid_props, measure_props
+from head_atlas.views.head_page import page_props
+from head_atlas.views.head_values import HeadValues
 from head_atlas.views.induction import THRESHOLD, induction_heads
+from head_atlas.views.measured import values_of
+from head_atlas.views.numbers import ordinal
 from head_atlas.views.provenance import about_props, provenance_rows
 
 
@@ -67,10 +70,10 @@ def test_an_interval_that_leaves_zero_out_never_reads_as_if_it_touched_it():
     assert text(0.0, -0.003, 0.003) == "0.0000 [−0.0030, +0.0030], n = 40"
 
 
-def test_a_mean_over_families_says_how_many_and_where_the_intervals_are(atlas):
+def test_a_mean_over_families_says_how_many(atlas):
     measured = np.isfinite(atlas.summary["logit_difference_mean"].values).any(axis=(0, 1, 2)).sum()
     label = values_of(atlas, "logit_difference", "zero", "all").label
-    assert f"mean over {measured} families (intervals per family on the card)" in label
+    assert label.endswith(f"mean over {measured} families")
 
 
 def test_small_effects_of_a_run_keep_two_digits():
@@ -83,46 +86,53 @@ def test_wide_grids_leave_numbers_to_hover():
     assert grid_props(shown, title="t")["short"] is None
 
 
-def test_a_card_shows_every_score_and_every_family_with_interval_and_n(atlas):
+def sections_of(page):
+    return {section["title"]: section for group in page["groups"] for section in group["sections"]}
+
+
+def effects_of_page(atlas, head, effect, **more):
+    """The rows of the zero-ablation forest, by family."""
+    page = page_props(atlas, head, effect=effect, mode="zero", **more)
+    forest = page["groups"][0]["sections"][0]["options"][atlas.modes.index("zero")]["section"]
+    return {row["label"]: row for row in forest["rows"]}, forest
+
+
+def test_a_page_shows_every_score_and_every_family_with_interval_and_n(atlas):
     head = HeadId(2, 3)
-    card = card_props(atlas, head, effect="logprob", mode="zero", current=("logprob", "ioi"))
-    json.dumps(card, allow_nan=False)
-    scores, effects, notes = card["sections"]
-    (offsets,) = profile_props(atlas, head)["sections"]
-    assert len(scores["rows"]) == 10
-    by_label = {row["label"]: row for row in effects["rows"]}
+    page = page_props(atlas, head, effect="logprob", mode="zero", current=("logprob", "ioi"))
+    json.dumps(page, allow_nan=False)
+    assert len(sections_of(page)["Scores"]["rows"]) == 10
+    assert len(sections_of(page)["How far back"]["bins"]) == atlas.offsets.shape[2]
+    rows, _ = effects_of_page(atlas, head, "logprob", current=("logprob", "ioi"))
     mean, low, high = (
         float(atlas.summary[f"logprob_{part}"].sel(mode="zero", family="ioi")[2, 3])
         for part in ("mean", "ci_low", "ci_high")
     )
-    assert by_label["ioi"]["cells"][:3] == [
+    assert rows["ioi"]["cells"][:3] == [
         # The largest of the three is 0.04, of which two digits count.
         f"{mean:+.3f}".replace("-", "−"),
         f"[{low:+.3f}, {high:+.3f}]".replace("-", "−"),
         "6",
     ]
-    assert [row["label"] for row in effects["rows"] if row["current"]] == ["ioi"]
-    assert len(offsets["bins"]) == atlas.offsets.shape[2]
-    assert {entry["source"] for entry in notes["entries"]} >= {EFFECTS["logprob"].source, SCORES["sink"].source}
+    assert [label for label, row in rows.items() if row["current"]] == ["ioi"]
+    # Beside the other heads of its layer.
+    assert len(rows["ioi"]["peers"]) == atlas.n_heads - 1
 
 
 def test_an_effect_that_is_not_defined_says_so(atlas):
-    card = card_props(atlas, HeadId(0, 0), effect="logit_difference", mode="zero")
-    natural = next(row for row in card["sections"][1]["rows"] if row["label"] == "natural")
-    assert natural["t"] is None
-    assert natural["reason"] == "not defined on natural"
+    rows, forest = effects_of_page(atlas, HeadId(0, 0), "logit_difference")
+    assert "natural" not in rows
+    assert "Not defined on natural" in forest["lead"]
 
 
 def test_dots_are_coloured_only_where_the_interval_leaves_zero_out(atlas):
     for layer in range(4):
         for head in range(6):
-            card = card_props(atlas, HeadId(layer, head), effect="logprob", mode="zero")
-            for row, family in zip(
-                card["sections"][1]["rows"], [f for f in atlas.families if f != "rand_flat"], strict=True
-            ):
+            rows, _ = effects_of_page(atlas, HeadId(layer, head), "logprob")
+            for family in (f for f in atlas.families if f != "rand_flat"):
                 low = float(atlas.summary["logprob_ci_low"].sel(mode="zero", family=family)[layer, head])
                 high = float(atlas.summary["logprob_ci_high"].sel(mode="zero", family=family)[layer, head])
-                assert (row["sign"] != 0) == (low > 0 or high < 0)
+                assert (rows[family.replace("_", " ")]["sign"] != 0) == (low > 0 or high < 0)
 
 
 def test_ordinals():
@@ -210,21 +220,21 @@ def test_every_prediction_can_come_true():
     assert set(OUTCOMES) == {"same", "weaker", "gone"}
 
 
-def test_a_prediction_is_judged_against_the_control():
-    text, held = judged("gone", " w", [0.9, 0.1, 0.88], [True, False, True])
-    assert held
-    assert "it is these heads, taken together" in text
-    text, held = judged("gone", " w", [0.9, 0.1, 0.2], [True, False, True])
-    assert held
+def test_what_a_removal_means_is_said_beside_the_control():
+    true, text = what_it_means(" w", [0.9, 0.1, 0.88], [True, False, True])
+    assert true == "gone"
+    assert "it is the removed ones, taken together" in text
+    true, text = what_it_means(" w", [0.9, 0.1, 0.2], [True, False, True])
+    assert true == "gone"
     assert "control matters as well" in text
-    text, held = judged("gone", " w", [0.9, 0.88, 0.9], [True, True, True])
-    assert not held
+    true, text = what_it_means(" w", [0.9, 0.88, 0.9], [True, True, True])
+    assert true == "same"
     assert "other heads can do it too" in text
 
 
 def test_a_run_that_cannot_decide_judges_nothing():
-    text, held = judged("gone", " w", [0.1, 0.1, 0.1], [False, False, False])
-    assert held is None
+    true, text = what_it_means(" w", [0.1, 0.1, 0.1], [False, False, False])
+    assert true == ""
     assert "says little" in text
 
 
@@ -239,6 +249,17 @@ def test_about_counts_prompts_per_family(atlas):
     families = about_props(atlas)["sections"][0]["rows"]
     assert [row["label"] for row in families] == [f.replace("_", " ") for f in atlas.families]
     assert all(row["text"].startswith("6 prompts") for row in families)
+
+
+def test_about_tells_what_is_missing_from_what_is_partial(atlas, monkeypatch):
+    def rows(title):
+        return [row for part in about_props(atlas)["sections"] if part["title"] == title for row in part["rows"]]
+
+    monkeypatch.setattr(atlas, "notes", {"fact": "72 of 100 prompts"})
+    assert rows("Notes") == [{"label": "fact", "text": "72 of 100 prompts"}]
+    assert not any(row["label"] == "fact" for row in rows("Left out"))
+    monkeypatch.setattr(atlas, "notes", {})
+    assert rows("Notes") == []
 
 
 def test_provenance_is_in_words_and_keeps_what_it_does_not_know():

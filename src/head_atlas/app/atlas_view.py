@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
+from head_atlas.views.axes import axes_of, default_axis
 from head_atlas.views.choices import effects_of, families_of, measures_of
-from head_atlas.views.grid import grid_props, measure_props, values_of
-from head_atlas.views.head_card import card_props, profile_props
+from head_atlas.views.finder import finder_props
+from head_atlas.views.grid import grid_props, measure_props
+from head_atlas.views.head_examples import bands_of, examples_props, sets_of
+from head_atlas.views.head_page import page_props, summary_props
+from head_atlas.views.measured import values_of
+from head_atlas.views.scatter import scatter_props
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
     from head_atlas.store import Atlas
 
 MAIN_EFFECT = "logit_difference"
-"""The effect on a head's card while the grid shows a score."""
+"""The effect on a head's page while the grid shows a score."""
 
 _DEFAULT_MEASURE = "induction"
-CARD_EMPTY = (
-    "Click a head, or type its name (2.5 or L2H5), and this card says what it looks like and what removing it does."
+VIEWS = {"map": "Heat map", "scatter": "Scatter", "find": "Find heads"}
+"""The views of all heads, by name."""
+HEAD_EMPTY = (
+    "Click a head, or type its name (2.5 or L2H5): this says what it is, with the evidence, shows prompts that it "
+    "looks hard at, and opens its whole page below."
 )
-PROFILE_EMPTY = "Here you will see how far back the chosen head looks."
+NOTHING: dict = {"empty": ""}
 
 
 @dataclass(frozen=True)
@@ -33,14 +41,21 @@ class AtlasView:
     """Everything the tab draws.
 
     Attributes:
-        state: the state as it could be honoured.
+        state: the state as it could be honoured; what is a default is "".
         measures: (label, name) of the measures to choose from.
         families: the same of the families of the chosen measure.
         modes: names of the ablation modes.
-        grid: the grid's props.
+        axes: (label, name) of the axes of the scatter plot.
+        chosen: names of its axes to the right and upwards, and of its colour.
+        sets: (label, name) of the sets of prompts that exemplars are from.
+        bands: (label, name) of the kinds of exemplars.
+        grid: the heat map.
         measure: the measure's sentence.
-        card: the head's card.
-        profile: where the head looks.
+        scatter: the scatter plot, where it is open.
+        finder: the table of heads, where it is open.
+        headline: what the head is.
+        examples: prompts that show it.
+        page: what was measured of it.
         problems: a sentence for everything in the state that could not be honoured.
     """
 
@@ -48,10 +63,17 @@ class AtlasView:
     measures: list[tuple[str, str]]
     families: list[tuple[str, str]]
     modes: list[str]
+    axes: list[tuple[str, str]]
+    chosen: tuple[str, str, str]
+    sets: list[tuple[str, str]]
+    bands: list[tuple[str, str]]
     grid: dict
     measure: dict
-    card: dict
-    profile: dict
+    scatter: dict
+    finder: dict
+    headline: dict
+    examples: dict
+    page: dict
     problems: list[str]
 
 
@@ -86,10 +108,17 @@ def atlas_view(library: Library, state: PageState) -> AtlasView:
             measures=[],
             families=[],
             modes=[],
+            axes=[],
+            chosen=("", "", ""),
+            sets=[],
+            bands=[],
             grid={"empty": f"{words} The Lab does not need an atlas."},
-            measure={"empty": ""},
-            card={"empty": CARD_EMPTY},
-            profile={"empty": PROFILE_EMPTY},
+            measure=NOTHING,
+            scatter={"empty": words},
+            finder={"empty": words},
+            headline={"empty": HEAD_EMPTY},
+            examples=NOTHING,
+            page=NOTHING,
             problems=[*problems, words],
         )
 
@@ -103,6 +132,10 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
             problems.append(f"This atlas has no {what} “{wanted}”{of}; {default or 'nothing'} is shown.")
         return wanted if wanted in names else default
 
+    def other_than(default: str, what: str, wanted: str, names: list[str]) -> str:
+        found = choose(what, wanted, names, default)
+        return "" if found == default else found
+
     names = [name for _, name in measures_of(atlas)]
     if not names:
         raise AtlasError(f"{atlas.path} holds no measure that this version of the app knows.")
@@ -111,38 +144,72 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     families = [name for _, name in families_of(atlas, measure)]
     family = choose("prompt family", state.family, families, families[0] if families else "", f" for {measure}")
     mode = choose("ablation mode", state.mode, atlas.modes, atlas.modes[0] if atlas.modes else "")
-    head = ""
-    if state.head:
-        try:
-            head = str(HeadId.parse(state.head).within(atlas.n_layers, atlas.n_heads))
-        except HeadError as error:
-            problems.append(sentence(error))
-    return replace(state, measure=measure, family=family, mode=mode, head=head), problems
+    axes = [name for _, name in axes_of(atlas)]
+    x, y, by = (other_than(default_axis(atlas, key), "axis", getattr(state, key), axes) for key in ("x", "y", "by"))
+    view = other_than("map", "view", state.view, list(VIEWS))
+    sets = [name for _, name in sets_of(atlas)]
+    prompts = other_than(sets[0] if sets else "", "set of exemplars", state.prompts, sets)
+    bands = [name for _, name in bands_of(atlas, prompts or (sets[0] if sets else ""))]
+    band = other_than(bands[0] if bands else "", "kind of exemplars", state.band, bands)
+    heads: dict[str, Any] = {}
+    for key in ("head", "other"):
+        heads[key] = ""
+        if wanted := getattr(state, key):
+            try:
+                heads[key] = str(HeadId.parse(wanted).within(atlas.n_layers, atlas.n_heads))
+            except HeadError as error:
+                problems.append(sentence(error))
+    if heads["other"] == heads["head"] or not heads["head"]:
+        heads["other"] = ""
+    kept: dict[str, Any] = {"measure": measure, "family": family, "mode": mode, "x": x, "y": y, "by": by, "view": view}
+    return replace(state, **kept, prompts=prompts, band=band, **heads), problems
 
 
 def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
-    head = HeadId.parse(state.head) if state.head else None
-    effects = effects_of(atlas)
-    card: dict = {"empty": CARD_EMPTY}
-    if head is not None:
-        chosen = state.measure if state.measure in EFFECTS else MAIN_EFFECT
-        if chosen not in effects:
-            chosen = effects[0] if effects else ""
-        card = card_props(atlas, head, effect=chosen, mode=state.mode, current=(state.measure, state.family))
+    heads = [HeadId.parse(text) for text in (state.head, state.other) if text]
+    headlines = [summary_props(atlas, head, state.mode) for head in heads]
     shown = values_of(atlas, state.measure, state.mode, state.family)
+    x, y, by = (getattr(state, key) or default_axis(atlas, key) for key in ("x", "y", "by"))
+    grid = grid_props(
+        shown,
+        title=f"Heads of {atlas.model_id} by {shown.label}",
+        selected=heads[0] if heads else None,
+        hint="Click a head, or move with the arrow keys.",
+    )
     return AtlasView(
         state=state,
         measures=measures_of(atlas),
         families=families_of(atlas, state.measure),
         modes=list(atlas.modes),
-        grid=grid_props(
-            shown,
-            title=f"Heads of {atlas.model_id} by {shown.label}",
-            selected=head,
-            hint="Click a head, or move with the arrow keys.",
-        ),
+        axes=list(axes_of(atlas)),
+        chosen=(x, y, by),
+        sets=sets_of(atlas),
+        bands=bands_of(atlas, state.prompts or (sets_of(atlas) or [("", "")])[0][1]),
+        grid=grid | {"shared": True},
         measure=measure_props(state.measure),
-        card=card,
-        profile={"empty": PROFILE_EMPTY} if head is None else profile_props(atlas, head),
+        # Only what is open: each is read again when it is opened.
+        scatter=scatter_props(atlas, x, y, by, state.mode) if state.view == "scatter" else NOTHING,
+        finder=finder_props(atlas, state.measure, state.family, state.mode) if state.view == "find" else NOTHING,
+        headline={"heads": headlines} if heads else {"empty": HEAD_EMPTY},
+        examples=_examples(atlas, state, heads),
+        page=_page(atlas, state, heads),
         problems=problems,
     )
+
+
+def _examples(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
+    sets = sets_of(atlas)
+    where = state.prompts or (sets[0][1] if sets else "")
+    bands = bands_of(atlas, where)
+    band = state.band or (bands[0][1] if bands else "")
+    return {"heads": [examples_props(atlas, head, where, band) for head in heads]} if heads else NOTHING
+
+
+def _page(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
+    effects = effects_of(atlas)
+    chosen = state.measure if state.measure in EFFECTS else MAIN_EFFECT
+    if chosen not in effects:
+        chosen = effects[0] if effects else ""
+    current = (state.measure, state.family)
+    pages = [page_props(atlas, head, effect=chosen, mode=state.mode, current=current) for head in heads]
+    return {"pages": pages} if pages else NOTHING

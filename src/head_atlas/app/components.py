@@ -13,7 +13,27 @@ from typing import Any, Literal
 
 import gradio as gr
 
-Kind = Literal["grid", "card", "bars", "chips", "attention", "note", "address", "measure", "experiment"]
+Kind = Literal[
+    "grid",
+    "card",
+    "bars",
+    "chips",
+    "attention",
+    "note",
+    "address",
+    "measure",
+    "experiment",
+    "contents",
+    "story",
+    "tour",
+    "headline",
+    "head",
+    "examples",
+    "scatter",
+    "finder",
+    "figure",
+    "takeaway",
+]
 
 _ROOTS: dict[str, str] = {
     "grid": "ha-grid-panel",
@@ -25,7 +45,25 @@ _ROOTS: dict[str, str] = {
     "address": "ha-address-panel",
     "measure": "ha-measure-panel",
     "experiment": "ha-experiment-panel",
+    "contents": "ha-contents-panel",
+    "story": "ha-story-panel",
+    "tour": "ha-tour-panel",
+    "headline": "ha-headline-panel",
+    "head": "ha-head-panel",
+    "examples": "ha-examples-panel",
+    "scatter": "ha-scatter-panel",
+    "finder": "ha-finder-panel",
+    "figure": "ha-figure-panel",
+    "takeaway": "ha-takeaway-panel",
 }
+_SHARED: dict[str, tuple[str, ...]] = {
+    "chips": ("chip-list",),
+    "figure": ("chip-list",),
+    "card": ("sections",),
+    "head": ("sections",),
+    "headline": ("sections",),
+}
+"""Scripts that a kind needs before its own."""
 
 
 @cache
@@ -46,7 +84,7 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
     return gr.HTML(
         value,
         html_template=f"<div class='{_ROOTS[kind]}'></div>",
-        js_on_load=f"{asset('common.js')}\n{asset(f'{kind}.js')}",
+        js_on_load="\n".join(asset(f"{name}.js") for name in ("common", *_SHARED.get(kind, ()), kind)),
         apply_default_css=False,
         container=False,
         padding=False,

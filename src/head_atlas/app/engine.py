@@ -8,12 +8,15 @@ from contextlib import contextmanager
 from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING
 
+from head_atlas.app.quick_build import QuickBuilder
+
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
     from head_atlas.app.limits import Limits
-    from head_atlas.interventions import MeanReference
+    from head_atlas.interventions import MeanReference, ResampleReference
     from head_atlas.live import ModelCache
     from head_atlas.models import HeadModel
+    from head_atlas.store import Atlas
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ class Engine:
         self._guard = RLock()
         self._said: dict[str, str] = {}
         self._shapes: dict[str, tuple[int, int]] = {}
+        self.builder = QuickBuilder(library)
+        self._draws: dict[str, tuple[Atlas, ResampleReference]] = {}
 
     def _models(self) -> ModelCache:
         with self._guard:
@@ -119,6 +124,28 @@ class Engine:
         from head_atlas.interventions import MeanReference
 
         return MeanReference(stored.z, stored.source, stored.n_tokens)
+
+    def resample_reference(self, name: str, model: HeadModel) -> ResampleReference | None:
+        """Activations of the atlas' own reference prompts for resample ablation, or None where it names none.
+
+        Args:
+            name: of the entry.
+            model: held by the caller; it is run once, and the activations are kept.
+        """
+        atlas = self.library.atlas_or_none(name)
+        stored = None if atlas is None else atlas.resample_prompts()
+        if atlas is None or stored is None:
+            return None
+        kept = self._draws.get(name)
+        if kept is None or kept[0] is not atlas:
+            from head_atlas.interventions import resample_reference
+            from head_atlas.prompts.prompt import Prompt
+
+            rows = [tuple(int(i) for i in row) for row in stored.tokens]
+            prompts = [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
+            draws = resample_reference(model, prompts, stored.source, n_draws=len(prompts), seed=stored.seed)
+            kept = self._draws[name] = (atlas, draws)
+        return kept[1]
 
     def mismatch(self, name: str, model: HeadModel) -> str:
         """A warning where the weights are not those that the atlas was measured on; empty where they are."""

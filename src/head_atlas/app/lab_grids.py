@@ -12,7 +12,9 @@ from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import score_families, titled
-from head_atlas.views.grid import HeadValues, grid_props, score_values
+from head_atlas.views.grid import grid_props
+from head_atlas.views.head_values import HeadValues
+from head_atlas.views.measured import score_values
 from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:

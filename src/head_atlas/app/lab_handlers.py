@@ -11,6 +11,7 @@ import gradio as gr
 from head_atlas.app import lab_grids, lab_view
 from head_atlas.app.events import clicked, heads_in, picked_head
 from head_atlas.app.lab_sweep import Swept, sweep_parts
+from head_atlas.app.lab_takeaway import taken_result
 from head_atlas.app.page_state import read_heads, toggled
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
@@ -27,7 +28,7 @@ BARS_EMPTY = (
     "Press “Run”, or click a head to remove it. The model’s next token then shows here, with the head and without it."
 )
 CHIPS_EMPTY = "After a run, every token of the prompt shows how far it pushes the model towards the target."
-N_SHOWN = 12
+N_SHOWN = 13
 """How many components a run fills: `LabTab.shown`."""
 
 
@@ -45,6 +46,7 @@ class LabHandlers:
         mode: str,
         target: str,
         contrast: str,
+        corrupted: str,
         head: str,
         colour: str,
         swept: Any,
@@ -52,7 +54,7 @@ class LabHandlers:
         """Clean against ablated. Yields a line of status first where the model is not in memory yet."""
         nothing = [gr.skip()] * (N_SHOWN - 1)
         try:
-            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
+            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast, corrupted)
             for message in self.engine.prepare(model):
                 yield [busy(f"Loading the model; later runs will not wait for this. Now: {message}"), *nothing]
             result = lab_view.experiment(self.engine, what)
@@ -77,6 +79,7 @@ class LabHandlers:
             head,
             lab_grids.picker_grid(self.engine, model, head),
             kept,
+            result.bars,
         ]
 
     def without_results(self, model: str) -> list[Any]:
@@ -93,19 +96,23 @@ class LabHandlers:
         ]
 
     @staticmethod
-    def choices(target: str = "", contrast: str = "", colour: str = "", *, afresh: bool = True) -> list[Any]:
-        """Target, contrast and colouring as an address has them: `LabTab.choices`.
+    def choices(
+        target: str = "", contrast: str = "", colour: str = "", corrupted: str = "", *, afresh: bool = True
+    ) -> list[Any]:
+        """Target, contrast, colouring and corrupted prompt as an address has them: `LabTab.choices`.
 
         Args:
             target: or "", the default.
             contrast: or "".
             colour: or "".
+            corrupted: or "".
             afresh: the menus forget the tokens that the last run offered.
         """
         menus = [(target, lab_view.AUTOMATIC), (contrast, lab_view.NO_CONTRAST)]
         return [
             *[gr.update(**({"choices": [first]} if afresh else {}), value=value or first) for value, first in menus],
             colour or lab_view.BY_ATLAS,
+            corrupted,
         ]
 
     def looked_at(self, what: lab_view.Asked, head: str) -> str:
@@ -133,6 +140,17 @@ class LabHandlers:
         except HeadError as error:
             return {"empty": sentence(error)}
 
+    def take(self, ran: Any) -> Iterator[dict]:
+        """The files of the result on screen; the experiment is run again for them."""
+        if not isinstance(ran, lab_view.Asked):
+            yield {"empty": "There is no result yet: press “Run” first."}
+            return
+        yield {"empty": "Running it once more, for the files …"}
+        try:
+            yield taken_result(self.engine, ran)
+        except HeadAtlasError as error:
+            yield {"empty": sentence(error)}
+
     def look(self, model: str, head: str, ran: Any) -> list[Any]:
         """Another head's attention in the run that is on screen."""
         picker = lab_grids.picker_grid(self.engine, model, head)
@@ -149,13 +167,21 @@ class LabHandlers:
         return [head, *self.look(model, head, ran)[:1]]
 
     def sweep(
-        self, model: str, prompt: str, removed: str, mode: str, target: str, contrast: str, colour: str
+        self,
+        model: str,
+        prompt: str,
+        removed: str,
+        mode: str,
+        target: str,
+        contrast: str,
+        corrupted: str,
+        colour: str,
     ) -> Iterator[list[Any]]:
         """Every head alone on this prompt; the grid fills as they are measured."""
         colour = colour if isinstance(colour, str) and colour in EFFECTS else "logprob"
         found: Any = None
         try:
-            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast)
+            what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast, corrupted)
             for message in self.engine.prepare(model):
                 yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
             yield [busy("Removing every head in turn …"), gr.skip(), gr.skip(), colour]

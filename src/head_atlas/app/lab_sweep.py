@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from head_atlas.app.lab_modes import measured_prompt, reference_for
 from head_atlas.app.lab_view import Asked, check_length
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import HeadAtlasError
@@ -35,7 +36,10 @@ class Swept:
 
     def still_holds(self, what: Asked) -> bool:
         """Whether they belong to this experiment too; heads are swept one by one, so the removed ones may differ."""
-        return replace(what, heads=self.what.heads) == self.what
+        same = replace(what, heads=self.what.heads)
+        if what.mode != "pattern_freeze":
+            same = replace(same, corrupted=self.what.corrupted)
+        return same == self.what
 
 
 def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]:
@@ -49,13 +53,13 @@ def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]
     Raises:
         HeadAtlasError: with words for the visitor; also when the sweep takes too long.
     """
-    from head_atlas.measures.effects import as_prompts, iter_sweep
+    from head_atlas.measures.effects import iter_sweep
 
     deadline = monotonic() + engine.limits.run_seconds
     with engine.use(what.model) as model:
         check_length(engine, model, what.prompt)
-        reference = engine.reference(what.model) if what.mode == "mean" else None
-        (prompt,) = as_prompts(model, what.prompt, what.target, what.contrast)
+        reference = reference_for(engine, model, what)
+        prompt = measured_prompt(model, what, reference)
         target, *contrast = model.strings([*prompt.targets, *prompt.contrasts])
         parts = iter_sweep(model, prompt, what.mode, reference=reference)
         shape = (model.n_layers, model.n_heads)

@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from head_atlas.app import lab_grids, lab_view
+from head_atlas.app import lab_analysis, lab_grids, lab_history, lab_model, lab_modes, lab_sections, lab_view
 from head_atlas.app.components import asset, drawn, fixed
-from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.lab_handlers import ATTENTION_EMPTY, BARS_EMPTY, CHIPS_EMPTY, LabHandlers
+from head_atlas.app.lab_history import History
 from head_atlas.catalogue import EFFECTS
 from head_atlas.views.choices import titled
 from head_atlas.views.induction import RULE
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
+    from head_atlas.app.lab_analysis import Panel
+    from head_atlas.app.lab_model import OwnModel
 
 EXAMPLES = (
     ("A name that recurs", FORGETTING_PROMPT),
@@ -26,7 +28,6 @@ EXAMPLES = (
     ("Who gets the book?", "When Mary and John went to the store, John gave a book to"),
     ("Agreement", "The dogs near the park"),
 )
-MODES = [("zero: output 0", "zero"), ("mean: output its average", "mean")]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class LabTab:
     """The tab's components."""
 
     prompt: gr.Textbox
+    corrupted: gr.Textbox
+    propose: gr.Button
+    pair: gr.HTML
     examples: list[gr.Button]
     removed: gr.Textbox
     mode: gr.Dropdown
@@ -56,16 +60,22 @@ class LabTab:
     ran: gr.State
     swept: gr.State
     wanted: gr.State
+    result: gr.State
+    panels: list[Panel]
+    history: History
+    own: OwnModel
+    take: gr.Button
+    files: gr.HTML
 
     @property
     def asked(self) -> list[Any]:
         """What defines an experiment, beside the model."""
-        return [self.prompt, self.removed, self.mode, self.target, self.contrast]
+        return [self.prompt, self.removed, self.mode, self.target, self.contrast, self.corrupted]
 
     @property
     def choices(self) -> list[Any]:
         """What `LabHandlers.choices` sets."""
-        return [self.target, self.contrast, self.colour]
+        return [self.target, self.contrast, self.colour, self.corrupted]
 
     @property
     def shown(self) -> list[Any]:
@@ -83,6 +93,7 @@ class LabTab:
             self.head,
             self.picker,
             self.swept,
+            self.result,
         ]
 
     @property
@@ -117,6 +128,15 @@ def build(engine: Engine, model: str) -> LabTab:
         )
         with gr.Row(elem_classes=["ha-pills"]):
             examples = [gr.Button(label, size="sm", min_width=90) for label, _ in EXAMPLES]
+        with gr.Accordion("A corrupted prompt: the same sentence with its deciding word exchanged", open=False):
+            fixed(asset("corrupted-prompt.html"))
+            corrupted = gr.Textbox(
+                "", label="Corrupted prompt", lines=1, max_lines=4, placeholder="As many tokens as the prompt has.",
+                elem_id="lab-corrupted",
+            )  # fmt: skip
+            propose = gr.Button("Propose one", size="sm", min_width=120, elem_id="lab-propose")
+            pair = drawn("note", None, elem_id="lab-pair", boxed=False)
+        own = lab_model.build(allowed=engine.library.own_models)
     with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
         with gr.Column(scale=10, min_width=320, elem_classes=["ha-box", "ha-flat"]):
             fixed("<h3 class='ha-title'>Remove heads</h3>")
@@ -125,13 +145,15 @@ def build(engine: Engine, model: str) -> LabTab:
             with gr.Row(elem_classes=["ha-pills"]):
                 induction = gr.Button("All induction heads", size="sm", min_width=140, elem_id="lab-induction")
                 clear = gr.Button("Put all back", size="sm", min_width=110, elem_id="lab-clear")
+                undo = gr.Button("Undo", size="sm", min_width=80, interactive=False, elem_id="lab-undo")
+            earlier = lab_history.build_list()
             fixed(f"<p class='ha-lead'>“All induction heads” takes those with an {RULE}, in the atlas.</p>")
             with gr.Row():
                 colour = gr.Dropdown(
                     colours, value=lab_view.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
                 )
                 mode = gr.Dropdown(
-                    MODES, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
+                    lab_modes.MENU, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
                 )
             with gr.Row(elem_classes=["ha-actions"]):
                 run = gr.Button("Run", variant="primary", min_width=90, elem_id="lab-run")
@@ -141,41 +163,55 @@ def build(engine: Engine, model: str) -> LabTab:
         with gr.Column(scale=11, min_width=320, elem_classes=["ha-box", "ha-flat"]):
             fixed("<h3 class='ha-title'>The next token</h3>")
             bars = drawn("bars", {"empty": BARS_EMPTY}, elem_id="lab-bars", boxed=False)
-    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-        fixed(asset("attribution-head.html"))
-        with gr.Row():
-            target = gr.Dropdown(
-                [lab_view.AUTOMATIC],
-                value=lab_view.AUTOMATIC,
-                label="Target",
-                info="From the model’s top ten, or type one token (“·” is a space), then Run.",
-                allow_custom_value=True,
-                min_width=280,
-                elem_id="lab-target",
-            )
-            contrast = gr.Dropdown(
-                [lab_view.NO_CONTRAST],
-                value=lab_view.NO_CONTRAST,
-                label="Contrast",
-                info="Measure the target’s lead over this token instead.",
-                allow_custom_value=True,
-                min_width=280,
-                elem_id="lab-contrast",
-            )
-        chips = drawn("chips", {"empty": CHIPS_EMPTY}, elem_id="lab-chips", boxed=False)
-        chips_without = drawn("chips", {"empty": ""}, elem_id="lab-chips-without", boxed=False)
-    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-        fixed("<h3 class='ha-title'>Where a head looks</h3>")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=0, min_width=230):
-                head = gr.Textbox(
-                    "", label="Head", info="2.5 or L2H5; or pick one below.", max_lines=1, elem_id="lab-head"
+            with gr.Row():
+                target = gr.Dropdown(
+                    [lab_view.AUTOMATIC],
+                    value=lab_view.AUTOMATIC,
+                    label="Target",
+                    info="From the model’s top ten, or type one token (“·” is a space), then Run.",
+                    allow_custom_value=True,
+                    min_width=220,
+                    elem_id="lab-target",
                 )
-                picker = drawn("grid", lab_grids.picker_grid(engine, model, ""), elem_id="lab-picker", boxed=False)
-            with gr.Column(scale=1, min_width=300):
-                attention = drawn("attention", {"empty": ATTENTION_EMPTY}, elem_id="lab-attention", boxed=False)
+                contrast = gr.Dropdown(
+                    [lab_view.NO_CONTRAST],
+                    value=lab_view.NO_CONTRAST,
+                    label="Contrast",
+                    info="Measure the target’s lead over this token instead.",
+                    allow_custom_value=True,
+                    min_width=220,
+                    elem_id="lab-contrast",
+                )
+            with gr.Row(elem_classes=["ha-pills"]):
+                pin = gr.Button("Pin, to compare", size="sm", min_width=120, elem_id="lab-pin")
+                take = gr.Button("Take this away", size="sm", min_width=120, elem_id="lab-take")
+            files = drawn("takeaway", {"empty": ""}, elem_id="lab-files", boxed=False)
+        box, pinned, unpin = lab_history.build_pinned()
+    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+        fixed(asset("look-closer.html"))
+        with gr.Tabs(elem_id="lab-analyses", overflow_behavior="wrap"):
+            with gr.Tab("Tokens", id="lab-tokens-tab"):
+                fixed(asset("attribution-head.html"))
+                chips = drawn("chips", {"empty": CHIPS_EMPTY}, elem_id="lab-chips", boxed=False)
+                chips_without = drawn("chips", {"empty": ""}, elem_id="lab-chips-without", boxed=False)
+                tokens = lab_analysis.build(*lab_sections.TOKENS)
+            with (
+                gr.Tab("Attention", id="lab-attention-tab", render_children=True),
+                gr.Row(equal_height=False),
+            ):
+                with gr.Column(scale=0, min_width=230):
+                    head = gr.Textbox(
+                        "", label="Head", info="2.5 or L2H5; or pick one below.", max_lines=1, elem_id="lab-head"
+                    )
+                    picker = drawn("grid", lab_grids.picker_grid(engine, model, ""), elem_id="lab-picker", boxed=False)
+                with gr.Column(scale=1, min_width=300):
+                    attention = drawn("attention", {"empty": ATTENTION_EMPTY}, elem_id="lab-attention", boxed=False)
+            panels = [tokens, *lab_sections.build()]
     return LabTab(
         prompt,
+        corrupted,
+        propose,
+        pair,
         examples,
         removed,
         mode,
@@ -198,69 +234,10 @@ def build(engine: Engine, model: str) -> LabTab:
         gr.State(None),
         gr.State(None),
         gr.State(False),
+        gr.State(None),
+        panels,
+        History(undo, pin, unpin, earlier, pinned, box, gr.State([])),
+        own,
+        take,
+        files,
     )
-
-
-def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, Any]:
-    """An event that runs the experiment where `tab.wanted` says so."""
-    inputs = [tab.wanted, model, *tab.asked, tab.head, tab.colour, tab.swept]
-    return {"fn": handlers.run_if, "inputs": inputs, "outputs": tab.shown, **ON_MODEL}
-
-
-def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[Any], list[Any]]:
-    """Connect the tab's own events; returns those after which the address changes, and those that run the model."""
-    everything = [model, *tab.asked, tab.head, tab.colour, tab.swept]
-    on_grid = [model, tab.removed, tab.colour, tab.swept]
-    run = {"fn": handlers.run, "inputs": everything, "outputs": tab.shown, **ON_MODEL}
-    finished = []
-    for event in (tab.run.click, tab.prompt.submit, tab.target.input, tab.contrast.input, tab.mode.input):
-        finished.append(event(**run))
-    toggled = tab.grid.select(handlers.toggle, [*on_grid, tab.grid], [tab.removed, tab.grid], **PURE)
-    picked = tab.induction.click(
-        handlers.induction,
-        [model, tab.colour, tab.swept],
-        [tab.removed, tab.grid, tab.status, tab.wanted],
-        **PURE,
-    )
-    finished.append(picked.success(**run_if(tab, handlers, model)))
-    cleared = tab.clear.click(
-        lambda model, colour, swept: ["", handlers.grid(model, "", colour, swept)],
-        [model, tab.colour, tab.swept],
-        [tab.removed, tab.grid],
-        **PURE,
-    )
-    for event in (toggled, cleared):
-        finished.append(event.success(**run))
-    gr.on([tab.removed.submit, tab.removed.blur], handlers.typed, [*on_grid, tab.grid], [tab.grid], **PURE)
-    finished.append(tab.removed.submit(**run))
-    for (_, text), button in zip(EXAMPLES, tab.examples, strict=True):
-        chosen = button.click(
-            lambda text=text: (text, lab_view.AUTOMATIC, lab_view.NO_CONTRAST),
-            None,
-            [tab.prompt, tab.target, tab.contrast],
-            **PURE,
-        )
-        finished.append(chosen.success(**run))
-    coloured = tab.colour.input(handlers.recolour, on_grid, [tab.grid], **PURE)
-    looked = gr.on(
-        [tab.head.submit, tab.head.blur],
-        handlers.look,
-        [model, tab.head, tab.ran],
-        [tab.attention, tab.picker],
-        **ON_MODEL,
-    )
-    picked_look = tab.picker.select(handlers.pick, [model, tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
-    sweeping = tab.sweep.click(
-        handlers.sweep,
-        [model, *tab.asked, tab.colour],
-        [tab.status, tab.grid, tab.swept, tab.colour],
-        **(ON_MODEL | {"trigger_mode": "once"}),
-    )
-    stopped = tab.stop.click(
-        lambda: {"kind": "info", "text": "Stopped. What was measured stays on the grid."},
-        None,
-        [tab.status],
-        cancels=[sweeping],
-        **PURE,
-    )
-    return [*finished, coloured, sweeping, stopped], [*finished, looked, picked_look, sweeping]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from head_atlas.app.lab_modes import MODES, reference_for
 from head_atlas.app.limits import well_formed
-from head_atlas.app.page_state import PageState, read_heads
-from head_atlas.app.words import sentence
+from head_atlas.app.page_state import read_heads
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
@@ -34,7 +34,7 @@ TOP_SHOWN = 6
 SURE = 0.95
 """Above this probability of the target, gradients of its log-probability are small: the page says so."""
 BY_ID = "token id "
-MODES = ("zero", "mean")
+LabMode = Literal["zero", "mean", "resample", "pattern_freeze"]
 AUTOMATIC = "the model’s first choice"
 NO_CONTRAST = "none"
 BY_ATLAS = "atlas"
@@ -52,17 +52,28 @@ class Asked:
         mode: ablation mode.
         target: text or id, or None for the model's first choice.
         contrast: text or id, or None.
+        corrupted: the prompt to compare with, or "".
     """
 
     model: str
     prompt: str
     heads: tuple[HeadId, ...]
-    mode: Literal["zero", "mean"]
+    mode: LabMode
     target: str | int | None
     contrast: str | int | None
+    corrupted: str = ""
 
 
-def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target: Any, contrast: Any) -> Asked:
+def asked(
+    engine: Engine,
+    model: Any,
+    prompt: Any,
+    heads: Any,
+    mode: Any,
+    target: Any,
+    contrast: Any,
+    corrupted: Any = "",
+) -> Asked:
     """Check an experiment.
 
     Raises:
@@ -72,34 +83,11 @@ def asked(engine: Engine, model: Any, prompt: Any, heads: Any, mode: Any, target
     text = engine.limits.check_text(prompt if isinstance(prompt, str) else "")
     removed = read_heads(heads if isinstance(heads, str) else "", most=engine.limits.removed_heads)
     if mode not in MODES:
-        raise HeadAtlasError("The ablation mode must be zero or mean.")
-    return Asked(
-        model, text, removed, cast(Literal["zero", "mean"], mode), token_choice(target), token_choice(contrast)
-    )
-
-
-def settled(state: PageState) -> tuple[PageState, list[str]]:
-    """The state with what the Lab can show of it, and a sentence for everything that it cannot.
-
-    Anyone may have sent it. Defaults are written as "". The mode of a state is the Lab's where the Lab is the open tab.
-    """
-    problems: list[str] = []
-    kept = {"colour": "" if state.colour == BY_ATLAS else state.colour}
-    if state.tab == "lab":
-        kept["mode"] = state.mode
-    for key, names, words in (("colour", EFFECTS, "colouring"), ("mode", MODES, "ablation mode")):
-        if kept.get(key) and kept[key] not in names:
-            problems.append(f"The Lab has no {words} “{kept[key]}”; its default is shown.")
-            kept[key] = ""
-    for key in ("target", "contrast"):
-        try:
-            text = getattr(state, key)
-            kept[key] = "" if token_choice(text) is None else text
-        except PromptError as error:
-            problems.append(f"The {key} in the address was left out. {sentence(error)}")
-            kept[key] = ""
-    mode = kept.pop("mode", state.mode)
-    return replace(state, mode=mode, target=kept["target"], contrast=kept["contrast"], colour=kept["colour"]), problems
+        raise HeadAtlasError(f"The ablation mode must be one of {', '.join(MODES)}.")
+    other = corrupted if isinstance(corrupted, str) and corrupted.strip() else ""
+    if other:
+        engine.limits.check_text(other)
+    return Asked(model, text, removed, cast(LabMode, mode), token_choice(target), token_choice(contrast), other)
 
 
 def token_choice(text: Any) -> str | int | None:
@@ -154,7 +142,7 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
 
     with engine.use(what.model) as model:
         check_length(engine, model, what.prompt)
-        reference = engine.reference(what.model) if what.mode == "mean" else None
+        reference = reference_for(engine, model, what)
         run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
         clean = attribute(model, what.prompt, run.target, run.contrast)
         without = (
@@ -279,7 +267,7 @@ def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
     with engine.use(what.model) as model:
         check_length(engine, model, what.prompt)
         head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
-        reference = engine.reference(what.model) if what.mode == "mean" else None
+        reference = reference_for(engine, model, what)
         run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
         clean = run.pattern(head, "clean").values
         ablated = run.pattern(head, "ablated").values if run.heads else None

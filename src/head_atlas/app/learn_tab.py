@@ -1,49 +1,66 @@
-"""The Learn tab: one chapter, induction heads. Predict, run, see, against a control head."""
+"""The Learn tab: chapters with an experiment each (predict, run, see, against a control), a glossary, further reading.
+
+What a chapter says and does is in `chapters`; here is the one runner for all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import numpy as np
 
-from head_atlas.app.components import asset, drawn, fixed
+from head_atlas.app.chapters import CHAPTERS, FIRST
+from head_atlas.app.chapters.chapter import Chapter, Finding, Plan
+from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
-from head_atlas.app.experiments import WORDS, induction, induction_and_control, repeated_words, vocabulary, whence
-from head_atlas.app.lab_view import heads_text
 from head_atlas.app.words import busy, failed, sentence
-from head_atlas.errors import AtlasError, HeadAtlasError
-from head_atlas.heads import HeadId
-from head_atlas.views.comparison import OUTCOMES, Condition, comparison_props, judged
-from head_atlas.views.grid import effect_values
-from head_atlas.views.induction import RULE, induction_heads
+from head_atlas.errors import HeadAtlasError
+from head_atlas.views.learning import glossary_props, reading_props, story_props
+from head_atlas.views.measured import effect_values
+from head_atlas.views.token_text import visible_all
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
 
+EMPTY = "Make your prediction, then press “Run it”: what comes out stands here, beside a control."
+PAGES = {"glossary": "Glossary", "reading": "Further reading"}
+"""Entries of the contents that are no chapters."""
 
-EMPTY = (
-    "Make your prediction, then press “Run it”: the word’s probability with all heads, without the induction heads, "
-    "and without the controls."
-)
+NAMES = (*CHAPTERS, *PAGES)
+N_SHOWN = 15
+"""How many components a chapter fills: `LearnTab.all`."""
 
 
 @dataclass(frozen=True)
 class LearnTab:
     """The tab's components."""
 
+    contents: gr.HTML
+    story: gr.HTML
+    experiment: gr.Column
     setup: gr.HTML
     another: gr.Button
     prediction: gr.Radio
     run: gr.Button
     status: gr.HTML
     result: gr.HTML
-    atlas: gr.HTML
     to_lab: gr.Button
+    closing: gr.Column
+    evidence: gr.HTML
+    after: gr.HTML
+    following: gr.Button
     seed: gr.State
+
+    @property
+    def all(self) -> list[Any]:
+        """What `LearnHandlers.opened` fills."""
+        return [
+            *[self.contents, self.story, self.experiment, self.setup, self.another, self.prediction, self.run],
+            *[self.status, self.result, self.to_lab, self.closing, self.evidence, self.after, self.following],
+            self.seed,
+        ]
 
 
 class LearnHandlers:
@@ -52,151 +69,210 @@ class LearnHandlers:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def chosen(self, model: str) -> tuple[list[HeadId], list[HeadId]]:
-        """The heads of the experiment and their controls.
+    @staticmethod
+    def named(contents: Any) -> str:
+        """The open entry, from the contents' value in the page, or from an address. Anyone can send anything here."""
+        name = contents.get("chosen") if isinstance(contents, dict) else contents
+        return name if isinstance(name, str) and name in NAMES else FIRST
+
+    def plan(self, model: str, name: str, seed: Any) -> tuple[Chapter, Plan]:
+        """A chapter's experiment on a model.
 
         Raises:
-            AtlasError: there is no atlas to choose by.
+            HeadAtlasError: there is no such atlas, or it lacks what the chapter needs.
         """
-        atlas = self.engine.library.atlas(model)
-        return induction_and_control(atlas, induction_heads(atlas))
+        chapter = CHAPTERS.get(name, CHAPTERS[FIRST])
+        number = seed if isinstance(seed, int) and 0 <= seed < 10_000 else 0
+        return chapter, chapter.plan(self.engine.library.atlas(model), number)
 
-    def words(self, model: str, seed: int) -> tuple[str, str]:
-        """The prompt and the word expected next, of words that this model reads as one token each if that is known."""
-        words = WORDS
-        with suppress(AtlasError):
-            words = vocabulary(self.engine.library.atlas(model))
-        return repeated_words(int(seed), words)
-
-    def setup(self, model: str, seed: int) -> dict:
-        """The prompt, and what will be removed."""
+    def setup(self, model: str, name: str, seed: int) -> dict:
+        """The prompt, and what will be done."""
         try:
-            heads, control = self.chosen(model)
-            words, target = self.words(model, seed)
-            by_rule = bool(induction_heads(self.engine.library.atlas(model)))
+            _, plan = self.plan(model, name, seed)
         except HeadAtlasError as error:
-            return {"empty": f"{sentence(error)} The experiment picks its heads by the atlas’ induction scores."}
-        few = "the heads" if len(heads) > 1 else "the head"
-        controls = ", ".join(h.label for h in control)
-        instead = "as many heads" if len(heads) > 1 else "a head"
-        named = ", ".join(h.label for h in heads)
-        rule = f"{few} with an {RULE}"
-        if not by_rule:
-            rule = f"the highest induction excess of this model; no head has an {RULE}"
-        return {
-            "title": "The experiment",
-            "sections": [
-                {
-                    "kind": "facts",
-                    "rows": [
-                        {"label": "Prompt", "text": f"{words.strip()} …"},
-                        {"label": "Expected next", "text": target.strip()},
-                        {"label": "Removed", "text": f"{named}: {rule}"},
-                        {
-                            "label": "Control",
-                            "text": f"{controls}: {instead} {whence(heads, control)}, with the induction excess "
-                            "closest to 0",
-                        },
-                    ],
-                }
-            ],
-        }
+            return {"empty": f"{sentence(error)} This chapter picks its heads and prompts by what the atlas measured."}
+        rows = [{"label": label, "text": text} for label, text in plan.facts]
+        return {"title": "The experiment", "sections": [{"kind": "facts", "rows": rows}]}
 
-    def another(self, model: str, seed: int) -> list[Any]:
-        """Other words."""
-        new = (int(seed) + 1) % 10_000
-        return [new, self.setup(model, new), {"empty": EMPTY}, None]
-
-    def run(self, model: str, seed: int, prediction: str | None) -> Iterator[list[Any]]:
-        """The experiment, and whether the prediction held."""
-        if not isinstance(prediction, str) or prediction not in OUTCOMES:
-            yield [
-                {
-                    "kind": "info",
-                    "text": "First make a prediction; a surprise only counts if you said what you expected.",
-                },
-                gr.skip(),
+    def opened(self, model: str, name: str) -> list[Any]:
+        """One entry of the contents, afresh: `LearnTab.all`."""
+        name = self.named(name)
+        entries = [
+            {"name": n, "title": c.title.partition(":")[0], "number": i} for i, (n, c) in enumerate(CHAPTERS.items(), 1)
+        ]
+        entries += [{"name": n, "title": title, "number": None} for n, title in PAGES.items()]
+        contents = {"label": "Chapters", "chosen": name, "entries": entries}
+        if name in PAGES:
+            text = glossary_props() if name == "glossary" else reading_props()
+            hidden, nothing = gr.update(visible=False), {"empty": ""}
+            return [
+                *[contents, text, hidden, nothing, gr.skip(), gr.update(value=None), gr.skip(), None, nothing],
+                *[gr.skip(), hidden, nothing, nothing, gr.skip(), 0],
             ]
+        chapter = CHAPTERS[name]
+        story = story_props(
+            [(section.heading, section.paragraphs) for section in chapter.story],
+            kind=f"Chapter {list(CHAPTERS).index(name) + 1} of {len(CHAPTERS)}",
+            title=chapter.title,
+        )
+        after = story_props([("What this does and does not show", chapter.after)], papers=chapter.papers)
+        setup = self.setup(model, name, 0)
+        heads = "empty" not in setup and self.for_lab(model, name, 0)[1] != ""
+        shown = gr.update(visible=True)
+        return [
+            *[contents, story, shown, setup],
+            gr.update(visible=bool(chapter.again), value=chapter.again or "Other words"),
+            gr.update(
+                choices=[(text, key) for key, text in chapter.choices.items()], value=None, label=chapter.question
+            ),
+            *[gr.update(interactive="empty" not in setup), None, {"empty": EMPTY}, gr.update(visible=heads)],
+            *[shown, self.evidence(model, name), after, gr.update(value=f"Next: {_after(name)[1]}"), 0],
+        ]
+
+    def chosen(self, model: str, contents: Any) -> list[Any]:
+        """An entry of the contents was clicked."""
+        return self.opened(model, self.named(contents))
+
+    def next(self, model: str, contents: Any) -> list[Any]:
+        """The entry after this one."""
+        return self.opened(model, _after(self.named(contents))[0])
+
+    def another(self, model: str, contents: Any, seed: int) -> list[Any]:
+        """Another prompt."""
+        new = (seed + 1) % 10_000 if isinstance(seed, int) else 0
+        return [new, self.setup(model, self.named(contents), new), {"empty": EMPTY}, None]
+
+    def run(self, model: str, contents: Any, seed: int, prediction: str | None) -> Iterator[list[Any]]:
+        """The experiment, and whether the prediction held."""
+        name = self.named(contents)
+        chapter = CHAPTERS.get(name, CHAPTERS[FIRST])
+        if not isinstance(prediction, str) or prediction not in chapter.choices:
+            text = "First make a prediction; a surprise only counts if you said what you expected."
+            yield [{"kind": "info", "text": text}, gr.skip()]
             return
         try:
-            heads, control = self.chosen(model)
+            _, plan = self.plan(model, name, seed)
             for message in self.engine.prepare(model):
                 yield [busy(f"Loading the model. Now: {message}"), gr.skip()]
             yield [busy("Running …"), gr.skip()]
-            words, target = self.words(model, seed)
             with self.engine.use(model) as loaded:
-                removed, instead = induction(loaded, words, target, heads, control)
-                runs = [removed.clean_log_probs, removed.ablated_log_probs, instead.ablated_log_probs]
-                tops = [int(np.argmax(p)) for p in runs]
-                texts = loaded.strings([*tops, removed.target])
-                special = len(loaded.policy.prefix)
+                finding = chapter.run(loaded, plan)
         except HeadAtlasError as error:
             yield [failed(error), gr.skip()]
             return
-        target_text = texts[-1]
-        p = [float(np.exp(run[removed.target])) for run in runs]
-        first = [top == removed.target for top in tops]
-        verdict, held = judged(prediction, target_text, p, first)
-        name = heads_text(tuple(heads))
-        yield [
-            None,
-            comparison_props(
-                removed.strings[special:],
-                target_text,
-                [
-                    Condition("all heads", "clean", p[0], texts[0]),
-                    Condition(f"without {name}", "ablated", p[1], texts[1]),
-                    Condition(f"without {heads_text(tuple(control))} (control)", "control", p[2], texts[2]),
-                ],
-                title="What happened",
-                verdict=verdict,
-                held=held,
-            ),
-        ]
+        yield [None, finding_props(chapter, finding, prediction)]
 
-    def atlas(self, model: str) -> dict:
-        """What the atlas says over all its prompts of repeated random tokens."""
+    def evidence(self, model: str, name: str) -> dict:
+        """What the atlas says over all its prompts of the kind; or the chapter's own panel."""
         try:
-            heads, control = self.chosen(model)
             atlas = self.engine.library.atlas(model)
-            shown = effect_values(atlas, "logprob", atlas.modes[0], "rand_repeat")
+            chapter, plan = self.plan(model, name, 0)
+        except HeadAtlasError:
+            # What is missing is said where the experiment would stand.
+            return {"empty": ""}
+        try:
+            if chapter.panel is not None:
+                return chapter.panel(atlas)
+            if not plan.family:
+                return {"empty": ""}
+            shown = effect_values(atlas, "logprob", atlas.modes[0], plan.family)
         except (HeadAtlasError, KeyError, IndexError):
-            return {"empty": "The atlas holds no effects on repeated random tokens."}
-        rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in heads[:8]]
-        rows += [{"label": f"{h.label} (control)", "text": shown.text(h.layer, h.head)} for h in control[:8]]
+            return {"empty": "The atlas holds no effects on prompts of this kind."}
+        rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in plan.heads[:8]]
+        rows += [{"label": f"{h.label} (control)", "text": shown.text(h.layer, h.head)} for h in plan.control[:8]]
         return {
             "title": "Over the whole atlas",
-            "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over "
-            f"random repeated tokens, in nats ({atlas.modes[0]} ablation, 95 % interval, n prompts).",
+            "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over the "
+            f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({atlas.modes[0]} ablation, 95 % interval, n "
+            "prompts).",
             "sections": [{"kind": "facts", "rows": rows}],
         }
+
+    def for_lab(self, model: str, name: str, seed: int) -> tuple[str, str]:
+        """Prompt and removed heads of a chapter's experiment, for the Lab; both empty where it has none."""
+        try:
+            _, plan = self.plan(model, name, seed)
+        except HeadAtlasError:
+            return "", ""
+        return plan.text, ", ".join(str(head) for head in plan.heads)
+
+
+def finding_props(chapter: Chapter, finding: Finding, prediction: str) -> dict:
+    """What the result panel draws: the rows, and whether the prediction held."""
+    held = finding.outcome == prediction if finding.outcome else None
+    said = {True: "Your prediction held. ", False: "Your prediction did not hold. ", None: ""}[held]
+    true = chapter.choices.get(finding.outcome, "")
+    # Chapters on plain removal begin what they say with the choice that came true.
+    if true and not finding.said.startswith(true):
+        said += f"{true} "
+    groups = [
+        {
+            "question": question,
+            "rows": [
+                {"label": row.label, "kind": row.kind, "w": round(row.value, 5), "text": row.text, "says": row.says}
+                for row in rows
+            ],
+        }
+        for question, rows in finding.groups
+    ]
+    return {
+        "title": "What happened",
+        "tokens": visible_all(finding.tokens),
+        "then": finding.then,
+        "question": groups[0]["question"],
+        "rows": groups[0]["rows"],
+        "more": groups[1:],
+        "verdict": f"{said}{finding.said}",
+        "held": held,
+    }
+
+
+def _after(name: str) -> tuple[str, str]:
+    """Name and title of the entry that follows."""
+    following = NAMES[(NAMES.index(name) + 1) % len(NAMES)]
+    return following, PAGES.get(following) or CHAPTERS[following].title
 
 
 def build(handlers: LearnHandlers, model: str) -> LearnTab:
     """Lay the tab out."""
-    seed = gr.State(0)
-    with gr.Column(elem_classes=["ha-chapter"]):
-        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-            fixed(asset("induction-story.html"), elem_id="learn-story")
-        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-            setup = drawn("card", handlers.setup(model, 0), elem_id="learn-setup", boxed=False)
-            another = gr.Button("Other words", size="sm", elem_id="learn-another")
-            prediction = gr.Radio(
-                [(text, name) for name, text in OUTCOMES.items()],
-                label="Predict: without these heads, what happens to the expected word?",
-                elem_id="learn-prediction",
-            )
-            run = gr.Button("Run it", variant="primary", elem_id="learn-run")
-            status = drawn("note", None, elem_id="learn-status", boxed=False)
-            result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
-            to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
-        with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-            atlas = drawn("card", handlers.atlas(model), elem_id="learn-atlas", boxed=False)
-            fixed(asset("induction-after.html"))
-    return LearnTab(setup, another, prediction, run, status, result, atlas, to_lab, seed)
+    first = handlers.opened(model, FIRST)
+    chapter = CHAPTERS[FIRST]
+    with gr.Row(equal_height=False, elem_classes=["ha-columns", "ha-learn"]):
+        with gr.Column(scale=3, min_width=220):
+            contents = drawn("contents", first[0], elem_id="learn-contents")
+        with gr.Column(scale=10, min_width=320, elem_classes=["ha-chapter"]):
+            story = drawn("story", first[1], elem_id="learn-story")
+            with gr.Column(elem_classes=["ha-box", "ha-flat"]) as experiment:
+                setup = drawn("card", first[3], elem_id="learn-setup", boxed=False)
+                another = gr.Button(chapter.again, size="sm", elem_id="learn-another")
+                prediction = gr.Radio(
+                    [(text, key) for key, text in chapter.choices.items()],
+                    label=chapter.question,
+                    elem_id="learn-prediction",
+                )
+                run = gr.Button("Run it", variant="primary", elem_id="learn-run")
+                status = drawn("note", None, elem_id="learn-status", boxed=False)
+                result = drawn("experiment", {"empty": EMPTY}, elem_id="learn-result", boxed=False)
+                to_lab = gr.Button("Take it to the Lab", size="sm", elem_id="learn-to-lab")
+            with gr.Column(elem_classes=["ha-box", "ha-flat"]) as closing:
+                evidence = drawn("card", first[11], elem_id="learn-atlas", boxed=False)
+                after = drawn("story", first[12], elem_id="learn-after", boxed=False)
+                following = gr.Button(f"Next: {_after(FIRST)[1]}", size="sm", elem_id="learn-next")
+    return LearnTab(
+        contents, story, experiment, setup, another, prediction, run, status, result, to_lab, closing, evidence, after,
+        following, gr.State(0),
+    )  # fmt: skip
 
 
-def wire(tab: LearnTab, handlers: LearnHandlers, model: gr.Dropdown) -> Any:
-    """Connect the tab's own events; returns the one that runs the model."""
-    tab.another.click(handlers.another, [model, tab.seed], [tab.seed, tab.setup, tab.result, tab.status], **PURE)
-    return tab.run.click(handlers.run, [model, tab.seed, tab.prediction], [tab.status, tab.result], **ON_MODEL)
+def wire(tab: LearnTab, handlers: LearnHandlers, model: gr.Dropdown) -> tuple[list[Any], Any]:
+    """Connect the tab's own events; returns those that open another chapter, and the one that runs the model."""
+    where = [model, tab.contents]
+    running = tab.run.click(handlers.run, [*where, tab.seed, tab.prediction], [tab.status, tab.result], **ON_MODEL)
+    tab.another.click(
+        handlers.another, [*where, tab.seed], [tab.seed, tab.setup, tab.result, tab.status], **PURE, cancels=[running]
+    )
+    opened = [
+        tab.contents.select(handlers.chosen, where, tab.all, **PURE, cancels=[running]),
+        tab.following.click(handlers.next, where, tab.all, **PURE, cancels=[running]),
+    ]
+    return opened, running

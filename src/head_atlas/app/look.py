@@ -73,7 +73,10 @@ def launch_options() -> dict[str, Any]:
     """Options of `Blocks.launch`: no other host is contacted, no error detail leaks."""
     return {
         "theme": theme(),
-        "css": files("head_atlas.app").joinpath("assets", "look.css").read_text(encoding="utf-8"),
+        "css": "\n".join(
+            files("head_atlas.app").joinpath("assets", name).read_text(encoding="utf-8")
+            for name in ("look.css", "atlas.css")
+        ),
         "head": '<meta name="description" content="What each attention head of a language model does, and what '
         'happens without it.">',
         "ssr_mode": False,

@@ -10,29 +10,36 @@ import gradio as gr
 
 from head_atlas.app import (
     about_tab,
+    atlas_handlers,
     atlas_tab,
+    lab_address,
     lab_handlers,
+    lab_modes,
     lab_tab,
     lab_view,
+    lab_wiring,
     learn_tab,
     public_api,
     start_tab,
 )
 from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured
+from head_atlas.app.chapters import FIRST
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
-from head_atlas.app.events import PURE, picked_head
+from head_atlas.app.events import PURE, picked_head, refused
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits, well_formed
 from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_heads, read_query
+from head_atlas.app.tour import TOUR
+from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 22
+N_RESTORED = 34 + learn_tab.N_SHOWN
 """How many components an address fills, beside those that belong to a model."""
 
-N_OF_MODEL = 17
+N_OF_MODEL = 11
 """How many components `PageHandlers.of_model` fills."""
 
 
@@ -42,7 +49,7 @@ class PageHandlers:
     def __init__(self, library: Library, engine: Engine) -> None:
         self.library, self.engine = library, engine
         self.start = start_tab.StartHandlers(library, start_tab.Shown(engine))
-        self.atlas = atlas_tab.AtlasHandlers(library)
+        self.atlas = atlas_handlers.AtlasHandlers(library)
         self.lab = lab_handlers.LabHandlers(engine)
         self.learn = learn_tab.LearnHandlers(engine)
         self.about = about_tab.AboutHandlers(library)
@@ -61,12 +68,15 @@ class PageHandlers:
         target: str,
         contrast: str,
         colour: str,
+        corrupted: str,
+        contents: Any = None,
+        *further: Any,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
 
         Its mode is that of the open tab: the Atlas and the Lab have one each.
         """
-        state = self.atlas.state(model, measure, family, mode, head)
+        state = self.atlas.state(model, measure, family, mode, head, *further)
         with suppress(AtlasError):
             state, _ = honoured(self.library, state)
         state = replace(state, tab=tab if tab in TABS else "start")
@@ -82,27 +92,35 @@ class PageHandlers:
         if len(text) > self.engine.limits.prompt_characters or not well_formed(text):
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
-            state = replace(state, measure="", family="", mode="")
-        if state.tab == "lab" and lab_mode in lab_view.MODES:
+            state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
+        if state.tab == "lab" and lab_mode in lab_modes.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
-        state, _ = lab_view.settled(replace(state, target=target, contrast=contrast, colour=colour))
-        return {"query": replace(state, prompt=text, removed=heads).query()}
+        state, _ = lab_address.settled(replace(state, target=target, contrast=contrast, colour=colour))
+        other = corrupted if isinstance(corrupted, str) and state.tab == "lab" else ""
+        if len(other) > self.engine.limits.prompt_characters or not well_formed(other):
+            other = ""
+        chapter = self.learn.named(contents) if state.tab == "learn" else ""
+        state = replace(state, chapter="" if chapter == FIRST else chapter)
+        return {"query": replace(state, prompt=text, removed=heads, corrupted=other).query()}
 
     def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
         """What an address asks of the Lab, the view it asks of the Atlas, and a sentence for all that cannot be had."""
         state, problems = read_query(query)
-        state, more = lab_view.settled(state)
+        state, more = lab_address.settled(state)
+        if state.chapter and self.learn.named(state.chapter) != state.chapter:
+            more = [*more, f"There is no chapter “{state.chapter}”; the first one is open."]
         view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
         return state, view, [*problems, *more, *view.problems]
 
-    def restore(self, query: Any, model: Any = None, swept: Any = None) -> list[Any]:
+    def restore(self, query: Any, model: Any = None, swept: Any = None, contents: Any = None) -> list[Any]:
         """Fill the whole page from an address.
 
         Args:
             query: the address.
             model: what the page shows now; of another model nothing may remain.
             swept: the sweep that the Lab holds now, if any.
+            contents: those of the Learn tab as they are now, with the chapter that is open.
         """
         asked, view, problems = self.opened(query)
         state = view.state
@@ -113,6 +131,8 @@ class PageHandlers:
             problems += lost
         text = ", ".join(str(head) for head in removed)
         note = _note(problems)
+        # An address of another tab says nothing of the chapter: the open one stays as it is.
+        chapter = self.learn.named(asked.chapter if state.tab == "learn" else contents)
         return [
             state.tab,
             gr.update(selected=state.tab),
@@ -125,7 +145,12 @@ class PageHandlers:
             state.head,
             state.tab == "lab",
             asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
-            *self.lab.choices(asked.target, asked.contrast, asked.colour, afresh=other),
+            *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
+            *(
+                self.learn.opened(state.model, chapter)
+                if other or chapter != self.learn.named(contents)
+                else [gr.skip()] * learn_tab.N_SHOWN
+            ),
             *(self.of_model(state.model) if other else [gr.skip()] * N_OF_MODEL),
         ]
 
@@ -139,61 +164,72 @@ class PageHandlers:
         nothing = [gr.skip()] * (N_RESTORED + N_OF_MODEL)
         return [*(self.restore(query, self.library.default) if query else nothing), {"filled": True}]
 
-    def navigate(self, model: Any, swept: Any, event: gr.EventData) -> list[Any]:
+    def navigate(self, model: Any, swept: Any, contents: Any, event: gr.EventData) -> list[Any]:
         """Back or forward was pressed."""
         query = event._data.get("query") if isinstance(event._data, dict) else ""
         good = isinstance(query, str) and len(query) <= 4000 and well_formed(query)
-        return self.restore(query if good else "", model, swept)
+        return self.restore(query if good else "", model, swept, contents)
 
     def tab_chosen(self, event: gr.EventData) -> Any:
         """A tab was clicked. Anyone can send anything here."""
         tab = event._data.get("id") if isinstance(event._data, dict) else None
         return tab if tab in TABS else gr.skip()
 
-    def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any) -> list[Any]:
-        """A head was clicked on the landing page: open its card."""
-        updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid))))
+    def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any, *further: Any) -> list[Any]:
+        """A head was clicked on the landing page: open its page."""
+        updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid)), *further))
         return ["atlas", gr.update(selected="atlas"), *updates]
+
+    def take_example(self, event: gr.EventData, model: str, colour: str) -> list[Any]:
+        """Take a prompt of the atlas to the Lab, with the head removed that it shows."""
+        asked = event._data if isinstance(event._data, dict) else {}
+        index, text = asked.get("prompt"), asked.get("head")
+        try:
+            atlas = self.library.atlas(model)
+            head = HeadId.parse(text if isinstance(text, str) else "").within(atlas.n_layers, atlas.n_heads)
+            if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(atlas.prompts):
+                raise AtlasError("There is no such prompt in this atlas.")
+        except HeadAtlasError as error:
+            raise refused("Not possible", sentence(error)) from None
+        return self.to_lab(model, atlas.prompts[index].text, str(head), colour)
+
+    def take_head(self, model: str, head: str, prompt: str, colour: str) -> list[Any]:
+        """Remove the head of the open page in the Lab, on the prompt that is there."""
+        if not isinstance(head, str) or not head.strip():
+            raise refused("No head chosen", "Choose a head first: click one, or type its name.")
+        return self.to_lab(model, prompt if isinstance(prompt, str) else "", head, colour)
 
     def try_it(self, model: str, colour: str) -> list[Any]:
         """Take the landing experiment to the Lab."""
         prompt, removed = self.start.experiment_of(model)
         return self.to_lab(model, prompt, removed, colour)
 
-    def take_chapter(self, model: str, seed: int, colour: str) -> list[Any]:
+    def take_chapter(self, model: str, contents: Any, seed: int, colour: str) -> list[Any]:
         """Take the chapter's experiment to the Lab."""
-        words, _ = self.learn.words(model, seed)
-        heads: list[HeadId] = []
-        with suppress(HeadAtlasError):
-            heads, _ = self.learn.chosen(model)
-        return self.to_lab(model, words, ", ".join(str(h) for h in heads), colour)
+        words, removed = self.learn.for_lab(model, self.learn.named(contents), seed)
+        return self.to_lab(model, words, removed, colour)
 
     def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
         """Open the Lab with an experiment."""
         grid = self.lab.grid(model, removed, colour, None)
         return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
 
-    def other_model(self, model: str, measure: str, family: str, mode: str) -> list[Any]:
+    def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
         """Another model was chosen: everything that shows one."""
         view = self.atlas.view(model, measure, family, mode, "")
         model = view.state.model
         grid = self.lab.grid(model, "", lab_view.BY_ATLAS, None)
         choices = self.lab.choices()
-        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *choices, *self.of_model(model)]
+        learn = self.learn.opened(model, self.learn.named(contents))
+        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *choices, *learn, *self.of_model(model)]
 
     def of_model(self, model: str) -> list[Any]:
-        """What belongs to one model and is not in the address: the Lab's results, Start, Learn and About."""
+        """What belongs to one model and is not in the address: the Lab's results, Start and About."""
         self.start.shown.begin(model)
         return [
             *self.lab.without_results(model),
             self.start.grid(model),
             {"empty": start_tab.WAITING},
-            gr.Timer(active=True),
-            self.learn.setup(model, 0),
-            self.learn.atlas(model),
-            {"empty": learn_tab.EMPTY},
-            None,
-            0,
             self.about.card(model),
         ]
 
@@ -216,6 +252,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
                 fixed(asset("header.html"), script="theme.js", elem_id="header")
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
+        drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
@@ -233,50 +270,65 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
 
         writes = {
             "fn": handlers.address,
-            "inputs": [tab_name, model, *atlas.inputs, lab.prompt, lab.removed, lab.mode, *lab.choices],
+            "inputs": [
+                tab_name,
+                model,
+                *atlas.inputs,
+                lab.prompt,
+                lab.removed,
+                lab.mode,
+                *lab.choices,
+                learn.contents,
+                *atlas.further,
+            ],
             "outputs": [address],
             **PURE,
         }
-        ran, running = lab_tab.wire(lab, handlers.lab, model)
-        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran]
-        running.append(learn_tab.wire(learn, handlers.learn, model))
+        ran, running = lab_wiring.wire(lab, handlers.lab, model)
+        opened, experimenting = learn_tab.wire(learn, handlers.learn, model)
+        changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran, *opened]
+        running.append(experimenting)
 
-        of_model = [
-            *[*lab.results, start.grid, start.experiment, start.timer],
-            *[learn.setup, learn.atlas, learn.result, learn.status, learn.seed, about.card],
-        ]
+        of_model = [*lab.results, start.grid, start.experiment, about.card]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
-        restored += [lab.wanted, lab.mode, *lab.choices]
-        run_if = lab_tab.run_if(lab, handlers.lab, model)
-        for opened in (
+        restored += [lab.wanted, lab.mode, *lab.choices, *learn.all]
+        run_if = lab_wiring.run_if(lab, handlers.lab, model)
+        for filled in (
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
-            address.navigate(handlers.navigate, [model, lab.swept], [*restored, *of_model], **PURE, cancels=running),
+            address.navigate(
+                handlers.navigate, [model, lab.swept, learn.contents], [*restored, *of_model], **PURE, cancels=running
+            ),
         ):
-            opened.then(**run_if)
-        start.timer.tick(handlers.start.experiment, [model], [start.experiment, start.grid, start.timer], **PURE)
+            lab_wiring.follow(lab, filled.then(**run_if))
+            filled.then(handlers.start.wake, None, [start.timer], **PURE)
+        asked = [start.experiment, start.grid, start.timer]
+        start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
         changed.append(tabs.select(handlers.tab_chosen, None, [tab_name], **(PURE | {"trigger_mode": "multiple"})))
         in_atlas = [tab_name, tabs, *atlas.all]
-        changed.append(
-            start.grid.select(
-                handlers.open_head, [model, atlas.measure, atlas.family, atlas.mode, start.grid], in_atlas, **PURE
-            )
-        )
+        from_start = [model, atlas.measure, atlas.family, atlas.mode, start.grid, *atlas.further]
+        changed.append(start.grid.select(handlers.open_head, from_start, in_atlas, **PURE))
         in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, lab.wanted]
         for taken in (
             start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
-            learn.to_lab.click(handlers.take_chapter, [model, learn.seed, lab.colour], in_lab, **PURE),
+            learn.to_lab.click(handlers.take_chapter, [model, learn.contents, learn.seed, lab.colour], in_lab, **PURE),
+            atlas.examples.live(handlers.take_example, [model, lab.colour], in_lab, **PURE),
+            atlas.live.click(handlers.take_head, [model, atlas.head, lab.prompt, lab.colour], in_lab, **PURE),
         ):
             changed.append(taken.then(**run_if))
+            lab_wiring.follow(lab, changed[-1])
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
-        switched = model.input(
+        page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
+        switched = gr.on(
+            [model.input, lab.own.opened.change],
             handlers.other_model,
-            [model, atlas.measure, atlas.family, atlas.mode],
-            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *of_model],
+            [model, atlas.measure, atlas.family, atlas.mode, learn.contents],
+            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model],
             **PURE,
             cancels=running,
         )
+        switched.then(handlers.start.wake, None, [start.timer], **PURE)
         for event in [*changed, switched]:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)

@@ -11,8 +11,10 @@ from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 
 TABS = ("start", "atlas", "lab", "learn", "about")
-KEYS = ("tab", "model", "measure", "mode", "family", "head", "prompt", "removed", "target", "contrast", "colour")
-_LONGEST = {"prompt": 4000, "removed": 1500, "target": 100, "contrast": 100}
+_OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band")
+_OF_LAB = ("prompt", "removed", "target", "contrast", "colour", "corrupted")
+KEYS = ("tab", "chapter", "model", *_OF_ATLAS, *_OF_LAB)
+_LONGEST = {"prompt": 4000, "corrupted": 4000, "removed": 1500, "target": 100, "contrast": 100}
 _LONGEST_OTHER = 80
 
 
@@ -27,11 +29,20 @@ class PageState:
         mode: ablation mode of the open tab; the Atlas and the Lab have one each.
         family: prompt family of an effect.
         head: the selected head, "2.5".
+        other: the head that stands beside it.
+        view: which view of the heads is open on the Atlas tab.
+        x: the scatter plot's axis to the right.
+        y: its axis upwards.
+        by: its colour.
+        prompts: the set of prompts that exemplars are from.
+        band: which of them.
         prompt: the Lab's prompt.
         removed: the heads removed in the Lab, in order.
         target: the Lab's target, as its menu has it.
         contrast: the Lab's contrast, likewise.
         colour: the effect that colours the Lab's grid.
+        corrupted: the Lab's corrupted prompt.
+        chapter: the open entry of the Learn tab.
     """
 
     tab: str = "start"
@@ -40,11 +51,20 @@ class PageState:
     mode: str = ""
     family: str = ""
     head: str = ""
+    other: str = ""
+    view: str = ""
+    x: str = ""
+    y: str = ""
+    by: str = ""
+    prompts: str = ""
+    band: str = ""
     prompt: str = ""
     removed: tuple[HeadId, ...] = field(default_factory=tuple)
     target: str = ""
     contrast: str = ""
     colour: str = ""
+    corrupted: str = ""
+    chapter: str = ""
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""
@@ -52,7 +72,7 @@ class PageState:
         if self.tab != "start":
             values["tab"] = self.tab
         values["removed"] = ",".join(str(head) for head in self.removed)
-        return urlencode([(key, values[key]) for key in KEYS if values.get(key)], safe=",.")
+        return urlencode([(key, values[key]) for key in KEYS if values.get(key)], safe=",.@:")
 
 
 def read_heads(text: Any, *, most: int) -> tuple[HeadId, ...]:

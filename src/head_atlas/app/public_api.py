@@ -9,12 +9,13 @@ import numpy as np
 
 from head_atlas.app import lab_view
 from head_atlas.app.events import refused
+from head_atlas.app.lab_modes import reference_for
 from head_atlas.app.words import sentence
 from head_atlas.catalogue import SCORES
 from head_atlas.errors import HeadAtlasError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import score_families
-from head_atlas.views.grid import score_values
+from head_atlas.views.measured import score_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,8 @@ def ablate_call(engine: Engine) -> Callable[..., dict[str, Any]]:
         Args:
             prompt: the text the model continues.
             heads: heads to remove, all at once, such as "2.5, L2H1"; empty removes none.
-            mode: "zero" (the heads' output becomes 0) or "mean" (it becomes its average over natural text).
+            mode: "zero" (the heads' output becomes 0), "mean" (it becomes its average over natural text) or
+                "resample" (what it is on another prompt; where the atlas has a reference).
             target: one token to measure; empty takes the unablated model's first choice.
             contrast: one token to hold it against; needed for the logit difference.
 
@@ -54,7 +56,7 @@ def ablate_call(engine: Engine) -> Callable[..., dict[str, Any]]:
             what = lab_view.asked(engine, name, prompt, heads, mode, target, contrast)
             with engine.use(name) as model:
                 model.policy.encode(what.prompt, max_length=min(engine.limits.prompt_tokens, model.max_length))
-                reference = engine.reference(name) if what.mode == "mean" else None
+                reference = reference_for(engine, model, what)
                 found = run(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
                 top = [
                     {"token": change.text, "clean": change.clean, "ablated": change.ablated} for change in found.top(10)

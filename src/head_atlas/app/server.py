@@ -6,22 +6,43 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from head_atlas.app.library import Library
 
 DEFAULT_MODEL = "atlas/demo"
+
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+def library_of(environment: Mapping[str, str], host: str) -> Library:
+    """What is served: `MODEL`, and the models that `MODELS` allows besides.
+
+    Where `MODELS` is set, or the server can be reached from elsewhere, nothing else can be opened; on a machine of
+    one's own any hub id or folder may be typed.
+    """
+    from head_atlas.app.library import Library
+
+    places = [environment.get("MODEL") or DEFAULT_MODEL, environment.get("MODELS") or ""]
+    own = not environment.get("MODELS") and host in LOCAL_HOSTS and not environment.get("SPACE_ID")
+    return Library.of(",".join(places), own_models=own)
 
 
 def serve(environment: Mapping[str, str] = os.environ) -> None:
     """Serve the app until it is stopped.
 
     Args:
-        environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a model's folder
-            or a hub id; several with commas between them), and the names in `Limits` what a visitor may ask.
+        environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a published atlas by
+            its address `hub:owner/name@revision`, a model's folder or hub id; several with commas between them),
+            `MODELS` which other models may be opened (then no others),
+            and the names in `Limits` what a visitor may ask.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     logging.basicConfig(format="%(message)s")
     logging.getLogger("head_atlas").setLevel(logging.INFO)
     from head_atlas.app.engine import Engine
-    from head_atlas.app.library import Library
     from head_atlas.app.limits import Limits
     from head_atlas.app.look import launch_options
     from head_atlas.app.page import build_page
@@ -29,7 +50,7 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     # On a Space the server must be reachable from outside its container.
     host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")
     port = int(environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or 7860)
-    library = Library.of(environment.get("MODEL") or DEFAULT_MODEL)
+    library = library_of(environment, host)
     limits = Limits.from_environment(environment)
     engine = Engine(library, limits)
     page, handlers = build_page(library, limits, engine)

@@ -17,7 +17,8 @@ from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError
 from head_atlas.views.choices import families_of
 from head_atlas.views.comparison import Condition, comparison_props, forgetting_title
-from head_atlas.views.grid import grid_props, values_of
+from head_atlas.views.grid import grid_props
+from head_atlas.views.measured import values_of
 from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:
@@ -179,15 +180,29 @@ class StartHandlers:
             return {"empty": f"{sentence(error)} The Lab does not need an atlas."}
         return {"empty": "This atlas holds no effects. The Atlas tab shows what it has."}
 
-    def experiment(self, model: str) -> list[Any]:
-        """The experiment and the grid, and whether to ask again: while the model is starting."""
+    def experiment(self, model: str, panel: Any) -> list[Any]:
+        """The experiment and the grid of a model, and whether to ask again.
+
+        An answer about one model may reach the page after another model was chosen. So a panel says whose it is, and
+        the page goes on asking until it shows that of its model.
+
+        Args:
+            model: that the page shows.
+            panel: the experiment that it shows.
+        """
         model = model if model in self.library.names else self.library.default
+        if isinstance(panel, dict) and panel.get("model") == model:
+            return [gr.skip(), gr.skip(), gr.Timer(active=False)]
         if done := self.shown.get(model):
-            return [done.panel, self.grid(model), gr.Timer(active=False)]
+            return [{**done.panel, "model": model}, self.grid(model), gr.skip()]
         if why := self.shown.failure(model):
             text = f"The experiment cannot be run here. {why} The atlas works all the same."
-            return [{"empty": text}, gr.skip(), gr.Timer(active=False)]
+            return [{"empty": text, "model": model}, self.grid(model), gr.skip()]
         return [{"empty": WAITING}, gr.skip(), gr.skip()]
+
+    def wake(self) -> gr.Timer:
+        """Begin to ask: a model is shown, and its experiment may not be."""
+        return gr.Timer(active=True)
 
     def experiment_of(self, model: str) -> tuple[str, str]:
         """Prompt and heads of the landing experiment, for the Lab."""
@@ -221,12 +236,12 @@ def build(handlers: StartHandlers, model: str) -> StartTab:
             ),
             (
                 "Learn",
-                "What is an induction head? Predict what happens without one, then run it.",
-                "Read the chapter",
+                "Ten short chapters. Predict what happens without a head, then run it.",
+                "Read the chapters",
                 "start-to-learn",
             ),
         ):
             with gr.Column(min_width=240, elem_classes=["ha-box", "ha-flat"]):
                 fixed(f"<h3 class='ha-title'>{title}</h3><p class='ha-lead'>{text}</p>")
                 ways.append(gr.Button(label, size="sm", elem_id=name))
-    return StartTab(grid, experiment, gr.Timer(0.5), try_it, *ways)
+    return StartTab(grid, experiment, gr.Timer(0.5, active=False), try_it, *ways)

@@ -9,8 +9,8 @@ import numpy as np
 from head_atlas.build.measurement import COUNTS, TOTALS, Arrays, spread
 from head_atlas.build.plan import Plan
 from head_atlas.build.role_evidence import nulls, roles
-from head_atlas.build.summaries import summarise
 from head_atlas.measures.positional import positional
+from head_atlas.measures.summaries import summarise
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.families.sink_probe import STARTS
 from head_atlas.store.schema import SCORE_DIMS

@@ -29,7 +29,11 @@ COUNTS = "counts"
 """Group of counts per prompt, from which the merge takes scores that need all prompts at once."""
 REASONS = "reasons"
 """Group of texts: by name, why something is not in the atlas."""
-INTERNAL = (TOTALS, DRAWS, COUNTS, REASONS)
+NOTES = "notes"
+"""Group of texts: by name, what to know of something that is."""
+RIGHT = "right"
+"""Group of effects on the positions that the clean model gets right, from which the merge takes the means of these."""
+INTERNAL = (RIGHT, TOTALS, DRAWS, COUNTS, REASONS, NOTES)
 
 MEAN_Z = "references/mean_z"
 MEAN_Z_TOKENS = "references/n_tokens"
@@ -48,13 +52,15 @@ class Corpus:
         reference: natural text whose mean activations stand for removed heads in mean mode.
         resample: natural text that is not measured, whose activations stand for them in resample mode; each as long
             as the longest measured prompt.
-        left_out: by family, why it could not be built, or not in full.
+        left_out: by family, why it could not be built.
+        notes: by family that is there, what is missing in it.
     """
 
     families: Mapping[str, Sequence[Prompt]]
     reference: Sequence[Prompt] = ()
     resample: Sequence[Prompt] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -66,11 +72,13 @@ class Workplace:
         model: the model of the plan.
         stored: the finished units of a kind that share prompts with some, and what they found, for units that
             need it; those of all prompts for None.
+        role_mode: whose effects roles are judged by; "" without any.
     """
 
     plan: Plan
     model: HeadModel
     stored: Callable[[str, Collection[int] | None], Iterator[tuple[Unit, Arrays]]]
+    role_mode: str = ""
 
     @cached_property
     def mean_reference(self) -> MeanReference:
@@ -150,6 +158,11 @@ class Measurement:
 def reason(name: str, why: str) -> Arrays:
     """What a unit gives in place of numbers that do not apply to the model."""
     return {f"{REASONS}/{name}": NamedArray(np.array([why]), ("text",))}
+
+
+def note(name: str, text: str) -> Arrays:
+    """What a unit gives beside its numbers."""
+    return {f"{NOTES}/{name}": NamedArray(np.array([text]), ("text",))}
 
 
 def select(unit: Unit, at: Workplace, wanted: Callable[[Prompt], bool]) -> tuple[list[Prompt], list[int]]:

@@ -8,9 +8,8 @@ from typing import Any
 
 from head_atlas.build import model_units, null_units, text_units, units, weight_units
 from head_atlas.build.measurement import Corpus, Measurement, Run, Work
+from head_atlas.build.role_evidence import role_mode
 from head_atlas.catalogue.named_parts import NAMED_PARTS
-from head_atlas.interventions import Mode
-from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.nulls import NULL_FAMILIES
 from head_atlas.prompts.prompt import Prompt
 
@@ -51,7 +50,7 @@ _RUNS = {"resample": N_DRAWS, "pattern_freeze": 1.1}
 """How often the model runs for each head, where it is not once."""
 
 
-def _effects(mode: Mode) -> Measurement:
+def _effects(mode: str) -> Measurement:
     runs = _RUNS.get(mode, 1)
     return Measurement(
         mode,
@@ -78,8 +77,8 @@ def _exemplars(kind: str, *, text: bool) -> Measurement:
         partial(text_units.exemplars, "text" if text else "families"),
         lambda tokens, _: 3 * tokens,
         lambda prompt: (prompt.family == text_units.TEXT_FAMILY) == text,
-        # harmed prompts are chosen by the effects of the first mode
-        needs=lambda modes: tuple(modes[:1]),
+        # harmed prompts are chosen by the effects that roles are judged by
+        needs=lambda modes: tuple(filter(None, [role_mode(modes)])),
         numbered=("prompt_index",),
         lacks=_needs(text_units.TEXT_FAMILY) if text else _no_family,
     )
@@ -98,7 +97,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         _whole("weights", weight_units.weights, lambda tokens, _: tokens, _NO_PROMPT, quick=False),
         _whole("composition", weight_units.composition, lambda tokens, _: tokens / 10, _NO_PROMPT, quick=False),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
-        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_contrast),
+        Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_answer),
         _whole(
             "named_parts",
             null_units.named_parts,
@@ -137,7 +136,7 @@ MEASUREMENTS: dict[str, Measurement] = {
             quick=False,
             numbered=("top_prompts",),
         ),
-        *(_effects(mode) for mode in MODES),
+        *(_effects(mode) for mode in units.EFFECT_MODES),
         _exemplars("exemplars_text", text=True),
         _exemplars("exemplars_families", text=False),
     )

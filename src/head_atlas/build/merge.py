@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from head_atlas.build.derived import DERIVED
-from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, REASONS, TOTALS, Arrays
+from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, NOTES, REASONS, TOTALS, Arrays
 from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.scratch import Scratch
@@ -30,7 +30,8 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
     """
     arrays: Arrays = {}
     scratch = Scratch(folder)
-    left_out = dict(plan.left_out)
+    left_out, notes = dict(plan.left_out), dict(plan.notes)
+    texts = {REASONS: left_out, NOTES: notes}
     mean_z: MeanZ | None = None
     shards: dict[str, str] = {}
     for unit in plan.units:
@@ -42,8 +43,8 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
             mean_z = MeanZ(found[MEAN_Z].values, plan.config["reference_source"], n_tokens)
             continue
         for place, array in found.items():
-            if group_of(place) == REASONS:
-                left_out[place.rpartition("/")[2]] = str(array.values[0])
+            if group_of(place) in texts:
+                texts[group_of(place)][place.rpartition("/")[2]] = str(array.values[0])
             elif group_of(place) == TOTALS:
                 before = arrays.get(place)
                 arrays[place] = (
@@ -66,6 +67,7 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
         resample_prompts=_resample_prompts(plan),
         provenance=provenance,
         left_out=left_out,
+        notes=notes,
         checks=[
             {key: getattr(check, key) for key in ("name", "meaning", "value", "tolerance", "passed")}
             for check in model.checks

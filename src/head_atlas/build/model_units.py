@@ -37,7 +37,7 @@ def superposition(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # n
     except NotApplicableError as error:
         return arrays | reason("participation", str(error))
     arrays |= {"model/head_participation": used.heads, "model/mlp_participation": used.mlps}
-    arrays["model/participation_tokens"] = NamedArray(np.array(used.n_tokens), ())
+    arrays["model/participation_n"] = NamedArray(np.array(used.n_tokens), ())
     return arrays | _by_layer("mlp_participation", used.not_applicable)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from head_atlas.build.measurement import Arrays
-from head_atlas.build.plan import Plan, Unit, prompts_sha256
+from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.shards import is_valid, read_shard, shard_path, write_shard
 from head_atlas.errors import BuildError
+from head_atlas.prompts.fingerprint import prompts_sha256
 from head_atlas.store.atomic import replacing
 
 _ABOUT = "build.json"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from head_atlas.build.measurement import Corpus, Measurement
 from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
 from head_atlas.catalogue import SCORES
+from head_atlas.prompts.fingerprint import canonical_json, prompts_sha256
 from head_atlas.prompts.prompt import Prompt
 
 PROMPTS_PER_UNIT = 128
@@ -67,6 +67,7 @@ class Plan:
         units: in the order they run, which respects what they need.
         config: everything the numbers depend on.
         left_out: by name, why a family or a measure is not in the build.
+        notes: by name, what to know of a family that is.
         shared: names of what all units depend on, out of `config`.
     """
 
@@ -78,6 +79,7 @@ class Plan:
     units: tuple[Unit, ...]
     config: Mapping[str, Any]
     left_out: Mapping[str, str]
+    notes: Mapping[str, str]
     shared: frozenset[str] = frozenset()
 
     @property
@@ -142,6 +144,7 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
         "resample_sha256": prompts_sha256(resample),
         "units": [unit.name for unit in units],
         "left_out": left_out,
+        "notes": dict(corpus.notes),
     }
     return Plan(
         prompts=tuple(prompts),
@@ -152,11 +155,12 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
         units=tuple(units),
         config=full_config,
         left_out=left_out,
+        notes=dict(corpus.notes),
         shared=frozenset(facts),
     )
 
 
-_OF_BUILD = ("n_prompts", "reference_source", "resample_source")
+_OF_BUILD = ("n_prompts", "natural_source", "reference_source", "resample_source")
 """Parts of the configuration that no unit depends on but through its prompts."""
 
 
@@ -181,33 +185,8 @@ def _units(measurement: Measurement, prompts: Sequence[Prompt], n_all_heads: int
     return units
 
 
-def prompts_sha256(prompts: Sequence[Prompt]) -> str:
-    """Hash of everything that is measured about prompts."""
-    rows = [
-        [
-            p.text,
-            p.tokens,
-            p.positions,
-            p.targets,
-            p.contrasts,
-            p.family,
-            p.template,
-            p.split,
-            p.corrupted,
-            sorted((name, list(at)) for name, at in p.annotations.items()),
-        ]
-        for p in prompts
-    ]
-    return hashlib.sha256(canonical_json(rows).encode()).hexdigest()
-
-
 def _hash(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def canonical_json(value: Any) -> str:
-    """JSON that is the same for equal values."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _blocks(prompts: Sequence[Prompt], n_all_heads: int) -> list[tuple[int, int]]:

@@ -13,13 +13,13 @@ from head_atlas.build.measurements import MEASUREMENTS, N_DRAWS
 from head_atlas.build.plan import Plan, make_plan
 from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages, public_model_id
 from head_atlas.build.role_evidence import role_mode
+from head_atlas.build.units import EFFECT_MODES
 from head_atlas.errors import BuildError
 from head_atlas.interventions import Budget, budget_for
-from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.patterns import visible_windows
 from head_atlas.models import HeadModel
 from head_atlas.prompts.families import Families, build_families
-from head_atlas.prompts.families.natural import NATURAL_LENGTH
+from head_atlas.prompts.families.natural import NATURAL_LENGTH, natural_source
 from head_atlas.prompts.running_text import RunningText
 
 N_REFERENCE_PROMPTS = 100
@@ -46,7 +46,7 @@ class BuildOptions:
 
     families: Sequence[str] | None = None
     n_prompts: int = 100
-    modes: Sequence[str] = MODES
+    modes: Sequence[str] = EFFECT_MODES
     measures: Sequence[str] | None = None
     natural_length: int = NATURAL_LENGTH
     seed: int = 0
@@ -74,7 +74,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
     """
     kinds = _kinds(options)
     corpus = _corpus(model, options)
-    source = "generated stories" if options.corpus is None else "a corpus of the user's"
+    source = natural_source(model.policy, options.corpus)
     longest = max(len(p) for prompts in corpus.families.values() for p in prompts)
     config = {
         **model_facts(model),
@@ -85,6 +85,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
         "seed": options.seed,
         "n_prompts": options.n_prompts,
         "windows": visible_windows(model, longest),
+        "natural_source": source,
         "reference_source": f"natural family: {len(corpus.reference)} prompts, {source}, seed {options.seed}",
         "resample_source": f"{len(corpus.resample)} natural prompts that are not measured, {source}",
     }
@@ -98,14 +99,14 @@ def _kinds(options: BuildOptions) -> list[str]:
         BuildError: an unknown one.
     """
     for name, asked, known in (
-        ("mode", options.modes, MODES),
-        ("measure", options.measures or (), [kind for kind in MEASUREMENTS if kind not in MODES]),
+        ("mode", options.modes, EFFECT_MODES),
+        ("measure", options.measures or (), [kind for kind in MEASUREMENTS if kind not in EFFECT_MODES]),
     ):
         unknown = [kind for kind in asked if kind not in known]
         if unknown:
             raise BuildError(f"{name} must be one of {', '.join(known)}, found {unknown[0]!r}")
     wanted = options.modes if options.measures is None else (*options.modes, *options.measures)
-    return [kind for kind in MEASUREMENTS if kind in wanted or (options.measures is None and kind not in MODES)]
+    return [kind for kind in MEASUREMENTS if kind in wanted or (options.measures is None and kind not in EFFECT_MODES)]
 
 
 def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
@@ -117,7 +118,9 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
         BuildError: no family can be built for this tokenizer.
     """
 
-    def build(n_prompts: int, only: Sequence[str] | None, seed: int, natural_length: int) -> Families:
+    def build(
+        n_prompts: int, only: Sequence[str] | None, seed: int, natural_length: int, *, reserved: bool = False
+    ) -> Families:
         return build_families(
             model.policy,
             n_prompts=n_prompts,
@@ -126,6 +129,7 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
             corpus=options.corpus,
             natural_length=natural_length,
             max_length=model.max_length,
+            reserved=reserved,
         )
 
     families = build(options.n_prompts, options.families, options.seed, options.natural_length)
@@ -136,13 +140,14 @@ def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
     longest = max(map(len, measured))
     n_means = max(options.n_prompts, N_REFERENCE_PROMPTS)
     means = build(n_means, ["natural"], options.seed, options.natural_length).prompts.get("natural", [])
-    # another seed gives other stories; of a corpus, the same paragraph may come again
-    others = build(n_means + N_DRAWS, ["natural"], options.seed + _OTHER_SEED, longest).prompts.get("natural", [])
+    # some paragraphs are kept back for this; another seed gives other stories; of a corpus, the same may come again
+    n_others, seed = n_means + N_DRAWS, options.seed + _OTHER_SEED
+    others = build(n_others, ["natural"], seed, longest, reserved=True).prompts.get("natural", [])
     fresh = [p for p in others if len(p) == longest and not any(p.tokens[: len(m)] == m for m in measured)]
-    return Corpus(families.prompts, means, fresh[:N_DRAWS], families.left_out)
+    return Corpus(families.prompts, means, fresh[:N_DRAWS], families.left_out, families.notes)
 
 
-_NOT_PROVENANCE = ("units", "reference_source", "resample_source", "left_out")
+_NOT_PROVENANCE = ("units", "reference_source", "resample_source", "left_out", "notes")
 """Parts of the configuration that the file says elsewhere."""
 
 

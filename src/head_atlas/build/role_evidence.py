@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from head_atlas.build.measurement import DRAWS, Arrays
 from head_atlas.build.null_units import syntactic_name
-from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.evidence import Measured, from_summary, solved_families
@@ -17,6 +17,9 @@ from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
 from head_atlas.named_array import NamedArray
 from head_atlas.store.schema import group_of
+
+if TYPE_CHECKING:
+    from head_atlas.build.plan import Plan
 
 ROLE_MODES = ("resample", "mean", "zero")
 """Roles are judged by the effects of the first of these modes that was measured."""

@@ -15,6 +15,7 @@ from head_atlas.build.merge import merge
 from head_atlas.build.parts import Parts
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.progress import ProgressLine
+from head_atlas.build.role_evidence import role_mode
 from head_atlas.errors import AtlasError, BuildError
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
@@ -110,7 +111,7 @@ def run_units(units: Iterable[Unit], model: HeadModel, parts: Parts) -> None:
     missing = list(units)
     total = sum(unit.work for unit in parts.plan.units)
     line = ProgressLine(total, total - sum(unit.work for unit in missing))
-    at = Workplace(parts.plan, model, parts.stored)
+    at = Workplace(parts.plan, model, parts.stored, role_mode(parts.plan.modes))
     try:
         for unit in missing:
 

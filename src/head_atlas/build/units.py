@@ -11,6 +11,7 @@ from head_atlas.build.measurement import (
     COUNTS,
     MEAN_Z,
     MEAN_Z_TOKENS,
+    RIGHT,
     TOTALS,
     Arrays,
     Progress,
@@ -20,7 +21,9 @@ from head_atlas.build.measurement import (
 )
 from head_atlas.catalogue import SCORES, WITHOUT_EFFECTS
 from head_atlas.interventions import CORRUPTED, Budget, Mode, Reference, mean_reference
+from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.effects import CLEAN, METRICS, sweep
+from head_atlas.measures.metrics import CORRECT
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.scores import OFFSET_BINS
 from head_atlas.named_array import NamedArray
@@ -35,6 +38,13 @@ SCORED = {"sink_probe": ("sink",)} | {
     for family in {family for score in SCORES.values() for family in score.families}
 }
 """By family, the pattern scores that are measured on it. `sink_probe` is no one text: its summary is by start."""
+
+
+RESAMPLE_CORRUPTED = "resample_corrupted"
+EFFECT_MODES: tuple[str, ...] = (*MODES, RESAMPLE_CORRUPTED)
+"""Ablation modes of an atlas: those of the library, with `resample` by other text and by the prompt's corrupted version
+apart."""
+_BY_CORRUPTED = ("pattern_freeze", RESAMPLE_CORRUPTED)
 
 
 def reference(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
@@ -64,32 +74,37 @@ def scores(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     return arrays
 
 
-def effects(mode: Mode, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
+def effects(mode: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """Effects of removing every head alone, by all metrics, and the clean model's performance."""
     prompts, chosen = select(unit, at, effect_prompts(mode))
+    how, stand_in = _replacement(mode, at)
     budget = Budget(**at.plan.config["budget"])
-    found = sweep(at.model, prompts, mode, reference=_stand_in(mode, at), progress=_share(progress), budget=budget)
+    found = sweep(at.model, prompts, how, reference=stand_in, progress=_share(progress), budget=budget, correct=True)
     n, arrays = len(unit.index), {}
     for name in METRICS:
-        values = spread(np.moveaxis(found[name].values, 0, -1), chosen, n)
-        arrays[f"effects/{name}"] = NamedArray(values[None], EFFECT_DIMS, {"mode": [mode]})
+        for place, measured in ((f"effects/{name}", name), (f"{RIGHT}/{name}", f"{name}{CORRECT}")):
+            values = spread(np.moveaxis(found[measured].values, 0, -1), chosen, n)
+            arrays[place] = NamedArray(values[None], EFFECT_DIMS, {"mode": [mode]})
     for name in CLEAN:
         arrays[f"clean/{name}"] = NamedArray(spread(found.clean[name].values, chosen, n), ("prompt",))
     return arrays
 
 
-def effect_prompts(mode: Mode) -> Callable[[Prompt], bool]:
+def effect_prompts(mode: str) -> Callable[[Prompt], bool]:
     """Which prompts effects of a mode are measured on."""
-    frozen = mode == "pattern_freeze"
-    return lambda prompt: prompt.family not in WITHOUT_EFFECTS and (bool(prompt.corrupted) or not frozen)
+    aligned = mode in _BY_CORRUPTED
+    return lambda prompt: prompt.family not in WITHOUT_EFFECTS and (bool(prompt.corrupted) or not aligned)
 
 
-def _stand_in(mode: Mode, at: Workplace) -> Reference | None:
+def _replacement(mode: str, at: Workplace) -> tuple[Mode, Reference | None]:
+    """The library's mode, and what stands for the heads in it."""
+    if mode == "zero":
+        return "zero", None
     if mode == "mean":
-        return at.mean_reference
+        return "mean", at.mean_reference
     if mode == "resample":
-        return at.resample_reference
-    return CORRUPTED if mode == "pattern_freeze" else None
+        return "resample", at.resample_reference
+    return ("resample" if mode == RESAMPLE_CORRUPTED else "pattern_freeze"), CORRUPTED
 
 
 def _share(progress: Progress) -> Callable[[int, int], None]:

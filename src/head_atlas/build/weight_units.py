@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.build.measurement import DRAWS, Arrays, Progress, Workplace, reason
+from head_atlas.build.measurement import DRAWS, Arrays, Progress, Workplace, note, reason
 from head_atlas.measures.composition import composition as compose
 from head_atlas.measures.weights import weight_scores
 from head_atlas.named_array import NamedArray
@@ -38,4 +38,4 @@ def composition(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noq
     arrays: Arrays = {"weights/composition": found.values}
     for kind, why in found.not_applicable.items():
         arrays |= reason(f"{kind.lower()}_composition", why)
-    return arrays | (reason("composition", found.caveat) if found.caveat else {})
+    return arrays | (note("composition", found.caveat) if found.caveat else {})

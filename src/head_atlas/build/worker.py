@@ -14,6 +14,7 @@ import torch
 from head_atlas.build.measurement import Workplace
 from head_atlas.build.parts import Parts, parts_folder
 from head_atlas.build.planning import BuildOptions, plan_atlas, provenance_of
+from head_atlas.build.role_evidence import role_mode
 from head_atlas.build.runner import begin, finish, is_finished, run_and_store
 from head_atlas.errors import BuildError
 from head_atlas.models import load_model
@@ -94,7 +95,7 @@ class Worker:
         self._plan = plan_atlas(self._model, replace(options, threads=options.threads or torch.get_num_threads()))
         self._parts = Parts(parts_folder(self._out), self._plan)
         self._units = {unit.name: unit for unit in self._plan.units}
-        self._at = Workplace(self._plan, self._model, self._parts.stored)
+        self._at = Workplace(self._plan, self._model, self._parts.stored, role_mode(self._plan.modes))
 
     def begin(self) -> Outline:
         """Make or check the folder of shards, and say what is to be done.

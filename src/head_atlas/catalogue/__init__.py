@@ -5,7 +5,8 @@ A *score* is read from patterns, activations or weights, an *attribution* is a d
 """
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
-from head_atlas.catalogue.effects import EFFECTS
+from head_atlas.catalogue.circuits import CIRCUITS
+from head_atlas.catalogue.effects import ABLATION_MODES, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
@@ -17,7 +18,9 @@ from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
 __all__ = [
+    "ABLATION_MODES",
     "ATTRIBUTIONS",
+    "CIRCUITS",
     "EFFECTS",
     "EXEMPLARS",
     "GROUPS",

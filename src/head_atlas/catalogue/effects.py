@@ -91,3 +91,14 @@ EFFECTS: dict[str, Measure] = by_name(
         ),
     ]
 )
+
+ABLATION_MODES: dict[str, str] = {
+    "zero": "0",
+    "mean": "its mean over natural text, position 0 apart",
+    "resample": "z at the same position of natural text that is not measured; effects are means over 5 such texts",
+    "resample_corrupted": "z at the same position of the prompt's own aligned corrupted version: what only the "
+    "exchanged word changes. Not measured on prompts without one",
+    "pattern_freeze": "the corrupted version's pattern applied to the values of the run at hand. Not measured on "
+    "prompts without one",
+}
+"""By mode of an atlas, what each head's output z becomes."""

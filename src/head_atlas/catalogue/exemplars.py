@@ -58,7 +58,9 @@ EXEMPLARS: dict[str, Measure] = by_name(
             "band, 1 the lowest",
             None,
             "prompts in order of largest_attention, cut into bands of equal frequency; the top of the highest, and of "
-            "each other an even sample without replacement; 0: the largest drops by effect, ablated - clean < 0",
+            "each other an even sample without replacement; 0: the largest drops by effect, ablated - "
+            "clean < 0: of the log-probability, in an atlas in its role_mode, without families whose logit "
+            "difference the clean model does not solve",
             _HEADVIS + "; band 0: this project",
             "From which part of the head's range a prompt was taken.",
             "The top shows the head at its clearest, not at its most usual: look at the lower bands too.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
-from head_atlas.catalogue.effects import ABLATION, EFFECTS
+from head_atlas.catalogue.circuits import CIRCUITS
+from head_atlas.catalogue.effects import ABLATION, ABLATION_MODES, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
@@ -26,6 +27,7 @@ GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Measures of the model", MODEL_MEASURES),
     ("Effects", EFFECTS),
     ("Effects in the lab", LIVE_EFFECTS),
+    ("Circuits", CIRCUITS),
     ("Attributions", ATTRIBUTIONS),
 )
 """Every measure, by the sections of the docs."""
@@ -45,6 +47,10 @@ def markdown() -> str:
         "1 for a perfect one. Intervals: 95 %, paired cluster bootstrap (template, then prompt), 2000 resamples.",
         f"{ABLATION} y is the right answer and y' the wrong one it is held against; the value of a prompt is "
         "the mean over its target positions.",
+        "\n".join(
+            ["| ablation mode | z becomes |", "| --- | --- |"]
+            + [f"| `{mode}` | {what} |" for mode, what in ABLATION_MODES.items()]
+        ),
     ]
     for title, group in GROUPS:
         parts.append(f"## {title}")

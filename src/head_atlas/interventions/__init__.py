@@ -6,6 +6,8 @@ from head_atlas.interventions.first_order import first_order as first_order
 from head_atlas.interventions.flops import Sizes as Sizes
 from head_atlas.interventions.flops import sizes_of as sizes_of
 from head_atlas.interventions.flops import sweep_flops as sweep_flops
+from head_atlas.interventions.head_sets import SetBlock as SetBlock
+from head_atlas.interventions.head_sets import set_rows as set_rows
 from head_atlas.interventions.packing import Budget as Budget
 from head_atlas.interventions.packing import budget_for as budget_for
 from head_atlas.interventions.references import mean_reference as mean_reference

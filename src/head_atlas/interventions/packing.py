@@ -84,13 +84,10 @@ def packs(prompts: Sequence[Prompt], heads: dict[int, list[int]], d_vocab: int, 
         d_vocab: size of the vocabulary.
         budget: for tokens in rows, and logits.
     """
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        groups.setdefault((len(prompt), len(prompt.positions)), []).append(index)
     pairs = [(layer, head) for layer in sorted(heads) for head in heads[layer]]
     in_layer = max(map(len, heads.values()))
     result = []
-    for (n_pos, n_read), members in groups.items():
+    for (n_pos, n_read), members in _of_one_shape(prompts).items():
         rows = max(1, budget.tokens // n_pos)
         prompts_of_logits = max(1, budget.logits // (n_read * d_vocab))
         size = max(1, min(rows // in_layer, prompts_of_logits))
@@ -98,6 +95,53 @@ def packs(prompts: Sequence[Prompt], heads: dict[int, list[int]], d_vocab: int, 
             batches = _even_parts(pairs, max(1, rows // len(some)))
             result.append(Pack(some, batches, max(1, prompts_of_logits // len(some))))
     return result
+
+
+@dataclass(frozen=True)
+class SetPack:
+    """Prompts that run together, and the batches of sets of heads that are removed from them.
+
+    Attributes:
+        prompts: their indices; all of one length, read at the same number of positions.
+        batches: first and one behind the last of the sets, in the order in which they run.
+        sets_per_logits: of a batch, how many are unembedded at once.
+    """
+
+    prompts: tuple[int, ...]
+    batches: tuple[tuple[int, int], ...]
+    sets_per_logits: int
+
+
+SETS_AT_ONCE = 16
+"""Prompts are packed so that about as many sets run with them: one run of the base serves all of these."""
+
+
+def set_packs(prompts: Sequence[Prompt], n_sets: int, d_vocab: int, budget: Budget) -> list[SetPack]:
+    """Group prompts of one length and number of read positions, and cut sets of heads into batches.
+
+    Args:
+        prompts: of any lengths.
+        n_sets: sets of heads to remove from each.
+        d_vocab: size of the vocabulary.
+        budget: for tokens in rows, and logits.
+    """
+    result = []
+    for (n_pos, n_read), members in _of_one_shape(prompts).items():
+        rows = max(1, budget.tokens // n_pos)
+        prompts_of_logits = max(1, budget.logits // (n_read * d_vocab))
+        size = max(1, min(rows // min(n_sets, SETS_AT_ONCE), prompts_of_logits))
+        for some in _even_parts(members, size):
+            batches = [(part[0], part[-1] + 1) for part in _even_parts(range(n_sets), max(1, rows // len(some)))]
+            result.append(SetPack(some, tuple(batches), max(1, prompts_of_logits // len(some))))
+    return result
+
+
+def _of_one_shape(prompts: Sequence[Prompt]) -> dict[tuple[int, int], list[int]]:
+    """Indices of prompts by their length and number of read positions, in order of first appearance."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault((len(prompt), len(prompt.positions)), []).append(index)
+    return groups
 
 
 def _even_parts(items: Sequence[_Item], most: int) -> tuple[tuple[_Item, ...], ...]:

@@ -17,7 +17,7 @@ Source: Wang et al. 2022 (backup heads); McGrath et al. 2023; Rushing and Nanda 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -182,6 +182,7 @@ def direct_and_total(
     target: str | int | None = None,
     contrast: str | int | None = None,
     *,
+    progress: Callable[[int, int], None] | None = None,
     budget: Budget | None = None,
 ) -> DirectAndTotal:
     """Remove each head (z := 0) from the final residual stream alone, and from the whole run.
@@ -191,6 +192,7 @@ def direct_and_total(
         prompt: a text, or a `Prompt` with targets and contrasts of its own.
         target: of a text; the clean run's top token by default.
         contrast: of a text; needed, as an effect on a logit alone has no zero point.
+        progress: is told heads done, and all heads; what it raises ends the run.
         budget: of the sweep; None for what suits the model's device.
 
     Raises:
@@ -206,7 +208,7 @@ def direct_and_total(
             "measured behind it"
         )
     dims = ("layer", "head")
-    total = sweep(model, one, metrics=["logit_difference"], budget=budget)
+    total = sweep(model, one, metrics=["logit_difference"], progress=progress, budget=budget)
     parts = decompose(model, one)
     return DirectAndTotal(
         direct_frozen=NamedArray(-parts.heads.values[..., 0], dims),

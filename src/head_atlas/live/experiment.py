@@ -149,7 +149,7 @@ def ablate(
         clean_log_probs=_wide(clean.log_probs[0]),
         ablated_log_probs=_wide(ablated.log_probs[0]),
         effects={name: float(value) for name, value in effects(clean, ablated, METRICS).items()},
-        clean={name: float(value) for name, value in clean_values(clean, targets).items()},
+        clean={name: float(value) for name, value in clean_values(clean, clean.top == targets).items()},
     )
 
 

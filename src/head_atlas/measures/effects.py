@@ -16,8 +16,8 @@ from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import Budget, Mode, Reference, SweepBlock, sweep_rows
 from head_atlas.measures.metrics import CLEAN as CLEAN
+from head_atlas.measures.metrics import CORRECT, Reading, by_position, clean_values, mean_where, right
 from head_atlas.measures.metrics import METRICS as METRICS
-from head_atlas.measures.metrics import Reading, clean_values, effects
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
@@ -135,6 +135,7 @@ def iter_sweep(
     target: str | int | None = None,
     contrast: str | int | None = None,
     budget: Budget | None = None,
+    correct: bool = False,
 ) -> Iterator[SweepPart]:
     """Sweep, part by part: stop iterating to cancel. See `sweep` for the arguments, which are checked at once."""
     names = metric_names(metrics)
@@ -143,7 +144,7 @@ def iter_sweep(
         for token in (*prompt.targets, *prompt.contrasts):
             token_id(model, token)
     blocks = sweep_rows(model, ready, mode, reference=reference, heads=heads, budget=budget)
-    return _parts(model, ready, names, blocks)
+    return _parts(model, ready, names, blocks, correct)
 
 
 def metric_names(metrics: Iterable[str] | None) -> tuple[str, ...]:
@@ -160,7 +161,7 @@ def metric_names(metrics: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def _parts(
-    model: HeadModel, prompts: list[Prompt], metrics: tuple[str, ...], blocks: Iterator[SweepBlock]
+    model: HeadModel, prompts: list[Prompt], metrics: tuple[str, ...], blocks: Iterator[SweepBlock], correct: bool
 ) -> Iterator[SweepPart]:
     pack: tuple[int, ...] | None = None
     drawn: dict[tuple[int, tuple[int, ...]], dict[str, Tensor]] = {}
@@ -172,8 +173,13 @@ def _parts(
             contrasts = torch.tensor([p.contrasts or (-1,) * len(p.positions) for p in members])
             contrasts = contrasts.to(model.device)
             clean = Reading.of(block.clean, targets, contrasts)
-            baseline = {name: _array(value) for name, value in clean_values(clean, targets).items()}
-        found = effects(clean, Reading.of(block.ablated, targets, contrasts), metrics)
+            positions = torch.tensor([p.positions for p in members], device=model.device)
+            is_right = right(clean, targets, positions)
+            baseline = {name: _array(value) for name, value in clean_values(clean, is_right).items()}
+        values = by_position(clean, Reading.of(block.ablated, targets, contrasts), metrics)
+        found = {name: value.mean(-1) for name, value in values.items()}
+        if correct:
+            found |= {f"{name}{CORRECT}": mean_where(value, is_right) for name, value in values.items()}
         if block.n_draws > 1:
             key = (block.layer, block.heads)
             before = drawn.pop(key, {}) if block.draw else {}
@@ -208,6 +214,7 @@ def sweep(
     contrast: str | int | None = None,
     progress: Callable[[int, int], None] | None = None,
     budget: Budget | None = None,
+    correct: bool = False,
 ) -> Sweep:
     """Remove every head alone, exactly, and measure what changes at each prompt's positions.
 
@@ -224,6 +231,8 @@ def sweep(
         contrast: for texts, the token it is held against in `logit_difference`.
         progress: is told pairs of prompt and head done, and all pairs.
         budget: how much runs at once; None for what suits the model's device.
+        correct: whether to give each metric also over the positions alone that the clean run gets right
+            (`metrics.right`), as "<metric>_correct"; NaN on prompts without one.
 
     Raises:
         PromptError: a prompt or a token that cannot be measured.
@@ -235,11 +244,15 @@ def sweep(
     ready = as_prompts(model, prompts, target, contrast)
     shape = (len(ready), model.n_layers, model.n_heads)
     wide = np.float64 if model.dtype == torch.float64 else np.float32
-    found = {name: np.full(shape, np.nan, wide) for name in names}
+    every = names + tuple(f"{name}{CORRECT}" for name in names if correct)
+    found = {name: np.full(shape, np.nan, wide) for name in every}
     clean = {name: np.full(len(ready), np.nan, wide) for name in CLEAN}
-    for part in iter_sweep(model, ready, mode, reference=reference, metrics=names, heads=heads, budget=budget):
+    parts = iter_sweep(
+        model, ready, mode, reference=reference, metrics=names, heads=heads, budget=budget, correct=correct
+    )
+    for part in parts:
         rows = np.array(part.prompts)
-        for name in names:
+        for name in every:
             found[name][rows[:, None], part.layer, list(part.heads)] = part.effects[name]
         for name in CLEAN:
             clean[name][rows] = part.clean[name]

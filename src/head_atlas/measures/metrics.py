@@ -8,8 +8,8 @@ At one position, with clean log-probabilities p, ablated ones q (natural logarit
     flip               1 if the arg-max changed, else 0
     log2_rank          log2 rank of y ablated - clean, rank 1 + #{v: logit[v] > logit[y]}
 
-A prompt's value is the mean over its positions. NaN where a prompt has no contrast. 16-bit logits are taken to
-float32 first; wider ones are left as they are.
+A prompt's value is the mean over its positions, or over those alone that the clean run gets right (`right`). NaN
+where a prompt has no contrast. 16-bit logits are taken to float32 first; wider ones are left as they are.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
 METRICS = ("logit_difference", "logprob", "kl", "flip", "log2_rank")
+CORRECT = "_correct"
+"""Suffix of effects on the positions alone that the clean run gets right."""
 CLEAN = ("logit_difference", "logprob", "log2_rank", "correct")
 
 
@@ -123,19 +125,44 @@ _FORMULAS: Mapping[str, Callable[[Reading, Reading], torch.Tensor]] = {
 }
 
 
+def by_position(clean: Reading, ablated: Reading, metrics: Iterable[str]) -> dict[str, Float[Tensor, "*batch read"]]:
+    """Each metric at every read position."""
+    return {name: _FORMULAS[name](clean, ablated) for name in metrics}
+
+
 def effects(clean: Reading, ablated: Reading, metrics: Iterable[str]) -> dict[str, Float[Tensor, "*batch"]]:
     """Each metric, as the mean over read positions."""
-    return {name: _FORMULAS[name](clean, ablated).mean(-1) for name in metrics}
+    return {name: values.mean(-1) for name, values in by_position(clean, ablated, metrics).items()}
 
 
-def clean_values(clean: Reading, targets: Int[Tensor, "*batch read"]) -> dict[str, Float[Tensor, "*batch"]]:
+def mean_where(values: Float[Tensor, "*batch read"], chosen: Bool[Tensor, "*batch read"]) -> Float[Tensor, "*batch"]:
+    """Mean over the chosen positions; NaN without one."""
+    return torch.where(chosen, values, 0).sum(-1) / chosen.sum(-1)
+
+
+def right(
+    clean: Reading, targets: Int[Tensor, "*batch read"], positions: Int[Tensor, "*batch read"]
+) -> Bool[Tensor, "*batch read"]:
+    """Where the clean run is right: the arg-max is the target.
+
+    A position that is read several times has several right answers, a sample of all there are. It counts as right if
+    these lead over the wrong ones, in the mean of the logit difference; without wrong ones, if the arg-max is one of
+    them.
+    """
+    same = positions[..., :, None] == positions[..., None, :]
+    among = (same & (clean.top[..., :, None] == targets[..., None, :])).any(-1)
+    lead = mean_where(clean.logit_difference[..., None, :], same)
+    return torch.where((same.sum(-1) > 1) & ~lead.isnan(), lead > 0, among)
+
+
+def clean_values(clean: Reading, correct: Bool[Tensor, "*batch read"]) -> dict[str, Float[Tensor, "*batch"]]:
     """How well the model does with all its heads, as the mean over read positions.
 
-    `correct` is the fraction of positions where the target is the arg-max.
+    `correct` is the fraction of positions where it is `right`.
     """
     return {
         "logit_difference": clean.logit_difference.mean(-1),
         "logprob": clean.target_log_prob.mean(-1),
         "log2_rank": clean.log2_rank.mean(-1),
-        "correct": (clean.top == targets).to(clean.logits.dtype).mean(-1),
+        "correct": correct.to(clean.logits.dtype).mean(-1),
     }

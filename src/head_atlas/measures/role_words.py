@@ -13,7 +13,8 @@ from head_atlas.measures.roles import HeadRoles
 def describe(found: HeadRoles, layer: int, head: int, *, roles: Mapping[str, Role] = ROLES) -> str:
     """Say what a head is, graded, with numbers, intervals and n; nothing that was not measured is claimed.
 
-    Roles come strongest first; of those that the head does not hold, only the ones it attends like are named.
+    Roles come strongest first; of those that it only attends like, one is told
+    in numbers where it holds none.
 
     Args:
         found: from `assign_roles`, or read back.
@@ -44,7 +45,11 @@ class _Sentence:
             and not any(self._held.get(other) == 1 for other in self._roles[name].yields_to)
         ]
         parts = [self._role(name) for name in held]
-        parts += [f"{self._role(name)}, so it is not called one" for name in almost]
+        detailed = [] if held else almost[:1]
+        parts += [f"{self._role(name)}, so it is not called one" for name in detailed]
+        if rest := almost[len(detailed) :]:
+            likes = _listed([self._roles[name].label for name in rest])
+            parts.append(f"attends like {likes} too, without the other evidence that being one takes")
         if not held:
             judged = sum(self._held[name] in (0, 1) for name in jobs)
             said = f"holds none of the {judged} roles that could be judged" if judged else "no role could be judged"
@@ -86,7 +91,7 @@ class _Sentence:
     def _felt_on(self) -> str:
         families = self._found.felt.coords["family"]
         felt = [name.replace("_", " ") for i, name in enumerate(families) if self._found.felt[i][self._at] == 1]
-        return " and ".join(filter(None, [", ".join(felt[:-1]), *felt[-1:]]))
+        return _listed(felt)
 
     def _reversed(self, name: str, criteria: Sequence[Criterion]) -> bool:
         """Whether the one effect that is asked for surely has the other sign."""
@@ -119,3 +124,7 @@ class _Sentence:
             where = criterion.where.replace("_", " ")
             return f"removing it changes the {criterion.number} on {where} by {numbers}{unit}{count}"
         return f"{criterion.number} {numbers}{unit}{count}"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

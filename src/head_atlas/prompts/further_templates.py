@@ -26,6 +26,17 @@ class ManyAnswers(Case):
     contrasts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ManyCorruptions(Case):
+    """A filled template whose corrupted prompt can be written in many ways; `corrupted` is the first.
+
+    Attributes:
+        further: other corrupted prompts, for a tokenizer that cuts those before into another number of tokens.
+    """
+
+    further: tuple[str, ...] = ()
+
+
 # --- years (Hanna et al. 2023, How does GPT-2 compute greater-than?) ------------------------------
 
 _YEARS = [
@@ -89,6 +100,8 @@ _NAMES = [
     *("group", "label", "start", "end", "width", "height", "level", "color", "count", "first", "last", "order", "page"),
 ]
 _FUNCTIONS = ["load", "make", "run", "check", "find", "read", "write", "update", "build", "send", "parse", "open"]
+_N_FURTHER = 60
+"""Draws of other arguments: of words of several tokens, a corrupted prompt in ten or so is as long as the prompt."""
 _WORDS = ["water", "house", "bread", "river", "stone", "apple", "train", "garden", "music", "paper", "winter", "horse"]
 
 
@@ -96,8 +109,9 @@ def _docstring(rng: random.Random) -> Case:
     index = rng.randrange(len(_DOC_TEMPLATES))
     style, signature, n_described = _DOC_TEMPLATES[index]
     n = n_described + 1
-    drawn = rng.sample(_NAMES, 2 * n + 1)
-    names, others, other = drawn[:n], drawn[n : 2 * n], drawn[-1]
+    drawn = rng.sample(_NAMES, n + 1)
+    names, other = drawn[:n], drawn[-1]
+    unused = [name for name in _NAMES if name not in drawn]
     function, title = rng.choice(_FUNCTIONS), " ".join(rng.sample(_WORDS, 3))
     notes = [" ".join(rng.sample(_WORDS, 2)) for _ in names]
 
@@ -111,7 +125,18 @@ def _docstring(rng: random.Random) -> Case:
     at = text.index(names[-1], start)
     spans = {"definition": (at, at + len(names[-1])), "function": (4, 4 + len(function))}
     wrong = rng.choice([*names[:-1], *([other] if "other" in signature else [])])
-    return Case("docstring", index, text, f" {names[-1]}", f" {wrong}", text_of(others), spans, end=":")
+    corrupted, *further = (text_of(rng.sample(unused, n)) for _ in range(1 + _N_FURTHER))
+    return ManyCorruptions(
+        "docstring",
+        index,
+        text,
+        f" {names[-1]}",
+        f" {wrong}",
+        corrupted,
+        spans,
+        end=":",
+        further=tuple(further),
+    )
 
 
 FURTHER_SAMPLERS: dict[str, Callable[[random.Random], Case]] = {

@@ -78,6 +78,7 @@ class AtlasContents:
         resample_prompts: the reference of resample ablation, or None.
         provenance: plain values, lists and dicts of them.
         left_out: by name, why a family or a measure is not in this atlas.
+        notes: by name, what to know of a family or a measure that is.
         checks: the identity checks of the model, as dicts.
         shards: by unit name, the sha256 of the shard it came from.
     """
@@ -93,6 +94,7 @@ class AtlasContents:
     resample_prompts: ResamplePrompts | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     checks: Sequence[Mapping[str, Any]] = ()
     shards: Mapping[str, str] = field(default_factory=dict)
 

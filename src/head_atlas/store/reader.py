@@ -20,23 +20,42 @@ from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
 from head_atlas.store.exemplars import StoredExemplars
+from head_atlas.store.hub import PublishedAtlas, is_hub_address
+from head_atlas.store.inspection import inspect, is_known
 from head_atlas.store.schema import COUNTED, LAYOUTS, VIEWS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
 _FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, ArithmeticError)
 _CACHE_BYTES = 512 * 2**20
 _ARRAYS = ("array", "string-array")
-_NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "checks"}
+_NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "notes", "checks"}
 
 
-def open_atlas(path: str | Path) -> Atlas:
-    """Open an atlas file.
+def open_atlas(path: str | Path, *, trusted: bool = False) -> Atlas:
+    """Open an atlas file, or a published one by its address.
+
+    Args:
+        path: a file, or `hub:owner/name@revision`: downloaded and checked as `store.fetching.fetch` says.
+        trusted: whether to check it in this process and no other (`store.inspection`), because no stranger can
+            have made it. Files that this process wrote, or that passed before, are not checked again in any case.
 
     Raises:
         AtlasError: the file is missing, not HDF5, truncated, damaged, not an atlas, of a newer major
-            version, unfinished, or holds something that an atlas must not hold.
+            version, unfinished, or holds something that an atlas must not hold; or it cannot be had from the hub.
     """
-    return Atlas(path)
+    if is_hub_address(path):
+        # imported late: the client of the hub is not needed for files
+        from head_atlas.store.fetching import open_published
+
+        return open_published(str(path))
+    if trusted:
+        return Atlas(path)
+    inspect(Path(path))
+    atlas = Atlas(path, walked=True)
+    if not is_known(Path(path)):
+        atlas.close()
+        raise AtlasError(f"{path} changed while it was opened; open it again")
+    return atlas
 
 
 class Atlas:
@@ -44,16 +63,23 @@ class Atlas:
 
     Safe to share between threads. Close it, or use it in a `with` statement.
 
+    Args:
+        path: the file; `open_atlas` is the way to open one.
+        walked: whether its structure and its axes were checked already.
+
     Attributes:
         path: where the file lies.
+        source: where on the hub it came from, commit and sha256; None for a file of this machine.
         n_layers: layers of the model.
         n_heads: query heads per layer.
         n_prompts: measured prompts.
         model_id: the model's folder or hub name when it was measured.
+        version: of the file's format.
         families: names of the prompt families.
         modes: ablation modes.
         provenance: model revision and fingerprint, tokenizer and corpus hashes, versions, seeds, ...
         left_out: by name, why a family or measure is not here.
+        notes: by name, what to know of a family or measure that is; empty in files that were written without.
         checks: the identity checks that the model passed before it was measured.
         scores: by name, [layer, head, prompt]; NaN where a score is not measured on a prompt.
         baselines: by name, [layer, prompt]: what a head that attends uniformly would score.
@@ -71,8 +97,9 @@ class Atlas:
         model: what is measured of the whole model.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, walked: bool = False) -> None:
         self.path = Path(path)
+        self.source: PublishedAtlas | None = None
         check_signature(self.path)
         try:
             self._file = h5py.File(self.path, "r", locking="best-effort")
@@ -81,8 +108,9 @@ class Atlas:
             raise AtlasError(f"{self.path} {how}: {error}") from error
         try:
             check_version(self._file)
-            check_structure(self._file)
-            check_axes(self._file)
+            if not walked:
+                check_structure(self._file)
+                check_axes(self._file)
             self._read_header()
         except AtlasError:
             self._file.close()
@@ -111,14 +139,18 @@ class Atlas:
                 values[key.removesuffix("_json")] = json.loads(value)
             else:
                 values[key] = value.item() if isinstance(value, np.generic) else value
-        self.left_out: dict[str, str] = values.get("left_out", {})
-        if not isinstance(self.left_out, dict) or not all(isinstance(v, str) for v in self.left_out.values()):
-            raise AtlasError(f"{self.path}: left_out_json must be an object of texts")
+        self.left_out, self.notes = (self._texts(values.get(key, {}), key) for key in ("left_out", "notes"))
         self.checks: list[dict[str, Any]] = values.get("checks", [])
         if not isinstance(self.checks, list) or not all(isinstance(check, dict) for check in self.checks):
             raise AtlasError(f"{self.path}: checks_json must be an array of objects")
         self.provenance = {key: value for key, value in values.items() if key not in _NOT_PROVENANCE}
         self.model_id: str = str(values.get("model_id", ""))
+        self.version: str = str(values["encoding-version"])
+
+    def _texts(self, value: Any, key: str) -> dict[str, str]:
+        if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+            raise AtlasError(f"{self.path}: {key}_json must be an object of texts")
+        return value
 
     @cached_property
     def prompts(self) -> tuple[PromptRecord, ...]:
@@ -229,6 +261,33 @@ class Atlas:
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
 
+    def read_through(self, place: str) -> None:
+        """Read every number of an array, of both views if it has them, and keep none; a view is never in memory whole.
+
+        Raises:
+            AtlasError: its bytes are damaged.
+        """
+        if place in self._file:
+            self.read(place)
+            return
+        try:
+            for view in VIEWS:
+                stored = self._file[f"{view}/{place}"]
+                for part in stored.iter_chunks() if stored.chunks else (...,):
+                    stored[part]
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
+
+    def places(self) -> list[str]:
+        """Places of all arrays of measures and references: "scores/induction", "exemplars/text/key", "offsets".
+
+        An array that lies in the file as views has one place, like others: that without the view.
+        """
+        groups = [*LAYOUTS, "references", "provenance"]
+        groups += [f"{name}/{inner}" for name in groups for inner in self.groups(name)]
+        found = [f"{group}/{name}" for group in groups for name in self.names(group)]
+        return sorted([*found, *(["offsets"] if "offsets" in self._file else [])])
+
     def names(self, group: str) -> list[str]:
         """Names of the arrays in a group, be they in one piece or as views."""
         found: set[str] = set()
@@ -283,7 +342,7 @@ class _ArrayCache:
     """Least recently used arrays within a budget of bytes."""
 
     def __init__(self, budget: int) -> None:
-        self._budget = budget
+        self._budget, self._bytes = budget, 0
         self._arrays: OrderedDict[str, NamedArray] = OrderedDict()
         self._lock = RLock()
 
@@ -291,13 +350,12 @@ class _ArrayCache:
         with self._lock:
             if place not in self._arrays:
                 self._arrays[place] = atlas.read(place)
+                self._bytes += self._arrays[place].values.nbytes
             self._arrays.move_to_end(place)
-            while len(self._arrays) > 1 and self._bytes() > self._budget:
-                self._arrays.popitem(last=False)
+            while len(self._arrays) > 1 and self._bytes > self._budget:
+                _, oldest = self._arrays.popitem(last=False)
+                self._bytes -= oldest.values.nbytes
             return self._arrays[place]
-
-    def _bytes(self) -> int:
-        return sum(array.values.nbytes for array in self._arrays.values())
 
 
 class _Arrays(Mapping[str, NamedArray]):
@@ -305,7 +363,11 @@ class _Arrays(Mapping[str, NamedArray]):
 
     def __init__(self, atlas: Atlas, group: str, cache: _ArrayCache) -> None:
         self._atlas, self._group, self._cache = atlas, group, cache
-        self._names = atlas.names(group)
+        self._names = dict.fromkeys(atlas.names(group))
+
+    def __contains__(self, name: object) -> bool:
+        # The default of mappings would read the array.
+        return name in self._names
 
     def __getitem__(self, name: str) -> NamedArray:
         if name not in self._names:

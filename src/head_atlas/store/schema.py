@@ -70,7 +70,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "clean": Layout(("prompt",)),
     "summary": Layout(compressed=False),
     "weights": Layout(rounded=True),
-    "direct_logit": Layout(rounded=True),
+    "direct_logit": Layout(),  # its parts add up only as they were measured
     "syntax": Layout(),
     "nulls": Layout(),
     "roles": Layout(),
@@ -113,11 +113,19 @@ FILTERS = frozenset({"deflate", "shuffle", "fletcher32"})
 MAX_DEPTH = 4
 MAX_OBJECTS = 2000
 MAX_CHUNK_BYTES = 16 * 2**20
+MAX_DIMS = 8
+MAX_ATTRIBUTES = 1000
+MAX_ATTRIBUTE_BYTES = 256 * 2**10
+MAX_TEXTS = 2**17
+MAX_TEXT_BYTES = 16 * 2**20
+"""Of one array of texts, which lie in the file uncompressed and are read at once."""
+DEFLATE_LIMIT = 1032
+"""Bytes that one byte of a deflate stream can grow to."""
 MAX_DECLARED_BYTES = 256 * 2**20
 MAX_EXPANSION = 50
 """A file may declare at most max(MAX_DECLARED_BYTES, MAX_EXPANSION x its own size) bytes of numbers."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 
 
 def group_of(place: str) -> str:
@@ -154,10 +162,15 @@ def layout_of(place: str) -> Layout | None:
     return layout if layout and place.count("/") == 1 + layout.nested else None
 
 
+def is_name(name: str) -> bool:
+    """Whether an element of an atlas may be called that."""
+    return _NAME.fullmatch(name) is not None
+
+
 def name_problem(place: str) -> str:
     """What is wrong with the place of an array that a writer wants to write; "" if nothing."""
     group, _, name = place.rpartition("/")
-    if not all(_NAME.fullmatch(part) for part in place.split("/")):
+    if not all(is_name(part) for part in place.split("/")):
         return f"/{place}: names are small letters, digits and underscores"
     if layout_of(place) is None and place not in OWN_DIMS:
         return f"/{place}: there is no group /{group} in an atlas; there are {', '.join(LAYOUTS)}"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from head_atlas.errors import AtlasError
 from head_atlas.store.schema import (
     AXES,
+    COUNTED,
     ELEMENT_TYPES,
-    FILTERS,
     FORMAT,
     MAJOR,
-    MAX_CHUNK_BYTES,
     MAX_DECLARED_BYTES,
     MAX_DEPTH,
     MAX_EXPANSION,
@@ -27,10 +26,9 @@ from head_atlas.store.schema import (
     VERSION,
     VIEWS,
     dims_problem,
+    is_name,
 )
-
-_FILTER_NAMES = {h5py.h5z.FILTER_DEFLATE: "deflate", h5py.h5z.FILTER_SHUFFLE: "shuffle"}
-_FILTER_NAMES[h5py.h5z.FILTER_FLETCHER32] = "fletcher32"
+from head_atlas.store.stored import check_attributes, check_dataset, check_stored
 
 
 def check_signature(path: Path) -> None:
@@ -79,13 +77,18 @@ def check_structure(root: h5py.File) -> None:
     """
     size = Path(root.filename).stat().st_size
     allowed = max(MAX_DECLARED_BYTES, MAX_EXPANSION * size)
-    seen: set[int] = set()
+    seen = {h5py.h5o.get_info(root.id).addr}
+    check_attributes(root, "/")
     declared = 0
     queue: list[tuple[h5py.Group, int]] = [(root, 0)]
     while queue:
         group, depth = queue.pop()
+        if len(group) > MAX_OBJECTS:
+            raise AtlasError(f"{group.name}: more than {MAX_OBJECTS} objects, or nested over {MAX_DEPTH} deep")
         for name in group:
-            where = f"{group.name.rstrip('/')}/{name}"
+            where = f"{group.name.rstrip('/')}/{name!s:.100}"
+            if not is_name(name):
+                raise AtlasError(f"{where!a}: names are small letters, digits and underscores")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise AtlasError(f"{where}: a link that points elsewhere is not allowed in an atlas")
             element = group[name]
@@ -95,14 +98,15 @@ def check_structure(root: h5py.File) -> None:
             seen.add(address)
             if len(seen) > MAX_OBJECTS or depth >= MAX_DEPTH:
                 raise AtlasError(f"{where}: more than {MAX_OBJECTS} objects, or nested over {MAX_DEPTH} deep")
+            check_attributes(element, where)
             _check_encoding(element, where)
             if isinstance(element, h5py.Group):
                 queue.append((element, depth + 1))
             else:
-                declared += _check_dataset(element, where)
+                declared += check_dataset(element, where)
                 if declared > allowed:
                     raise AtlasError(f"{where}: the file declares over {allowed} bytes of numbers")
-                _check_stored(element, where)
+                check_stored(element, where, size)
     missing = [name for name in REQUIRED_GROUPS if not isinstance(root.get(name), h5py.Group)]
     if missing:
         raise AtlasError(f"{root.filename}: the group /{missing[0]} is missing")
@@ -133,7 +137,7 @@ def check_axes(root: h5py.File) -> None:
             elif element.ndim != 1:
                 raise AtlasError(f"{element.name}: an axis must have one dimension, found {element.ndim}")
             else:
-                _check_twin(root, element)
+                _check_scale(root, element)
     check_views(root)
 
 
@@ -145,7 +149,7 @@ def check_views(root: h5py.File) -> None:
     """
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for view in VIEWS:
-        groups = root[view].values() if view in root else ()
+        groups = [group for group in root.get(view, {}).values() if isinstance(group, h5py.Group)]
         arrays = [array for group in groups for array in group.values() if isinstance(array, h5py.Dataset)]
         shapes[view] = {array.name.removeprefix(f"/{view}/"): array.shape for array in arrays}
     by_head, by_prompt = (shapes[view] for view in VIEWS)
@@ -157,8 +161,10 @@ def check_views(root: h5py.File) -> None:
         raise AtlasError(f"/{twice[0]}: it is in the file both as views and in one piece")
 
 
-def _check_twin(root: h5py.File, scale: h5py.Dataset) -> None:
+def _check_scale(root: h5py.File, scale: h5py.Dataset) -> None:
     name = scale.name.rsplit("/", 1)[-1]
+    if name in COUNTED and not np.array_equal(scale[()], np.arange(len(scale))):
+        raise AtlasError(f"{scale.name}: must count from 0")
     if name in TWINS and scale.shape != root[TWINS[name]].shape:
         raise AtlasError(
             f"{scale.name}: {scale.shape[0]} long; expected {root[TWINS[name]].shape[0]} as {TWINS[name]!r}"
@@ -184,41 +190,6 @@ def _check_encoding(element: h5py.Group | h5py.Dataset, where: str) -> None:
     major = _major(version)
     if kind not in ELEMENT_TYPES or major is None or major > MAJOR:
         raise AtlasError(f"{where}: encoding {str(kind)[:40]!r} version {str(version)[:20]!r} is not known")
-
-
-def _check_dataset(element: object, where: str) -> int:
-    """Check one dataset and return the bytes it declares."""
-    if not isinstance(element, h5py.Dataset):
-        raise AtlasError(f"{where}: only groups and datasets are allowed")
-    if element.is_virtual or element.external:
-        raise AtlasError(f"{where}: virtual datasets and external storage are not allowed")
-    if element.dtype.kind not in "iufS" and h5py.check_string_dtype(element.dtype) is None:
-        raise AtlasError(f"{where}: type {element.dtype} is not allowed; numbers and strings are")
-    creation = element.id.get_create_plist()
-    for index in range(creation.get_nfilters()):
-        code = creation.get_filter(index)[0]
-        if _FILTER_NAMES.get(code) not in FILTERS:
-            raise AtlasError(f"{where}: filter {code} is not allowed; {', '.join(sorted(FILTERS))} are")
-    if element.chunks:
-        chunk = element.dtype.itemsize
-        for n in element.chunks:
-            chunk *= n
-        if chunk > MAX_CHUNK_BYTES:
-            raise AtlasError(f"{where}: a chunk of {chunk} bytes is over {MAX_CHUNK_BYTES}")
-    return int(element.size or 0) * element.dtype.itemsize
-
-
-def _check_stored(dataset: h5py.Dataset, where: str) -> None:
-    """Refuse numbers that are declared but not in the file: HDF5 would read them as zeros, without a word."""
-    if not dataset.size:
-        return
-    if dataset.chunks:
-        expected = math.prod(-(-n // c) for n, c in zip(dataset.shape, dataset.chunks, strict=True))
-        found = dataset.id.get_num_chunks()
-        if found != expected:
-            raise AtlasError(f"{where}: {found} of {expected} chunks are in the file")
-    elif dataset.id.get_storage_size() == 0:
-        raise AtlasError(f"{where}: its numbers are not in the file")
 
 
 def _major(version: object) -> int | None:

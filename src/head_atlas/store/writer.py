@@ -22,6 +22,7 @@ from head_atlas.store.elements import (
     round_mantissa,
     write_rounded,
 )
+from head_atlas.store.inspection import remember
 from head_atlas.store.schema import (
     AXES,
     FORMAT,
@@ -43,7 +44,9 @@ from head_atlas.store.schema import (
     layout_of,
     name_problem,
     view_chunk,
+    without_view,
 )
+from head_atlas.store.units import unit_of
 
 
 def write_atlas(path: str | Path, contents: AtlasContents) -> None:
@@ -61,6 +64,7 @@ def write_atlas(path: str | Path, contents: AtlasContents) -> None:
         for key, value in sorted(contents.provenance.items()):
             _write_attribute(root, key, value)
         _write_attribute(root, "left_out", dict(contents.left_out))
+        _write_attribute(root, "notes", dict(contents.notes))
         _write_attribute(root, "checks", [dict(check) for check in contents.checks])
         _write_axes(root, contents)
         _write_arrays(root, contents.arrays)
@@ -68,6 +72,7 @@ def write_atlas(path: str | Path, contents: AtlasContents) -> None:
         _write_references(root, contents)
         _write_shards(root, contents)
         root.attrs["build_complete"] = 1
+    remember(Path(path))
 
 
 def _write_attribute(root: h5py.File, key: str, value: Any) -> None:
@@ -158,13 +163,23 @@ def _write_array(group: h5py.Group, name: str, array: NamedArray, layout: Layout
     chunked = layout.compressed and not small and values.size and values.ndim
     if values.dtype.kind == "f" and chunked:
         chunk = view_chunk(view, array.dims, values.shape) if view else chunk_of(array.dims, values.shape)
-        write_rounded(group, name, values, array.dims, chunk=chunk, rounded=layout.rounded)
+        stored = write_rounded(group, name, values, array.dims, chunk=chunk, rounded=layout.rounded)
+        _write_unit(stored)
         return
     if values.dtype.kind == "f":
         values = round_mantissa(values) if layout.rounded else values.astype(np.float32)
     else:
         values = _integers(values, f"{group.name}/{name}")
-    create_array(group, name, values, array.dims, chunk=chunk_of(array.dims, values.shape) if chunked else None)
+    stored = create_array(
+        group, name, values, array.dims, chunk=chunk_of(array.dims, values.shape) if chunked else None
+    )
+    _write_unit(stored)
+
+
+def _write_unit(stored: h5py.Dataset) -> None:
+    unit = unit_of(without_view(stored.name.lstrip("/")))
+    if unit:
+        stored.attrs["units"] = unit
 
 
 def _integers(values: np.ndarray, where: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Gradient x input of every token of a prompt, as coloured chips."""
+"""An attribution of every token of a prompt, as coloured chips."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from head_atlas.views.numbers import signed
+from head_atlas.views.numbers import finite, plain, signed
 from head_atlas.views.scales import digits_for, scale_for
 from head_atlas.views.token_text import quoted, visible
 
@@ -14,7 +14,14 @@ HINT = "point at a token, or use the arrow keys"
 
 
 def attribution_props(
-    values: np.ndarray, tokens: Sequence[str], *, special: int, target: str, contrast: str | None, lead: str = ""
+    values: np.ndarray,
+    tokens: Sequence[str],
+    *,
+    special: int,
+    target: str,
+    contrast: str | None,
+    lead: str = "",
+    sign: bool = True,
 ) -> dict:
     """What the chips draw.
 
@@ -25,8 +32,9 @@ def attribution_props(
         target: the target's text.
         contrast: the contrast's text, or None.
         lead: a sentence above.
+        sign: whether the values have one; a norm has none.
     """
-    scale = scale_for(values, sign=True, unit="logits" if contrast is not None else "nats")
+    scale = scale_for(values, sign=sign, unit="logits" if contrast is not None else "nats")
     digits = digits_for(scale.high) + 1
     towards = f"towards {quoted(target)}" + (f" over {quoted(contrast)}" if contrast is not None else "")
     away = f"away from {quoted(target)}"
@@ -34,6 +42,8 @@ def attribution_props(
     for i, (text, x) in enumerate(zip(tokens, values, strict=True)):
         if np.isnan(x):
             label = f"{quoted(text)}: held fixed, so it has no attribution"
+        elif not sign:
+            label = f"{quoted(text)}: {plain(float(x), digits)}, in whichever direction"
         else:
             way = towards if x > 0 else away if x < 0 else "no push"
             label = f"{quoted(text)}: {signed(float(x), digits)}, {way}"
@@ -41,6 +51,7 @@ def attribution_props(
             {
                 "text": visible(text),
                 "t": scale.position(float(x)),
+                "value": finite(float(x)),
                 "label": label,
                 "special": i < special,
             }

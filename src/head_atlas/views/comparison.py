@@ -83,30 +83,24 @@ def outcome(before: float, after: float, still_first: bool) -> str:
     return "same" if after >= 0.9 * before else "weaker"
 
 
-def judged(
-    prediction: str, target: str, probabilities: Sequence[float], first: Sequence[bool]
-) -> tuple[str, bool | None]:
-    """What came of a prediction about removing heads.
+def what_it_means(target: str, probabilities: Sequence[float], first: Sequence[bool]) -> tuple[str, str]:
+    """What came of removing heads, beside removing as many others.
 
     Args:
-        prediction: one of `OUTCOMES`.
         target: text of the expected token.
         probabilities: of the target: with all heads, without the heads, without the control.
         first: whether the target is the first choice in each of these runs.
 
     Returns:
-        A few sentences, and whether the prediction held; None where the run cannot decide it.
+        Which of `OUTCOMES` came true, "" where the run cannot decide; and a few sentences.
     """
     before, after, control = probabilities
     if not first[0]:
-        return (
+        return "", (
             f"On these words the model did not expect {quoted(target)} even with all its heads, so this run says "
-            "little. Try other words.",
-            None,
+            "little. Try other words."
         )
     true, calm = outcome(before, after, first[1]), outcome(before, control, first[2])
-    held = prediction == true
-    said = "Your prediction held." if held else "Your prediction did not hold."
     moved = f"{quoted(target)} went from {percent(before)} to {percent(after)}; without the control it has "
     if calm != "same":
         meaning = "The control matters as well, so this prompt alone does not single these heads out."
@@ -114,10 +108,10 @@ def judged(
         meaning = "Neither removal matters on these words: other heads can do it too."
     else:
         meaning = (
-            "Removing as many other heads hardly matters, so on these words it is these heads, taken together, that "
-            "the prediction needs."
+            "Removing as many other heads hardly matters, so on these words it is the removed ones, taken together, "
+            "that the prediction needs."
         )
-    return f"{said} {OUTCOMES[true]} {moved}{percent(control)}. {meaning}", held
+    return true, f"{OUTCOMES[true]} {moved}{percent(control)}. {meaning}"
 
 
 def forgetting_title(target: str, clean_top: str, ablated_top: str, n_heads: int) -> str:

@@ -65,3 +65,12 @@ def finite(x: float) -> float | None:
 def count(n: float) -> str:
     """A sample size."""
     return f"{int(n):,}".replace(",", " ") if math.isfinite(n) else MISSING
+
+
+def ordinal(p: float) -> str:
+    """A percentile in words, "96th"; empty where there is none."""
+    if not math.isfinite(p):
+        return ""
+    n = round(p)
+    suffix = "th" if n % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
+    return f"{n}{suffix}"

@@ -12,6 +12,7 @@ from head_atlas.views.numbers import percent, plain
 
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
+    from head_atlas.store.hub import PublishedAtlas
 
 _LABELS = {
     "model_id": "Model",
@@ -71,6 +72,17 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def source_rows(source: PublishedAtlas | None) -> list[dict]:
+    """Where on the hub the file came from; nothing for a file of this machine."""
+    if source is None:
+        return []
+    return [
+        {"label": "Published at", "text": str(source.address)},
+        {"label": "Always this version", "text": str(source.pinned_address)},
+        {"label": "This file (SHA-256)", "text": source.sha256},
+    ]
+
+
 def check_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict]:
     """One row per identity check: its name, what was found, and what is allowed."""
     rows = []
@@ -82,7 +94,7 @@ def check_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict]:
 
 
 def about_props(atlas: Atlas) -> dict:
-    """Provenance, families with the clean model's performance, families left out, checks."""
+    """Provenance, families with the clean model's performance, families left out, notes, checks."""
     counts: dict[str, int] = {}
     for record in atlas.prompts:
         counts[record.family] = counts.get(record.family, 0) + 1
@@ -94,11 +106,12 @@ def about_props(atlas: Atlas) -> dict:
         if clean is not None and np.isnan(clean[i]):
             parts.append("no right answer: scores only")
         elif clean is not None:
-            parts.append(f"top token right {percent(float(clean[i]))}")
+            parts.append(f"right {percent(float(clean[i]))}")
         if lost is not None and np.isfinite(lost[i]):
             parts.append(f"mean log-probability {plain(float(lost[i]))} nats")
         families.append({"label": label_of(family), "text": " · ".join(parts)})
     left_out = [{"label": label_of(name), "text": str(reason)} for name, reason in atlas.left_out.items()]
+    notes = [{"label": label_of(name), "text": text} for name, text in atlas.notes.items()]
     sections = [
         {
             "kind": "facts",
@@ -110,12 +123,13 @@ def about_props(atlas: Atlas) -> dict:
             "title": "Left out",
             "rows": left_out or [{"label": "nothing", "text": "every family could be built for this tokenizer"}],
         },
+        *([{"kind": "facts", "title": "Notes", "rows": notes}] if notes else []),
         {
             "kind": "facts",
             "title": "Checks the model passed before it was measured",
             "rows": check_rows(atlas.checks) or [{"label": "none", "text": "this file records no checks"}],
         },
-        {"kind": "facts", "title": "Provenance", "rows": provenance_rows(atlas.provenance)},
+        {"kind": "facts", "title": "Provenance", "rows": source_rows(atlas.source) + provenance_rows(atlas.provenance)},
     ]
     return {
         "title": atlas.model_id or "this atlas",

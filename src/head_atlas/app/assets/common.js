@@ -33,3 +33,42 @@ const legend = (scale) => el('div', { class: 'ha-legend' },
   el('i', { class: scale.signed ? 'ha-ramp ha-ramp-signed' : 'ha-ramp', 'aria-hidden': 'true' }),
   el('span', {}, scale.high_text),
   scale.unit ? el('span', { class: 'ha-unit' }, scale.unit) : null);
+// A text as the server cuts it: plain pieces, and words of the glossary. Such a word is a button; its meaning opens beside
+// it, by mouse, touch or keyboard, and closes with Escape or a click elsewhere. It is made when first asked for.
+const term = (word) => {
+  const button = el('button', { type: 'button', class: 'ha-term', 'aria-haspopup': 'true', 'aria-expanded': 'false' }, word.text);
+  const place = (note) => {
+    const at = button.getBoundingClientRect(), box = note.getBoundingClientRect();
+    const below = at.bottom + 6 + box.height < window.innerHeight;
+    note.style.left = `${Math.max(8, Math.min(at.left, window.innerWidth - box.width - 8))}px`;
+    note.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - 6 - box.height)}px`;
+  };
+  button.addEventListener('click', () => {
+    if (button.popoverTargetElement) return;
+    const note = el('span', { popover: 'auto', class: 'ha-meaning', role: 'note' }, el('strong', {}, word.term), `: ${word.meaning}`);
+    note.addEventListener('toggle', (e) => {
+      button.setAttribute('aria-expanded', String(e.newState === 'open'));
+      if (e.newState === 'open') place(note);
+    });
+    button.after(note);
+    // The click's own default then opens it, as it does and undoes later.
+    button.popoverTargetElement = note;
+  });
+  return button;
+};
+const rich = (parts) => (Array.isArray(parts) ? parts : [parts]).map((part) => (typeof part === 'string' ? part : term(part)));
+// One head is selected on the Atlas tab. Its views tell each other through the document, so that a click shows at once
+// in all of them; a view that is drawn later asks here.
+const selectedHead = {
+  get: () => document.documentElement.haHead || null,
+  set: (pair) => {
+    if (String(pair) === String(selectedHead.get())) return;
+    document.documentElement.haHead = pair;
+    document.dispatchEvent(new CustomEvent('ha-head'));
+  },
+  follow: (root, show) => {
+    const listen = () => { if (root.isConnected) show(); else document.removeEventListener('ha-head', listen); };
+    document.addEventListener('ha-head', listen);
+  },
+};
+const isHead = (at, pair) => !!pair && at[0] === pair[0] && at[1] === pair[1];

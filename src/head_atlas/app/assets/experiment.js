@@ -1,19 +1,21 @@
-// One prediction under several conditions: the prompt, then a bar per condition.
+// One prediction under several conditions: the prompt, then a bar per condition; more questions where there are any.
 const root = element.querySelector('.ha-experiment-panel');
+const group = ({ question, rows }) => [
+  el('p', { class: 'ha-question' }, question),
+  el('div', { class: 'ha-conditions', role: 'table', 'aria-label': question },
+    rows.map((row) => el('div', { role: 'row', class: `ha-condition kind-${row.kind}` },
+      el('span', { role: 'rowheader' }, row.label),
+      el('span', { role: 'cell', class: 'ha-cbar', 'aria-hidden': 'true' }, el('i', { vars: { '--w': row.w } })),
+      el('span', { role: 'cell', class: 'ha-num' }, row.text),
+      el('span', { role: 'cell', class: 'ha-says' }, row.says))))];
 const draw = () => {
   const value = props.value;
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   root.replaceChildren(
     value.title ? el('h3', { class: 'ha-title' }, value.title) : '',
     value.lead ? el('p', { class: 'ha-lead' }, value.lead) : '',
-    el('p', { class: 'ha-prompt' }, value.tokens.map((t) => el('span', {}, t)), el('span', { class: 'ha-next' }, '?')),
-    el('p', { class: 'ha-question' }, value.question),
-    el('div', { class: 'ha-conditions', role: 'table', 'aria-label': value.question },
-      value.rows.map((row) => el('div', { role: 'row', class: `ha-condition kind-${row.kind}` },
-        el('span', { role: 'rowheader' }, row.label),
-        el('span', { role: 'cell', class: 'ha-cbar', 'aria-hidden': 'true' }, el('i', { vars: { '--w': row.w } })),
-        el('span', { role: 'cell', class: 'ha-num' }, row.text),
-        el('span', { role: 'cell', class: 'ha-says' }, row.says)))),
+    value.tokens.length ? el('p', { class: 'ha-prompt' }, value.tokens.map((t) => el('span', {}, t)), value.then === false ? null : el('span', { class: 'ha-next' }, '?')) : '',
+    ...[value, ...(value.more || [])].flatMap(group),
     value.verdict ? el('p', { class: 'ha-verdict' + (value.held === true ? ' is-held' : value.held === false ? ' is-not' : '') }, value.verdict) : '');
 };
 watch('value', draw);

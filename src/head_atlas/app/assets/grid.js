@@ -15,6 +15,7 @@ const flip = (list, k) => (list.includes(k) ? list.filter((x) => x !== k) : [...
 const keep = () => {
   const value = props.value || {};
   if ('selected' in value) marks.selected = value.selected;
+  if (value.shared) selectedHead.set(marks.selected);
   if ('removed' in value) { named = value.removed; included = value.clicked ?? clicks.length; }
   marks.removed = clicks.slice(included).reduce(flip, named);
   const whole = value.clicks && value.clicks.length === clicks.length && value.clicked === included && 'selected' in value && 'removed' in value;
@@ -47,6 +48,7 @@ const choose = (l, h) => {
   if (props.value.toggle) clicks = [...clicks, key(l, h)];
   else marks.selected = [l, h];
   tell();
+  if (props.value.shared) selectedHead.set([l, h]);
   // An answer that equals what is here would be dropped, so draw now.
   draw();
   trigger('select', { index: [l, h], value: null });
@@ -92,6 +94,7 @@ const draw = () => {
     const removed = marks.removed.includes(key(l, h));
     cell.classList.toggle('is-selected', !!chosen);
     cell.classList.toggle('is-removed', removed);
+    cell.classList.toggle('is-faint', !!(value.faint && value.faint[l][h]));
     cell.setAttribute('aria-selected', String(value.toggle ? removed : !!chosen));
     cell.setAttribute('aria-label', describe(value, l, h));
     cell.title = (t === null && value.reason) || '';
@@ -101,7 +104,7 @@ const draw = () => {
   }
   board.classList.toggle('is-toggle', !!value.toggle);
   const slot = root.querySelector('.ha-legend-slot');
-  slot.replaceChildren(...(scale ? [legend(scale)] : []));
+  slot.replaceChildren(...(scale ? [legend(scale)] : []), value.rule ? el('span', { class: 'ha-rule' }, value.rule) : '');
   if (!root.contains(document.activeElement) || document.activeElement === document.body) rest();
   else show(...active);
 };
@@ -124,6 +127,12 @@ root.addEventListener('keydown', (e) => {
   }[e.key];
   if (go) { e.preventDefault(); focusCell(...go); }
   else if (e.key === 'Enter' || e.key === ' ') { e.preventDefault(); choose(l, h); }
+});
+selectedHead.follow(root, () => {
+  if (!cells.length || !props.value.shared || String(marks.selected) === String(selectedHead.get())) return;
+  marks.selected = selectedHead.get();
+  tell();
+  draw();
 });
 watch('value', draw);
 draw();

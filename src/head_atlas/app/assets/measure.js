@@ -6,9 +6,9 @@ const draw = () => {
   const open = root.querySelector('details') && root.querySelector('details').open;
   root.replaceChildren(
     el('p', { class: 'ha-kind' }, value.kind),
-    el('p', { class: 'ha-sentence' }, value.sentence),
+    el('p', { class: 'ha-sentence' }, rich(value.sentence)),
     el('details', { class: 'ha-notes', open }, el('summary', {}, 'Formula, care and source'),
-      el('dl', { class: 'ha-facts' }, value.rows.map((r) => [el('dt', {}, r.label), el('dd', {}, r.text)]))));
+      el('dl', { class: 'ha-facts' }, value.rows.map((r) => [el('dt', {}, r.label), el('dd', {}, rich(r.text))]))));
 };
 watch('value', draw);
 draw();

@@ -50,11 +50,13 @@ class Families:
 
     Attributes:
         prompts: by family, in the order of `FAMILIES`.
-        left_out: by family, why it could not be built, or not in full.
+        left_out: by family, why it could not be built.
+        notes: by family that is there, what is missing in it.
     """
 
     prompts: dict[str, list[Prompt]] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 def build_families(
@@ -66,6 +68,7 @@ def build_families(
     corpus: RunningText | None = None,
     natural_length: int = NATURAL_LENGTH,
     max_length: int | None = None,
+    reserved: bool = False,
 ) -> Families:
     """Build prompts for a tokenizer: half of each family in the train split, half held out.
 
@@ -76,9 +79,11 @@ def build_families(
         n_prompts: per family.
         seed: of everything that is drawn.
         only: names of families; None for all.
-        corpus: the user's own text for `natural`; None for generated stories.
+        corpus: the user's own text for `natural`; None for the paragraphs of this project, or for generated stories
+            where the tokenizer was made for these.
         natural_length: most tokens of a natural prompt, BOS counted in.
         max_length: most tokens that the model reads.
+        reserved: whether `natural` is of the paragraphs that are never measured, if it is of paragraphs.
 
     Raises:
         PromptError: an unknown family, or fewer than two prompts asked for.
@@ -96,7 +101,7 @@ def build_families(
         try:
             if name == "natural":
                 length = natural_length if max_length is None else min(natural_length, max_length)
-                prompts, note = build_natural(policy, rng, n_prompts, length, corpus)
+                prompts, note = build_natural(policy, rng, n_prompts, length, corpus, reserved=reserved)
             elif name in _BUILDERS:
                 prompts, note = _BUILDERS[name](policy, rng, n_prompts)
             else:
@@ -110,8 +115,12 @@ def build_families(
             note = f"{note}; {too_long}" if note else too_long
             if len(fitting) < SMALLEST_SHARE * n_prompts:
                 fitting = []
+        n_aligned = sum(bool(p.corrupted) for p in fitting)
+        if 0 < n_aligned < len(fitting):
+            unaligned = f"{n_aligned} of {len(fitting)} prompts have a corrupted prompt of as many tokens"
+            note = f"{note}; {unaligned}" if note else unaligned
         if fitting:
             built.prompts[name] = fitting
         if note:
-            built.left_out[name] = note
+            (built.notes if fitting else built.left_out)[name] = note
     return built

@@ -6,7 +6,7 @@ import random
 from collections import Counter, defaultdict
 
 from head_atlas.errors import PromptError
-from head_atlas.prompts.further_templates import FURTHER_SAMPLERS, ManyAnswers
+from head_atlas.prompts.further_templates import FURTHER_SAMPLERS, ManyAnswers, ManyCorruptions
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS, Case, Split
 from head_atlas.prompts.tokens import TokenPolicy
@@ -78,7 +78,6 @@ def prompt_of(case: Case, policy: TokenPolicy) -> Prompt:
         for name, (first, last) in sorted(case.spans.items())
     }
     last_position = shift + len(ids) - 1
-    corrupted = policy.pieces_of(case.corrupted)
     return Prompt(
         text=case.text,
         tokens=policy.prefix + tuple(ids),
@@ -88,9 +87,18 @@ def prompt_of(case: Case, policy: TokenPolicy) -> Prompt:
         family=case.family,
         template=case.template,
         split=case.split,
-        corrupted=policy.prefix + corrupted if len(corrupted) == len(ids) else (),
+        corrupted=_aligned(case, policy, len(ids)),
         annotations=annotations | {"END": (last_position,)},
     )
+
+
+def _aligned(case: Case, policy: TokenPolicy, n_pieces: int) -> tuple[int, ...]:
+    """The first corrupted prompt that has as many tokens, or nothing."""
+    for text in (case.corrupted, *(case.further if isinstance(case, ManyCorruptions) else ())):
+        pieces = policy.pieces_of(text)
+        if len(pieces) == n_pieces:
+            return policy.prefix + pieces
+    return ()
 
 
 def _next_token(policy: TokenPolicy, text: str, ids: list[int], word: str) -> int:

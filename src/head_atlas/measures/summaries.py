@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from head_atlas.build.measurement import RIGHT
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
+from head_atlas.measures.metrics import CORRECT
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
@@ -19,8 +21,6 @@ _ENTRIES = SCORES | NAMED_PARTS
 _PARTS = ("mean", "ci_low", "ci_high", "n")
 _OWN_PARTS = ("", "_ci_low", "_ci_high", "_n")
 """Suffixes of arrays whose mean has the bare name."""
-CORRECT = "_correct"
-"""Suffix of effects on the prompts that the clean model gets right at every target position."""
 UNSIGNED = ("kl", "flip")
 """Metrics that cannot be negative: a test of the mean being 0 says nothing about them."""
 
@@ -58,13 +58,13 @@ def summarise(
         prompts: in the order of the prompt axis.
         families: in the order of the family axis.
         modes: in the order of the mode axis.
-        arrays: by place: /scores, /baselines, /effects and /clean of the atlas.
+        arrays: by place: /scores, /baselines, /effects and /clean of the atlas, and effects on right positions.
         seed: of bootstrap and tests.
 
     Returns:
         The arrays of `/summary`, named as `atlas/README.md` says.
     """
-    groups: dict[str, dict[str, np.ndarray]] = {"scores": {}, "baselines": {}, "effects": {}, "clean": {}}
+    groups: dict[str, dict[str, np.ndarray]] = {"scores": {}, "baselines": {}, "effects": {}, RIGHT: {}, "clean": {}}
     for place, array in arrays.items():
         group, _, name = place.rpartition("/")
         if group in groups:
@@ -73,12 +73,9 @@ def summarise(
     summary: dict[str, NamedArray] = {}
     for name, values in groups["scores"].items():
         summary |= _of_score(name, values, groups["baselines"].get(name), members, seed)
-    correct = groups["clean"].get("correct")
-    for name, values in groups["effects"].items():
-        summary |= _of_effect(name, values, list(modes), list(members.values()), seed)
-        if correct is not None:
-            right = np.where(correct == 1, values, np.nan)
-            summary |= _of_effect(f"{name}{CORRECT}", right, list(modes), list(members.values()), seed)
+    for group, suffix in (("effects", ""), (RIGHT, CORRECT)):
+        for name, values in groups[group].items():
+            summary |= _of_effect(f"{name}{suffix}", values, list(modes), list(members.values()), seed)
     for place, prefix in (("heads", "direct_logit"), ("induction_copy", "induction_copy")):
         if f"direct_logit/{place}" in arrays:
             values = arrays[f"direct_logit/{place}"].values
@@ -122,7 +119,7 @@ def _of_effect(
     """Mean, test and place among other heads of an effect, per family and over families.
 
     Args:
-        name: of the metric, with "_correct" for the prompts that the clean model gets right.
+        name: of the metric, with "_correct" for the positions that the clean model gets right.
         values: [mode, layer, head, prompt].
         modes: labels.
         families: in the order of the family axis.

@@ -1,0 +1,124 @@
+"""Token attribution: which words does an answer hang on?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from head_atlas.app.chapters.ablation import costliest
+from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
+from head_atlas.app.chapters.picks import labels
+from head_atlas.app.experiments import FORGETTING_PROMPT
+from head_atlas.views.choices import label_of
+from head_atlas.views.numbers import plain, signed
+from head_atlas.views.token_text import quoted
+
+if TYPE_CHECKING:
+    from head_atlas.models import HeadModel
+    from head_atlas.store import Atlas
+
+CHOICES = {
+    "earlier": "The word that stood after “Harry” the first time, “Potter”.",
+    "last": "The last word, “Harry”.",
+    "between": "One of the words in between.",
+    "first": "The “Harry” at the beginning.",
+}
+
+
+def plan(atlas: Atlas, seed: int) -> Plan:  # noqa: ARG001  one prompt only
+    """The landing prompt; the heads are those of the chapter on ablation."""
+    family, head, control = costliest(atlas)
+    return Plan(
+        (
+            ("Prompt", f"{FORGETTING_PROMPT} …"),
+            ("Measured", "how much less likely the model’s answer is when one word is covered by random others "
+             "(occlusion, 8 of them), in nats of log-probability"),
+            ("Then again", f"with {labels([head])} removed, which costs prompts of “{label_of(family)}” most, and with "
+             f"{labels([control])} removed as a control"),
+        ),
+        FORGETTING_PROMPT,
+        heads=(head,),
+        control=(control,),
+    )  # fmt: skip
+
+
+def run(model: HeadModel, plan: Plan) -> Finding:
+    """Cover one token after the other; then the same with a head removed."""
+    from head_atlas.live import attribute
+
+    whole = attribute(model, plan.prompt, method="occlusion_replace")
+    (target,) = model.strings([whole.target])
+    bos = len(model.policy.prefix)
+    values = np.asarray(whole.values.values)[bos:]
+    tokens = whole.strings[bos:]
+    largest = int(np.nanargmax(values))
+    last = len(tokens) - 1
+    # Where the first piece of the last word stood before: what follows it is the earlier answer.
+    before = [i for i in range(last) if tokens[i].strip() == tokens[last].strip()]
+    names = {last: "last", **dict.fromkeys(before[:1], "first"), **{i + 1: "earlier" for i in before[:1]}}
+    outcome = names.get(largest, "between")
+
+    def again(heads: tuple, label: str, kind: str) -> Row:
+        found = attribute(model, plan.prompt, target=whole.target, heads=heads, method="occlusion_replace")
+        value = float(np.asarray(found.values.values)[bos:][largest])
+        return Row(label, kind, share(value), f"{signed(value, 1)} nats")
+
+    top = float(np.nanmax(np.abs(values)))
+
+    def share(value: float) -> float:
+        return float(np.clip(abs(value) / top, 0, 1)) if top > 0 and np.isfinite(value) else 0.0
+
+    rows = tuple(
+        Row(f"{quoted(token)} covered", "clean", share(float(value)), f"{signed(float(-value), 1)} nats")
+        for token, value in zip(tokens, values, strict=True)
+    )
+    hidden = quoted(tokens[largest])
+    share_rows = (
+        Row("all heads", "clean", share(float(values[largest])), f"{signed(float(values[largest]), 1)} nats"),
+        again(plan.heads, f"without {labels(plan.heads)}", "ablated"),
+        again(plan.control, f"without {labels(plan.control)} (control)", "control"),
+    )
+    return Finding(
+        tuple(tokens),
+        (
+            (f"How much does {quoted(target)} lose when a word is covered?", rows),
+            (f"How much does the answer owe to {hidden}, head by head?", share_rows),
+        ),
+        outcome,
+        f"The answer {quoted(target)} hangs most on {hidden}, token {largest + 1} of the prompt: covering it costs "
+        f"{plain(float(values[largest]), 1)} nats. Without {labels(plan.heads)} that word is worth "
+        f"{share_rows[1].text}, without the control {share_rows[2].text}.",
+    )
+
+
+CHAPTER = Chapter(
+    "attribution",
+    "Attribution: which words the answer hangs on",
+    (
+        Section("", (
+            "The model has read a sentence and says a word. Which of the words before it made it say that? To answer "
+            "is to attribute: to hand each word its share in the prediction.",
+            "There are two families of methods. One calculates: it asks how fast the prediction changes when a word’s "
+            "inner representation is nudged (gradients), and may add that up along a path from a blank text to this "
+            "one (integrated gradients). The other covers words, one at a time, and watches the answer: occlusion. The "
+            "first is cheap and can be wrong where the model is so sure that a nudge changes nothing. The second is "
+            "slower, and it never sees two words that stand in for each other.",
+        )),
+        Section("From words to heads", (
+            "Words do not act by themselves; heads carry them. If a head brings one word to where the answer is made, "
+            "that word’s share should shrink once the head is gone, and stay where it was once another head is gone. "
+            "So we attribute three times.",
+        )),
+    ),
+    "Predict: on which word does the answer hang most?",
+    CHOICES,
+    plan,
+    run,
+    (
+        "A share is a statement about one method on one prompt. Methods disagree, and none of them sees everything: "
+        "the Lab shows several side by side, and how well each holds up when the words it names are really taken away.",
+    ),
+    ("sundararajan2017", "zeiler2014", "li2016"),
+    "",
+)  # fmt: skip

@@ -1,0 +1,119 @@
+"""Circuits: an induction head cannot find its place without the head below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
+from head_atlas.app.chapters.picks import control_of, labels, score, strongest
+from head_atlas.app.chapters.running import asked_next, three_rows, without, words_of
+from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary
+from head_atlas.app.lab_view import heads_text
+from head_atlas.errors import AtlasError, PromptError
+from head_atlas.views.induction import induction_heads
+from head_atlas.views.numbers import percent
+
+if TYPE_CHECKING:
+    from head_atlas.models import HeadModel
+    from head_atlas.store import Atlas
+
+CHOICES = {
+    "same": "They look where they looked: at least nine tenths of that attention stays.",
+    "weaker": "They look there less, but at least half of it stays.",
+    "lost": "They lose their place: less than half of it stays.",
+}
+N_WORDS = 8
+
+
+def plan(atlas: Atlas, seed: int) -> Plan:
+    """The best previous-token head below the first induction head; readers are the induction heads."""
+    readers, _ = induction_and_control(atlas, induction_heads(atlas))
+    looks = score(atlas, "previous_token")
+    lowest = min(head.layer for head in readers)
+    if lowest == 0:
+        raise AtlasError("The best induction head of this model stands in its first layer, so nothing lies below it.")
+    head = strongest(looks, below=lowest)
+    control = control_of(looks, [head])
+    words, target = repeated_words(seed, vocabulary(atlas), N_WORDS)
+    return Plan(
+        (
+            ("Prompt", f"{words.strip()} …"),
+            ("Expected next", target.strip()),
+            ("Watched", f"{labels(readers)}: the induction heads, and how much they look at the earlier "
+             f"“{target.strip()}” from the last word"),
+            ("Removed", f"{head.label}: below them, the head that looks most at the previous token (excess "
+             f"{looks[head.layer, head.head]:.2f} of 1)"),
+            ("Control", f"{labels(control)}: of the same layer, looks there least"),
+        ),
+        words,
+        target,
+        (head,),
+        control,
+        "rand_repeat",
+        readers=tuple(readers),
+    )  # fmt: skip
+
+
+def run(model: HeadModel, plan: Plan) -> Finding:
+    """Read the induction heads' attention with and without the head below them."""
+    removed = without(model, plan.prompt, plan.heads, plan.target)
+    instead = without(model, plan.prompt, plan.control, plan.target)
+    bos = len(model.policy.prefix)
+    if len(removed.tokens) != bos + N_WORDS + N_WORDS // 2:
+        raise PromptError("not every word of this prompt is one token of this model; try other words")
+    place = bos + N_WORDS // 2
+
+    def looking(run: object, which: str) -> float:
+        shares = [run.pattern(head, which).values[-1, place] for head in plan.readers]  # type: ignore[attr-defined]
+        return float(np.mean(shares))
+
+    before, after, control = looking(removed, "clean"), looking(removed, "ablated"), looking(instead, "ablated")
+    outcome = "same" if after >= 0.9 * before else "weaker" if after >= 0.5 * before else "lost"
+    rows = (
+        Row("all heads", "clean", before, percent(before)),
+        Row(f"without {labels(plan.heads)}", "ablated", after, percent(after)),
+        Row(f"without {labels(plan.control)} (control)", "control", control, percent(control)),
+    )
+    return Finding(
+        words_of(model, removed),
+        (
+            (f"How much do {heads_text(plan.readers)} look at the right place, on average?", rows),
+            (asked_next(model, removed), three_rows(model, removed, instead)),
+        ),
+        outcome,
+        f"Their attention to the right place went from {percent(before)} to {percent(after)}; without the control it "
+        f"is {percent(control)}. The induction heads themselves were left alone in all three runs.",
+    )
+
+
+CHAPTER = Chapter(
+    "circuits",
+    "Circuits: heads that need each other",
+    (
+        Section("", (
+            "Heads do not talk to each other directly. Each reads the residual stream, a running sum that every token "
+            "carries up through the layers, and adds its own line to it. A later head may read that line. When a few "
+            "parts work together in this way, and the rest can be left out, we call them a circuit.",
+            "The best known one has two steps. To read on from last time, an induction head must find the place that "
+            "comes after the earlier copy of its word. But places are found by what they carry, and a word does not by "
+            "itself carry the word before it. So a head in a lower layer writes it there: at each place, it adds a "
+            "note that says which token came just before. The induction head looks for the place whose note matches "
+            "the word it stands on. One head writes into what another looks for: this is called composition.",
+        )),
+        Section("A test of the link", (
+            "If that is the mechanism, then removing the lower head should not merely harm the answer. The induction "
+            "heads, untouched, should look elsewhere.",
+        )),
+    ),
+    "Predict: without the head below, where do the induction heads look?",
+    CHOICES,
+    plan,
+    run,
+    (
+        "This shows that the lower head is needed, not by which of its effects: path patching in the Lab follows one "
+        "route at a time.",
+    ),
+    ("elhage2021", "olsson2022", "wang2022"),
+)  # fmt: skip

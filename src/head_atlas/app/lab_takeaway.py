@@ -1,0 +1,167 @@
+"""Results to take away: JSON, CSV, figures and the Python that makes them again. Nothing is written to the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from head_atlas.app.lab_modes import reference_for
+from head_atlas.errors import HeadAtlasError
+from head_atlas.views import blocks
+from head_atlas.views.blocks_svg import pictures
+from head_atlas.views.token_text import visible
+
+if TYPE_CHECKING:
+    from head_atlas.app.engine import Engine
+    from head_atlas.app.lab_view import Asked
+    from head_atlas.models import HeadModel
+
+MOST_KEPT = 128
+"""Results of all visitors together; older ones have to be run again."""
+MOST_CHARACTERS = 4_000_000
+"""Of one file; a larger one is left out, and said."""
+ModelCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any]
+"""A function of the library, its arguments, those by name, and what it returned."""
+
+
+class Shelf:
+    """Keeps the files of the latest results."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, dict] = OrderedDict()
+        self._lock = Lock()
+
+    def put(self, files: dict) -> str:
+        """Keep files, and return the key to them, which nobody can guess."""
+        key = secrets.token_urlsafe(12)
+        with self._lock:
+            self._kept[key] = files
+            while len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        return key
+
+    def get(self, key: str) -> dict:
+        """What the page's component draws."""
+        with self._lock:
+            found = self._kept.get(key)
+        return found or {"empty": "The server no longer keeps this result: run it again, then take it away."}
+
+
+def files_of(
+    engine: Engine, model: HeadModel, what: Asked, name: str, figure: dict, calls: Sequence[ModelCall]
+) -> dict:
+    """The files of a result.
+
+    Args:
+        engine: of the server.
+        model: that was run.
+        what: the experiment.
+        name: of the files.
+        figure: as drawn.
+        calls: what was called; the first one is the main one.
+    """
+    from head_atlas.live import Call, Evidence
+
+    files, left_out = [], []
+    for number, (function, args, named, result) in enumerate(calls):
+        stem = f"head-atlas-{name}" + (f"-{function.__name__.replace('_', '-')}" if number else "")
+        written = [_written(engine, model, what, value) for value in args]
+        while written and written[-1] is None:
+            written.pop()
+        by_name = {key: _written(engine, model, what, value, key) for key, value in named.items() if value is not None}
+        evidence = Evidence(Call.of(function, *written, **by_name), result, _atlas_hash(engine, what))
+        for ending, mime, make in (
+            ("json", "application/json", evidence.json),
+            ("csv", "text/csv", evidence.csv),
+            ("py", "text/x-python", evidence.snippet),
+        ):
+            try:
+                text = make()
+            except HeadAtlasError as error:
+                left_out.append(f"{stem}.{ending}: {error}")
+                continue
+            if len(text) > MOST_CHARACTERS:
+                left_out.append(f"{stem}.{ending} would have {len(text):,} characters")
+            else:
+                files.append({"name": f"{stem}.{ending}", "mime": mime, "text": text})
+    description = f"{what.model}, prompt “{what.prompt}”, heads removed: {', '.join(map(str, what.heads)) or 'none'}"
+    for number, (title, text) in enumerate(pictures(figure, description), start=1):
+        files.append({"name": f"head-atlas-{name}-{number}.svg", "mime": "image/svg+xml", "text": text, "title": title})
+    return {"files": files, "left_out": left_out}
+
+
+def taken_result(engine: Engine, what: Asked) -> dict:
+    """The files of the main result: the ablation, and the attribution of its target.
+
+    Raises:
+        HeadAtlasError: as the run itself.
+    """
+    from head_atlas.live import ablate, attribute
+
+    with engine.use(what.model) as model:
+        reference = reference_for(engine, model, what)
+        args: tuple[Any, ...] = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+        run = ablate(*args)
+        around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
+        top = run.top(10)
+        rows = [(visible(one.text), 100 * one.change, f"token {one.token}") for one in top]
+        figure = blocks.figure(blocks.bars("Change of the next token’s probability", rows, unit="percentage points"))
+        calls: tuple[ModelCall, ...] = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
+        return files_of(engine, model, what, "result", figure, calls)
+
+
+def _written(engine: Engine, model: HeadModel, what: Asked, value: Any, name: str = "") -> Any:
+    """A value, with the code that makes it where it is too large to be written out."""
+    from head_atlas.interventions import MeanReference, ResampleReference, resample_reference
+    from head_atlas.live import Call, Written, stored_mean
+    from head_atlas.prompts.prompt import Prompt
+
+    atlas = engine.library.atlas_or_none(what.model)
+    if atlas is None:
+        return value
+    if isinstance(value, MeanReference):
+        return stored_mean(value, _place(engine, what))
+    if isinstance(value, ResampleReference) and (stored := atlas.resample_prompts()) is not None:
+        rows = [tuple(int(i) for i in row) for row in stored.tokens]
+        prompts = [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
+        return Call.of(resample_reference, model, prompts, stored.source, n_draws=len(prompts), seed=stored.seed)
+    if name == "stored" and isinstance(value, dict):
+        each = ", ".join(f"{key!r}: atlas.effects[{key!r}].sel(mode={what.mode!r})" for key in value)
+        # A list of one, so that the file is opened once and the expression stays one line.
+        code = f"[{{{each}}} for atlas in [open_atlas({_place(engine, what)!r})]][0]"
+        return Written(None, code, (("head_atlas", "open_atlas"),))
+    return value
+
+
+def _place(engine: Engine, what: Asked) -> str:
+    """The atlas file as whoever runs the code is to find it: no folder of this machine."""
+    path = engine.library.entry(what.model).atlas_path or Path("atlas.h5")
+    if isinstance(path, str):  # on the hub: the commit that was opened
+        source = engine.library.atlas(what.model).source
+        return path if source is None else str(source.pinned_address)
+    return path.name if path.is_absolute() else path.as_posix()
+
+
+def _atlas_hash(engine: Engine, what: Asked) -> str:
+    path = engine.library.entry(what.model).atlas_path
+    if isinstance(path, str):
+        path = engine.library.atlas(what.model).path
+    if path is None or not path.is_file():
+        return ""
+    stat = path.stat()
+    return _sha256(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=16)
+def _sha256(path: Path, _changed: int, _size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

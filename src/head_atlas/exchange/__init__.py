@@ -1,0 +1,23 @@
+"""Atlases among others: described, compared, cut down, put together, exported and imported. No model is needed."""
+
+from __future__ import annotations
+
+from head_atlas.exchange.describe import describe
+from head_atlas.exchange.difference import Difference, difference
+from head_atlas.exchange.extract import extract
+from head_atlas.exchange.headvis_read import read_headvis
+from head_atlas.exchange.headvis_write import write_headvis
+from head_atlas.exchange.merge import merge
+from head_atlas.exchange.tables import write_csv, write_json
+
+__all__ = [
+    "Difference",
+    "describe",
+    "difference",
+    "extract",
+    "merge",
+    "read_headvis",
+    "write_csv",
+    "write_headvis",
+    "write_json",
+]

@@ -1,0 +1,120 @@
+"""What breaks without a head: effects per family and mode, and how unevenly families need it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from head_atlas.catalogue import EFFECTS, WITHOUT_EFFECTS
+from head_atlas.catalogue.roles import FELT
+from head_atlas.views.choices import EVERY_FAMILY, label_of
+from head_atlas.views.forests import FOREST_COLUMNS, forest_rows
+from head_atlas.views.measured import effect_values
+from head_atlas.views.numbers import percent, plain
+
+if TYPE_CHECKING:
+    from head_atlas.heads import HeadId
+    from head_atlas.store import Atlas
+
+
+def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
+    """Effects of removing the head, per family, in every mode that was measured.
+
+    Args:
+        atlas: where the numbers are.
+        head: a head that the atlas has.
+        effect: name of the metric; "" where the atlas has none.
+        mode: the mode that is shown first.
+        current: the measure and family that the grid shows; their row is marked.
+    """
+    if not effect:
+        return {"kind": "empty", "title": "Effects", "text": "This atlas was built without removing heads."}
+    options = [{"label": name, "section": _forest(atlas, head, effect, name, current)} for name in atlas.modes]
+    chosen = atlas.modes.index(mode) if mode in atlas.modes else 0
+    return {"kind": "switch", "title": "", "label": "Ablation mode", "chosen": chosen, "options": options}
+
+
+def _forest(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str]) -> dict:
+    measure = EFFECTS[effect]
+    families = [family for family in atlas.families if family not in WITHOUT_EFFECTS]
+    shown = [(label_of(family), effect_values(atlas, effect, mode, family)) for family in families]
+    if f"{effect}_macro" in atlas.summary:
+        shown.append(("mean over families", effect_values(atlas, effect, mode, EVERY_FAMILY)))
+    measured = [(label, values) for label, values in shown if np.isfinite(values.values).any()]
+    missing = [label for label, values in shown if not np.isfinite(values.values).any()]
+    mark = label_of(current[1]) if effect == current[0] and current[1] else ""
+    rows, zero = forest_rows(measured, head, sign=measure.signed, current=mark)
+    lead = (
+        f"Effect on {measure.label.lower()} = ablated − clean, {mode} ablation, in {measure.unit}. A dot is coloured "
+        "where it is significant; thin ticks are the other heads of the layer; percentiles rank the size."
+    )
+    if missing:
+        lead += f" Not defined on {', '.join(missing)}."
+    return {
+        "kind": "forest",
+        "title": "Effects per prompt family",
+        "lead": lead,
+        "columns": FOREST_COLUMNS,
+        "zero": zero,
+        "rows": rows,
+    }
+
+
+def families_section(atlas: Atlas, head: HeadId) -> dict:
+    """How much of each family's clean logit difference removing the head takes away, and over how many that spreads."""
+    title = "Which families need it"
+    if "relative_effect" not in atlas.roles:
+        reason = atlas.left_out.get("roles", "this atlas was built without them")
+        return {"kind": "empty", "title": title, "text": f"No effects relative to what the model can do: {reason}."}
+    array = atlas.roles["relative_effect"]
+    at = (slice(None), head.layer, head.head)
+    shares = np.asarray(array.values[at], dtype=float)
+    felt = np.asarray(atlas.roles["felt"].values[at], dtype=float) if "felt" in atlas.roles else np.full_like(shares, 0)
+    order = sorted((i for i in range(len(shares)) if np.isfinite(shares[i])), key=lambda i: -shares[i])
+    names = list(array.coords.get("family", atlas.families))
+    top = max([1.0, *(float(shares[i]) for i in order)])
+    rows = [
+        {
+            "label": label_of(names[i]),
+            "sentence": "",
+            "reason": "",
+            "t": float(shares[i]) / top,
+            "low": None,
+            "high": None,
+            "current": False,
+            "faint": bool(felt[i] != 1),
+            "cells": [_nats(shares[i]) if names[i] == "natural" else percent(float(shares[i])), _felt(felt[i])],
+        }
+        for i in order
+    ]
+    said = []
+    for name, form in (
+        ("participation", "the effect is spread over {} families (participation ratio)"),
+        ("effective_roles", "it holds {} roles, weighed by strength"),
+    ):
+        if name in atlas.roles and np.isfinite(x := float(atlas.roles[name].values[head.layer, head.head])):
+            said.append(form.format(plain(x, 1)))
+    mode = atlas.provenance.get("role_mode", "")
+    lead = f"Size of the effect as a share of the clean logit difference{f', {mode} ablation' if mode else ''}; on "
+    lead += "natural text in nats per token. 0 where the interval spans 0."
+    if said:
+        lead += f" In short: {'; '.join(said)}."
+    if not rows:
+        return {"kind": "empty", "title": title, "text": "The model solves no family, so there are no shares of it."}
+    return {
+        "kind": "bars",
+        "title": title,
+        "lead": lead,
+        "note": FELT.replace("*", ""),
+        "columns": ["family", "", "share", "felt"],
+        "rows": rows,
+    }
+
+
+def _nats(x: float) -> str:
+    return f"{plain(float(x))} nats"
+
+
+def _felt(x: float) -> str:
+    return "felt" if x == 1 else "–"

@@ -1,0 +1,387 @@
+"""The Lab's deeper analyses: their callbacks, called directly, against the library's own answers."""
+
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import gradio as gr
+import numpy as np
+import pytest
+
+from head_atlas.app import (
+    lab_circuits,
+    lab_generation,
+    lab_graph,
+    lab_heads,
+    lab_layers,
+    lab_patching,
+    lab_takeaway,
+    lab_tokens,
+    lab_tracing,
+)
+from head_atlas.app.engine import Engine
+from head_atlas.app.lab_analysis import AnalysisHandlers, outdated
+from head_atlas.app.lab_bench import Made
+from head_atlas.app.lab_pair import PairHandlers
+from head_atlas.app.lab_view import asked
+from head_atlas.app.limits import Limits
+from head_atlas.live import (
+    ablate,
+    all_heads,
+    attribute,
+    attribution_change,
+    direct_and_total,
+    faithfulness,
+    generate,
+    interactions,
+    joint_effect,
+    patch,
+)
+from head_atlas.views.token_text import quoted, visible
+
+PROMPT = "The cat sat on the mat. The cat sat on the"
+CORRUPTED = "The cat sat on the cat. The cat sat on the"
+
+
+def run(engine, analysis, *options, prompt=PROMPT, removed="", mode="zero", target="", contrast="", corrupted=""):
+    steps = list(
+        AnalysisHandlers(engine, analysis).run("small", prompt, removed, mode, target, contrast, corrupted, *options)
+    )
+    assert all(len(step) == 4 for step in steps)
+    return steps[-1][:3]
+
+
+def found(engine, analysis, *options, **experiment):
+    status, figure, made = run(engine, analysis, *options, **experiment)
+    assert status["kind"] == "done", status
+    assert isinstance(made, Made)
+    return figure["blocks"]
+
+
+def kinds(blocks, kind):
+    flat = [inner for block in blocks for inner in (block["blocks"] if block["kind"] == "pair" else [block])]
+    return [block for block in flat if block["kind"] == kind]
+
+
+def test_all_heads_shows_exact_and_estimated_effects_with_their_place_in_the_atlas(engine):
+    shown = found(engine, lab_heads.ANALYSIS)
+    with engine.use("small") as model:
+        expected = all_heads(model, PROMPT)
+    exact, estimated, percentile = kinds(shown, "matrix")
+    values = np.asarray(expected.exact.values)
+    biggest = np.abs(np.stack([values, expected.estimated.values])).max()
+    assert np.allclose(exact["t"], values / biggest, atol=1e-4)
+    assert np.allclose(estimated["t"], np.asarray(expected.estimated.values) / biggest, atol=1e-4)
+    assert "of 60 stored prompts" in percentile["text"][0][0]
+    (ranking,) = kinds(shown, "table")
+    first = np.unravel_index(np.abs(values).argmax(), values.shape)
+    assert ranking["rows"][0]["cells"][0] == f"L{first[0]}H{first[1]}"
+    assert "percentile of what this head does" in ranking["rows"][0]["cells"][3]
+
+
+def test_without_stored_effects_of_the_mode_no_percentile_is_made_up(engine):
+    shown = found(engine, lab_heads.ANALYSIS, mode="pattern_freeze", corrupted=CORRUPTED)
+    assert len(kinds(shown, "matrix")) == 2
+    assert "No percentiles" in kinds(shown, "text")[-1]["text"]
+
+
+def test_a_figure_says_when_the_experiment_has_changed(engine):
+    *_, made = run(engine, lab_heads.ANALYSIS)
+    same = asked(engine, "small", PROMPT, "1.1", "zero", "", "")
+    other = asked(engine, "small", PROMPT + " mat", "", "zero", "", "")
+    now, before, nothing = outdated(same, made, made)[0], outdated(other, made)[0], outdated(same, None)[0]
+    assert now["kind"] == "done"
+    assert before["text"].startswith("Of an earlier experiment")
+    assert nothing == gr.skip()
+
+
+def test_a_result_over_a_family_belongs_to_any_prompt_but_not_to_other_heads(engine):
+    status, _, made = run(engine, lab_circuits.JOINT, "ioi", 4, removed="0.1, 1.2")
+    assert status["text"] == "On 4 prompts of ioi, without L0H1, L1H2 (zero)."
+    assert made.still_holds(asked(engine, "small", "Another prompt", "0.1, 1.2", "zero", "", ""))
+    assert not made.still_holds(asked(engine, "small", PROMPT, "0.1", "zero", "", ""))
+    assert not made.still_holds(asked(engine, "small", PROMPT, "0.1, 1.2", "mean", "", ""))
+
+
+def test_an_abandoned_run_ends_and_leaves_the_model_free(engine):
+    steps = AnalysisHandlers(engine, lab_heads.ANALYSIS).run("small", PROMPT, "", "zero", "", "", "")
+    next(steps)
+    steps.close()
+    assert run(engine, lab_heads.ANALYSIS)[0]["kind"] == "done"
+
+
+def test_a_run_that_takes_too_long_stops_and_says_so(library):
+    slow = Engine(library, Limits(run_seconds=0))
+    status, figure, made = run(slow, lab_heads.ANALYSIS)
+    assert status["text"].startswith("Stopped after 0 s")
+    assert set(figure) == {"empty"}
+    assert made is None
+
+
+@pytest.mark.parametrize(
+    ("experiment", "words"),
+    [
+        ({"prompt": ""}, "The prompt is empty"),
+        ({"prompt": ["x"]}, "The prompt is empty"),
+        ({"removed": "9.9"}, "There is no head 9.9"),
+        ({"mode": {"a": 1}}, "The ablation mode must be one of"),
+        ({"mode": "pattern_freeze"}, "Pattern freeze needs a corrupted prompt"),
+        ({"mode": "pattern_freeze", "corrupted": PROMPT + " the mat"}, "they must be as many"),
+        ({"corrupted": "x" * 3000}, "3000 characters long"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(engine, experiment, words):
+    status, figure, made = run(engine, lab_heads.ANALYSIS, **experiment)
+    assert status["kind"] == "error"
+    assert words.lower() in status["text"].lower()
+    assert set(figure) == {"empty"}
+    assert made is None
+
+
+@pytest.mark.parametrize("method", lab_tokens.METHODS)
+def test_tokens_show_what_the_library_attributes(engine, method):
+    shown = found(engine, lab_tokens.ANALYSIS, method, "mean", False)
+    with engine.use("small") as model:
+        expected = attribute(model, PROMPT, method=method)
+    values = np.asarray(expected.values.values)
+    (chips,) = kinds(shown, "chips")
+    drawn = [chip["t"] for chip in chips["chips"]]
+    assert drawn[0] is None
+    assert np.allclose(drawn[1:], values[1:] / np.nanmax(np.abs(values)), atol=1e-3)
+    assert chips["scale"]["signed"] is (method != "saliency")
+    labels = [fact["label"] for fact in kinds(shown, "facts")[0]["facts"]]
+    assert ("Completeness gap" in labels) is (method == "integrated_gradients")
+    assert ("Largest standard error" in labels) is (method == "occlusion_replace")
+
+
+def test_tokens_show_what_removed_heads_change_and_test_the_order(engine):
+    shown = found(engine, lab_tokens.ANALYSIS, "gradient_x_input", "zero", True, removed="1.2")
+    with engine.use("small") as model:
+        expected = attribution_change(model, PROMPT, ["1.2"], baseline="zero")
+        tested = faithfulness(expected.clean, baseline="zero")
+    change = np.asarray(expected.change.values)[1:]
+    *_, last = kinds(shown, "chips")
+    assert np.allclose([chip["t"] for chip in last["chips"]][1:], change / np.abs(change).max(), atol=1e-3)
+    (curve,) = kinds(shown, "curves")
+    own, random = curve["lines"]
+    assert np.allclose(own["values"], tested.curve.own.values, atol=1e-3)
+    assert np.allclose(random["values"], tested.curve.random.values, atol=1e-3)
+    assert all(low <= high for low, high in zip(*random["band"], strict=True))
+
+
+def test_the_lens_ends_with_the_models_own_answer(engine):
+    shown = found(engine, lab_layers.LENS)
+    with engine.use("small") as model:
+        top = model.strings([ablate(model, PROMPT, []).target])[0]
+    (matrix,) = kinds(shown, "matrix")
+    assert len(matrix["rows"]) == 5
+    assert matrix["text"][-1][-1].startswith(quoted(top))
+    (table,) = kinds(shown, "table")
+    assert table["rows"][-1]["cells"][1].startswith(quoted(top))
+    assert table["rows"][-1]["cells"][3] == "1"
+
+
+def test_direct_logits_are_held_against_total_effects_where_there_is_a_contrast(engine):
+    without = found(engine, lab_layers.DIRECT)
+    assert not kinds(without, "table")
+    shown = found(engine, lab_layers.DIRECT, contrast=" cat", removed="1.2")
+    with engine.use("small") as model:
+        both = direct_and_total(model, PROMPT, contrast=" cat")
+    total = kinds(shown, "matrix")[2]
+    values = np.asarray(both.total.values)
+    top = max(np.abs(values).max(), np.abs(both.direct_frozen.values).max())
+    assert np.allclose(total["t"], values / top, atol=1e-3)
+    assert any("steps in" in block["text"] for block in kinds(shown, "text"))
+
+
+def test_generation_compares_both_texts_token_by_token(engine):
+    status, *_ = run(engine, lab_generation.ANALYSIS, 5, 0, 0)
+    assert "No head is removed" in status["text"]
+    shown = found(engine, lab_generation.ANALYSIS, 6, 0.8, 3, removed="0.1, 1.2")
+    with engine.use("small") as model:
+        expected = generate(model, PROMPT, ["0.1", "1.2"], n_tokens=6, temperature=0.8, seed=3)
+    clean, ablated = kinds(shown, "chips")
+    assert "".join(chip["text"] for chip in clean["chips"]) == "".join(map(visible, expected.clean.strings))
+    assert [chip["mark"] for chip in ablated["chips"]].count(True) == (expected.divergence is not None)
+    (curve,) = kinds(shown, "curves")
+    assert np.allclose(curve["lines"][1]["values"], expected.clean.ablated_log_probs.values, atol=1e-3)
+
+
+def test_patching_shows_which_places_carry_the_difference(engine):
+    shown = found(engine, lab_patching.PATCH, "resid_pre", "denoise", corrupted=CORRUPTED)
+    with engine.use("small") as model:
+        expected = patch(model, PROMPT, CORRUPTED, "resid_pre")
+    (matrix,) = kinds(shown, "matrix")
+    values = np.asarray(expected.values.values)
+    assert np.allclose(matrix["t"], values / np.abs(values).max(), atol=1e-3)
+    assert any("→" in column for column in matrix["columns"])
+    heads = kinds(found(engine, lab_patching.PATCH, "z", "noise", corrupted=CORRUPTED), "matrix")[0]
+    assert len(heads["rows"]) == lab_patching.MOST_ROWS
+    keys = kinds(found(engine, lab_patching.PATCH, "k", "denoise", corrupted=CORRUPTED), "matrix")[0]
+    assert (len(keys["rows"]), len(keys["columns"])) == (4, 6)
+
+
+def test_paths_lead_from_lower_heads_to_the_receivers_named(engine):
+    shown = found(engine, lab_patching.PATHS, "L1H2.k, 2.3.q", "noise", corrupted=CORRUPTED)
+    (matrix,) = kinds(shown, "matrix")
+    assert matrix["columns"] == ["L1H2.k", "L2H3.q"]
+    assert set(matrix["rows"]) == {f"L{layer}H{head}" for layer in range(2) for head in range(6)}
+    # No path leads from a head to a receiver of its own layer.
+    assert matrix["t"][matrix["rows"].index("L1H0")][0] == 0
+    (logits,) = kinds(found(engine, lab_patching.PATHS, "", "noise", corrupted=CORRUPTED), "matrix")
+    assert logits["columns"] == ["logits"]
+
+
+def test_a_trace_marks_its_subject(engine):
+    shown = found(engine, lab_tracing.TRACE, "cat", "mlp_out", 3, 3, 4)
+    (matrix,) = kinds(shown, "matrix")
+    assert [i for i, column in enumerate(matrix["columns"]) if column.endswith(" *")] == [2]
+    assert len(matrix["rows"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("analysis", "options", "experiment", "words"),
+    [
+        (lab_tokens.ANALYSIS, ("magic", "mean", True), {}, "The method must be one of"),
+        (lab_tokens.ANALYSIS, (["x"], "mean", True), {}, "The method must be one of"),
+        (lab_generation.ANALYSIS, (10_000, 0, 0), {"removed": "1.1"}, "number of tokens must be a number from 1 to 60"),
+        (lab_generation.ANALYSIS, (5, float("nan"), 0), {"removed": "1.1"}, "temperature must be a number"),
+        (lab_generation.ANALYSIS, (5, 0, True), {"removed": "1.1"}, "seed must be a number"),
+        (lab_patching.PATCH, ("z", "denoise"), {}, "compares the prompt with a corrupted one"),
+        (lab_patching.PATCH, ("z", "denoise"), {"corrupted": PROMPT}, "are the same"),
+        (lab_patching.PATCH, ("z", "denoise"), {"corrupted": "The cat"}, "they must be as many"),
+        (lab_patching.PATCH, ("weights", "denoise"), {"corrupted": PROMPT}, "The place must be one of"),
+        (lab_patching.PATHS, ("L1H2", "noise"), {"corrupted": PROMPT}, "Expected a head and q, k or v"),
+        (lab_patching.PATHS, ("0.0.q," * 7 + "0.0.q", "noise"), {"corrupted": PROMPT}, "too many"),
+        (lab_tracing.TRACE, ("", "resid_pre", 1, 3, 4), {}, "Name the subject"),
+        (lab_tracing.TRACE, ("\ud800", "resid_pre", 1, 3, 4), {}, "Name the subject"),
+        (lab_tracing.TRACE, ("zebra", "resid_pre", 1, 3, 4), {}, "the prompt has no"),
+        (lab_tracing.TRACE, ("cat", "resid_pre", 1, -3, 4), {}, "noise must be a number"),
+    ],
+)
+def test_hostile_options_are_one_sentence(engine, analysis, options, experiment, words):
+    status, figure, _ = run(engine, analysis, *options, **experiment)
+    assert status["kind"] == "error"
+    assert words.lower() in status["text"].lower()
+    assert set(figure) == {"empty"}
+
+
+def test_a_corrupted_prompt_is_proposed_and_checked(engine):
+    pair = PairHandlers(engine)
+    *_, (text, note) = pair.propose("small", "The capital of France is", "")
+    if note["kind"] == "error":  # the tiny tokenizer has few whole words; then it says so
+        assert "tokens" in note["text"]
+    else:
+        assert text != "The capital of France is"
+        assert "they differ in “·France” →" in note["text"]
+    *_, (kept, refused) = pair.propose("small", "Nothing that any template says", "")
+    assert kept == gr.skip()
+    assert "follows no template" in refused["text"]
+    *_, good = pair.check("small", PROMPT, CORRUPTED)
+    assert "“·mat” → “·cat”" in good["text"]
+    *_, bad = pair.check("small", PROMPT, PROMPT + " the mat")
+    assert "they must be as many" in bad["text"]
+    assert list(pair.check("small", PROMPT, " ")) == [None]
+
+
+def test_heads_removed_together_are_held_against_single_ones(engine):
+    shown = found(engine, lab_circuits.JOINT, "this prompt", 4, removed="0.1, 1.2, 2.3")
+    with engine.use("small") as model:
+        together = joint_effect(model, PROMPT, ["0.1", "1.2", "2.3"])
+        pairs = interactions(model, PROMPT, ["0.1", "1.2", "2.3"])
+    bars = kinds(shown, "bars")[0]["rows"]
+    assert [row["label"] for row in bars] == ["L0H1", "L1H2", "L2H3", "sum of these", "all at once"]
+    biggest = max(abs(float(x)) for x in [*together.single.mean.values, together.sum_of_single.mean.values,
+                                         together.joint.mean.values])  # fmt: skip
+    assert bars[-1]["t"] == pytest.approx(float(together.joint.mean.values) / biggest, abs=1e-3)
+    (matrix,) = kinds(shown, "matrix")
+    values = np.asarray(pairs.interaction.mean.values)
+    assert matrix["t"][0][0] is None
+    assert matrix["t"][0][1] == pytest.approx(values[0, 1] / np.nanmax(np.abs(values)), abs=1e-3)
+
+
+def test_a_graph_connects_the_removed_heads(engine):
+    shown = found(engine, lab_graph.GRAPH, "this prompt", 4, "path_k", removed="0.1, 1.2, 2.3", corrupted=CORRUPTED)
+    (graph,) = kinds(shown, "graph")
+    assert graph["rows"] == [["L0H1"], ["L1H2"], ["L2H3"], ["logits"]]
+    assert {(edge["source"], edge["target"]) for edge in graph["edges"]} >= {("L0H1", "L1H2"), ("L2H3", "logits")}
+
+
+@pytest.mark.parametrize(
+    ("analysis", "options", "experiment", "words"),
+    [
+        (lab_circuits.JOINT, ("nowhere", 4), {}, "The family must be one of"),
+        (lab_circuits.JOINT, ("this prompt", 10_000), {}, "number of prompts must be a number from 2 to 24"),
+        (lab_circuits.SEARCH, ("this prompt", 4, 0.9), {}, "choose a family"),
+        (lab_circuits.SEARCH, ("rand_repeat", 4, "all"), {}, "share to keep must be a number"),
+        (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "1.1"}, "connects 2 to 12 heads"),
+        (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.1"}, "corrupted one"),
+        (lab_graph.GRAPH, ("this prompt", 4, "paths"), {"removed": "0.1, 1.1"}, "kind of edges must be one of"),
+    ],
+)
+def test_hostile_options_of_circuits_are_one_sentence(engine, analysis, options, experiment, words):
+    status, figure, _ = run(engine, analysis, *options, **experiment)
+    assert status["kind"] == "error"
+    assert words.lower() in status["text"].lower()
+    assert set(figure) == {"empty"}
+
+
+def test_a_result_is_taken_away_as_files_and_as_code_that_makes_it_again(engine):
+    handlers = AnalysisHandlers(engine, lab_heads.ANALYSIS)
+    *_, (_, _, made, _) = handlers.run("small", PROMPT, "", "zero", "", "", "")
+    taken = handlers.take(made)
+    assert taken["left_out"] == []
+    files = {file["name"].rpartition(".")[2]: file for file in taken["files"]}
+    assert set(files) == {"json", "csv", "py", "svg"}
+    content = json.loads(files["json"]["text"])
+    assert content["function"] == "head_atlas.all_heads"
+    assert content["model"]["fingerprint"]
+    assert len(content["atlas_sha256"]) == 64
+    with engine.use("small") as model:
+        expected = all_heads(model, PROMPT)
+    assert np.allclose(content["result"]["exact"]["values"], expected.exact.values, atol=1e-5)
+    ElementTree.fromstring(files["svg"]["text"])
+    # The place of the atlas is that of whoever runs the code, not of this machine.
+    code = files["py"]["text"].replace("open_atlas('atlas.h5')", "open_atlas(ATLAS)")
+    names = {"ATLAS": str(engine.library.entry("small").atlas_path)}
+    exec(compile(code, "snippet", "exec"), names)
+    assert np.allclose(names["result"].exact.values, expected.exact.values, atol=1e-5)
+    assert "logprob" in names["result"].standing
+
+
+@pytest.mark.parametrize(
+    ("analysis", "options", "experiment"),
+    [
+        (lab_tokens.ANALYSIS, ("occlusion_mask", "mean", True), {"removed": "1.1", "mode": "mean"}),
+        (lab_layers.DIRECT, (), {"contrast": " cat", "removed": "1.1"}),
+        (lab_generation.ANALYSIS, (3, 0, 0), {"removed": "1.1", "mode": "resample"}),
+        (lab_patching.PATHS, ("1.2.k", "noise"), {"corrupted": CORRUPTED}),
+        (lab_tracing.TRACE, ("cat", "mlp_out", 2, 3, 2), {}),
+        (lab_circuits.JOINT, ("this prompt", 4), {"removed": "0.1, 1.2"}),
+        (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
+    ],
+)
+def test_every_analysis_can_be_taken_away(engine, analysis, options, experiment):
+    asked_for = {"removed": "", "mode": "zero", "target": "", "contrast": "", "corrupted": "", **experiment}
+    handlers = AnalysisHandlers(engine, analysis)
+    *_, (status, _, made, _) = handlers.run("small", PROMPT, *asked_for.values(), *options)
+    assert status["kind"] == "done", status
+    taken = handlers.take(made)
+    assert taken["left_out"] == []
+    endings = [file["name"].rpartition(".")[2] for file in taken["files"]]
+    assert {"json", "csv", "py", "svg"} <= set(endings)
+    for file in taken["files"]:
+        if file["mime"] == "image/svg+xml":
+            ElementTree.fromstring(file["text"])
+        if file["mime"] == "text/x-python":
+            compile(file["text"], file["name"], "exec")
+
+
+def test_what_is_no_longer_kept_is_said(engine):
+    handlers = AnalysisHandlers(engine, lab_heads.ANALYSIS)
+    assert "run this first" in handlers.take({"taken": "x"})["empty"]
+    *_, (_, _, made, _) = handlers.run("small", PROMPT, "", "zero", "", "", "")
+    for _ in range(lab_takeaway.MOST_KEPT):
+        handlers.shelf.put({"files": []})
+    assert "no longer keeps" in handlers.take(made)["empty"]

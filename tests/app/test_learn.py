@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from head_atlas.app.chapters import CHAPTERS, FIRST
+from head_atlas.app.chapters.chapter import Finding, Row
+from head_atlas.app.chapters.picks import control_of, strongest
+from head_atlas.app.lab_view import heads_text
+from head_atlas.app.learn_tab import N_SHOWN, NAMES, LearnHandlers, finding_props
+from head_atlas.errors import AtlasError
+from head_atlas.heads import HeadId
+from head_atlas.live import ablate
+
+
+@pytest.fixture(scope="module")
+def handlers(engine):
+    return LearnHandlers(engine)
+
+
+def test_the_induction_chapter_removes_induction_heads_and_a_control_of_their_layer(handlers, library):
+    _, plan = handlers.plan("small", "induction", 0)
+    excess = library.atlas("small").summary["induction_excess"].values
+    found = [excess[h.layer, h.head] for h in plan.heads]
+    assert found == sorted(found, reverse=True)
+    assert len(plan.control) == len(plan.heads)
+    assert not set(plan.control) & set(plan.heads)
+    assert plan.control[0].layer == plan.heads[0].layer
+
+
+def test_a_prediction_comes_first_and_is_then_judged(handlers):
+    ((note, _),) = list(handlers.run("small", "induction", 0, None))
+    assert "prediction" in note["text"]
+    ((note, _),) = list(handlers.run("small", "induction", 0, "lost"))
+    assert "prediction" in note["text"], "a choice of another chapter is no prediction here"
+    *_, (note, result) = handlers.run("small", "induction", 0, "gone")
+    assert note is None
+    assert [row["kind"] for row in result["rows"]] == ["clean", "ablated", "control"]
+    assert result["verdict"]
+
+
+def test_a_chapters_numbers_are_the_ablations(engine, handlers):
+    *_, (_, result) = handlers.run("small", "induction", 2, "same")
+    _, plan = handlers.plan("small", "induction", 2)
+    with engine.use("small") as model:
+        without = ablate(model, plan.prompt, plan.heads, target=model.policy.pieces_of(plan.target)[0])
+    assert result["rows"][1]["w"] == pytest.approx(float(np.exp(without.ablated_log_probs[without.target])), abs=1e-5)
+    assert heads_text(plan.control) in result["rows"][2]["label"]
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_chapter_runs_or_says_what_is_missing(handlers, name):
+    setup = handlers.setup("small", name, 0)
+    choice = next(iter(CHAPTERS[name].choices))
+    *_, (note, result) = handlers.run("small", name, 0, choice)
+    if "empty" in setup:
+        assert note["kind"] == "error"
+        assert note["text"][:20] == setup["empty"][:20]
+    else:
+        assert result["rows"] or note["kind"] == "error"
+    json.dumps([setup, note], allow_nan=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_entry_opens_and_its_json_holds_no_nan(handlers, name):
+    shown = handlers.opened("small", name)
+    assert len(shown) == N_SHOWN
+    assert shown[0]["chosen"] == name
+    json.dumps([part for part in shown if isinstance(part, dict)], allow_nan=False, default=str)
+
+
+def test_the_entries_follow_each_other_in_a_circle(handlers):
+    name, seen = FIRST, []
+    for _ in NAMES:
+        seen.append(name)
+        name = handlers.next("small", {"chosen": name})[0]["chosen"]
+    assert tuple(seen) == NAMES
+    assert name == FIRST
+
+
+@pytest.mark.parametrize(
+    "forged", [None, 7, "x", "__class__", {"chosen": ["ablation"]}, {"chosen": None}, ["glossary"]]
+)
+def test_a_forged_chapter_is_the_first_one(handlers, forged):
+    assert handlers.named(forged) == FIRST
+    assert handlers.another("small", forged, "x")[0] == 0
+
+
+@pytest.mark.parametrize("seed", [None, -1, 10**12, "7", 1.5])
+def test_a_forged_number_is_the_first_prompt(handlers, seed):
+    assert handlers.plan("small", "induction", seed)[1] == handlers.plan("small", "induction", 0)[1]
+
+
+def test_other_words_are_other_words(handlers):
+    seed, setup, result, note = handlers.another("small", "induction", 0)
+    assert (seed, note) == (1, None)
+    assert "empty" in result
+    assert setup != handlers.setup("small", "induction", 0)
+
+
+def test_the_lab_gets_what_the_chapter_would_run(handlers):
+    prompt, removed = handlers.for_lab("small", "induction", 3)
+    _, plan = handlers.plan("small", "induction", 3)
+    assert prompt == plan.prompt
+    assert removed == ", ".join(str(head) for head in plan.heads)
+    assert handlers.for_lab("small", "superposition", 0) == ("", "")
+    assert handlers.for_lab("nowhere", "induction", 0) == ("", "")
+
+
+def test_a_verdict_says_what_came_true_whatever_was_predicted():
+    chapter = CHAPTERS["circuits"]
+    rows = (Row("all heads", "clean", 0.9, "90 %"),)
+    found = Finding(("a",), (("How much?", rows),), "lost", "Numbers.")
+    assert finding_props(chapter, found, "lost")["held"] is True
+    wrong = finding_props(chapter, found, "same")
+    assert wrong["held"] is False
+    assert wrong["verdict"] == f"Your prediction did not hold. {chapter.choices['lost']} Numbers."
+    open_end = finding_props(chapter, Finding(("a",), (("How much?", rows),), "", "Numbers."), "same")
+    assert (open_end["held"], open_end["verdict"]) == (None, "Numbers.")
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS.values(), ids=list(CHAPTERS))
+def test_a_chapter_is_short_and_its_sources_are_listed(chapter):
+    from head_atlas.catalogue.reading import PAPERS
+
+    words = sum(len(p.split()) for section in chapter.story for p in section.paragraphs)
+    words += sum(len(p.split()) for p in chapter.after)
+    assert 150 <= words <= 300
+    assert set(chapter.papers) <= set(PAPERS)
+    assert len(chapter.choices) >= 3
+
+
+def test_heads_are_picked_by_value_and_an_impossible_choice_is_an_error():
+    values = np.array([[0.1, np.nan, 0.4], [0.9, 0.2, 0.0]])
+    assert strongest(values) == HeadId(1, 0)
+    assert strongest(values, below=1) == HeadId(0, 2)
+    assert control_of(values, [HeadId(1, 0)]) == (HeadId(1, 2),)
+    with pytest.raises(AtlasError, match="No head"):
+        strongest(values, below=0)
+    with pytest.raises(AtlasError, match="Too few"):
+        control_of(np.array([[0.5]]), [HeadId(0, 0)])

@@ -1,0 +1,97 @@
+"""The Lab's analyses in a real browser."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import expect
+
+from conftest import DESKTOP, HOSTILE, PHONE
+
+PATIENT = 90_000
+expect.set_options(timeout=30_000)
+LAB = "?tab=lab&prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&removed=1.2,2.5"
+
+
+def open_lab(open_page, server, address=LAB, **options):
+    page = open_page(server + address, **options)
+    expect(page.locator("#lab-bars .ha-headline")).to_be_visible(timeout=PATIENT)
+    return page
+
+
+def to_tab(page, name):
+    page.locator("#lab-analyses").get_by_role("tab", name=name).click()
+
+
+def measure(page, key):
+    page.locator(f"#lab-{key}-run").click()
+    expect(page.locator(f"#lab-{key}-status .is-done")).to_be_visible(timeout=PATIENT)
+
+
+def no_overflow(page):
+    wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert wide <= 0, f"{wide} px too wide"
+
+
+@pytest.mark.parametrize(("viewport", "dark"), [(DESKTOP, False), (PHONE, True)])
+def test_analyses_draw_and_fit(open_page, server, viewport, dark):
+    page = open_lab(open_page, server, viewport=viewport, dark=dark)
+    measure(page, "attribution")
+    expect(page.locator("#lab-attribution .ha-chart")).to_be_visible()
+    no_overflow(page)
+    for tab, key, landmark in (
+        ("All heads", "heads", ".ha-table tbody tr"),
+        ("Layers", "lens", ".ha-mcell"),
+        ("Generation", "generation", ".ha-chip"),
+    ):
+        to_tab(page, tab)
+        measure(page, key)
+        expect(page.locator(f"#lab-{key} {landmark}").first).to_be_visible()
+        no_overflow(page)
+
+
+def test_a_matrix_is_read_by_keyboard(open_page, server):
+    page = open_lab(open_page, server)
+    to_tab(page, "Layers")
+    measure(page, "lens")
+    page.locator("#lab-lens .ha-mcell[tabindex='0']").first.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    expect(page.locator("#lab-lens .ha-grid-info").first).to_contain_text("after L0")
+    assert page.locator("#lab-lens .ha-mcell[tabindex='0']").count() == 1
+
+
+def test_undo_the_list_and_the_pin_bring_experiments_back(open_page, server):
+    page = open_lab(open_page, server)
+    expect(page.locator("#lab-undo")).to_be_disabled()
+    page.locator("#lab-pin").click()
+    expect(page.locator("#lab-pinned .ha-headline")).to_contain_text("Without L1H2, L2H5")
+    page.locator("#lab-grid [data-l='0'][data-h='0']").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H2, L2H5, L0H0")
+    expect(page.locator("#lab-pinned .ha-headline")).not_to_contain_text("L0H0")
+    page.locator("#lab-undo").click()
+    expect(page.locator("#lab-bars .ha-headline")).not_to_contain_text("L0H0", timeout=PATIENT)
+    expect(page.locator("#lab-removed input, #lab-removed textarea")).to_have_value("1.2, 2.5")
+
+
+def test_a_figure_of_another_experiment_says_so(open_page, server):
+    page = open_lab(open_page, server)
+    to_tab(page, "Generation")
+    measure(page, "generation")
+    page.locator("#lab-grid [data-l='0'][data-h='0']").click()
+    expect(page.locator("#lab-generation-status")).to_contain_text("Of an earlier experiment", timeout=PATIENT)
+
+
+def test_a_hostile_prompt_stays_text_in_every_figure(open_page, server):
+    page = open_lab(open_page, server, f"?tab=lab&removed=1.1&prompt={quote(HOSTILE)}")
+    to_tab(page, "Layers")
+    measure(page, "lens")
+    to_tab(page, "Generation")
+    measure(page, "generation")
+    page.locator("#lab-generation-take").click()
+    expect(page.locator("#lab-generation-files .ha-file").first).to_be_visible()
+    assert page.evaluate("window.pwned") is None
+    with page.expect_download() as download:
+        page.locator("#lab-generation-files .ha-file", has_text=".png").first.click()
+    assert download.value.suggested_filename.endswith(".png")
