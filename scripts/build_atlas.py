@@ -26,7 +26,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--model", required=True, help="a folder, or a name on the Hugging Face hub")
     p.add_argument("--revision", help="branch, tag or commit on the hub")
     p.add_argument("--out", required=True, type=Path, help="the atlas file to write")
-    p.add_argument("--quick", action="store_true", help="8 prompts per family and zero ablation only: a first look")
+    p.add_argument(
+        "--quick",
+        action="store_true",
+        help="8 prompts per family and zero ablation only: a first look; its shards stay in OUT.parts, as "
+        "those of any build",
+    )
     p.add_argument("--families", nargs="+", metavar="NAME", help="prompt families; default: all")
     p.add_argument("--prompts", type=int, metavar="N", help="prompts per family (default 100; with --quick 8)")
     p.add_argument(

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from head_atlas.catalogue import GROUPS, MEASURES, SCORES, markdown
+from head_atlas.catalogue.families import FAMILY_NOTES
+from head_atlas.prompts.families import FAMILIES
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,7 +15,13 @@ def test_the_docs_table_is_up_to_date():
     assert (ROOT / "docs" / "measures.md").read_text() == markdown()
 
 
-OTHER_KINDS = {"Effects": "effect", "Effects in the lab": "effect", "Circuits": "effect", "Attributions": "attribution"}
+OTHER_KINDS = {
+    "Effects": "effect",
+    "Effects for roles": "effect",
+    "Effects in the lab": "effect",
+    "Circuits": "effect",
+    "Attributions": "attribution",
+}
 
 
 @pytest.mark.parametrize(("title", "group"), GROUPS)
@@ -48,3 +56,8 @@ def test_scores_name_their_families_and_excess_needs_a_baseline():
     }  # fmt: skip
     assert SCORES["sink"].summary_prefix("rand_flat") == "sink"
     assert SCORES["sink"].summary_prefix("natural") == "sink_natural"
+
+
+def test_notes_on_families_are_of_families():
+    assert set(FAMILY_NOTES) <= set(FAMILIES)
+    assert all(f"- `{name}`: {note}." in markdown() for name, note in FAMILY_NOTES.items())

@@ -26,6 +26,7 @@ from head_atlas.measures.patterns import pattern_scores
 from head_atlas.models import HeadModel, load_model
 from head_atlas.prompts.families import FAMILIES, build_families
 from head_atlas.prompts.families.natural import RESERVED, paragraphs
+from head_atlas.prompts.families.syntax import SENTENCES_PER_PROMPT
 from head_atlas.prompts.prompt import Prompt
 
 PARTS = ("mean", "ci_low", "ci_high", "n")
@@ -132,7 +133,7 @@ def test_clean_performance_has_intervals_and_sizes(atlas):
             assert n == 0
             assert np.isnan([low, mean, high]).all()
         else:
-            assert n == len(values) == 6
+            assert n == len(values) == (6 * SENTENCES_PER_PROMPT if family == "syntax" else 6)
             assert mean == pytest.approx(values.mean(), rel=1e-5)
             assert low < mean < high
 
@@ -172,8 +173,10 @@ def test_the_contract_of_names(atlas):
             expected |= {f"{metric}_percentile_{among}", f"{metric}_macro_percentile_{among}"}
     for name in ("logprob", "logit_difference", "log2_rank", "correct"):
         expected |= {f"clean_{name}{part}" for part in ("", "_ci_low", "_ci_high", "_n")}
-    expected |= {f"{name}_{part}" for name in ("direct_logit", "induction_copy") for part in (*PARTS, "p")}
-    assert set(atlas.summary) == expected | {"sink_by_start"}
+    expected |= {
+        f"{name}_{part}" for name in ("direct_logit", "induction_copy") for part in (*PARTS, "p", "split_half")
+    }
+    assert set(atlas.summary) == expected | {"sink_by_start", "positional_offset"}
 
 
 def test_provenance_says_where_every_number_comes_from(atlas, model):

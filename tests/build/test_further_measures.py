@@ -9,9 +9,10 @@ import pytest
 import torch
 from small_build import OPTIONS, SMALL, silent
 
-from head_atlas.build import build_atlas, plan_atlas
+from head_atlas.build import build_atlas, plan_atlas, role_evidence
 from head_atlas.build.measurement import Corpus
 from head_atlas.build.measurements import MEASUREMENTS
+from head_atlas.build.parts import Parts, parts_folder
 from head_atlas.build.plan import make_plan
 from head_atlas.build.runner import run_plan
 from head_atlas.catalogue import WITHOUT_EFFECTS
@@ -22,6 +23,7 @@ from head_atlas.measures.effects import sweep
 from head_atlas.measures.evidence import solved_families
 from head_atlas.measures.exemplars import exemplars
 from head_atlas.measures.neurons import neuron_statistics
+from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
 from head_atlas.measures.superposition import interference, participation
 from head_atlas.measures.weights import weight_scores
@@ -210,9 +212,10 @@ def test_right_positions_of_prompts_that_are_read_at_many(atlas, model, tmp_path
         Corpus({"natural": whole}), kinds=["zero"], n_layers=2, n_heads=4, config=plan_atlas(model, SMALL).config
     )
     assert plan.modes == ("zero",)
-    run_plan(plan, model, tmp_path / "x.h5", {}, silent)
+    out = tmp_path / "x.h5"
+    run_plan(plan, model, out, {}, silent, parts=Parts(parts_folder(out), plan))
     expected = sweep(model, single)["logprob"].values
-    with open_atlas(tmp_path / "x.h5") as found:
+    with open_atlas(out) as found:
         assert (found.summary["logprob_correct_n"].values == len(whole)).all()
         mean = found.summary["logprob_correct_mean"].sel(mode="zero", family="natural").values
         assert found.clean["correct"].values.max() < 1.5 / len(whole[0].positions)  # right at no other position
@@ -235,8 +238,61 @@ def test_roles_are_judged_by_what_is_in_the_atlas(atlas):
     assert np.isfinite(roles["evidence_q"].values[place]).all()
     place = criteria.index("name_mover/writes/ov_copy/")
     np.testing.assert_allclose(roles["evidence_value"].values[place], atlas.weights["ov_copy"].values, rtol=1e-3)
+    # one p value of a score, that which is stored
+    for name, criterion in (
+        ("induction", "induction/attends/induction_excess/rand_repeat"),
+        (
+            "syntactic_gain_subject_verb_second_to_first",
+            "syntactic_verb_to_subject/attends/syntactic_gain/subject-verb:second_to_first",
+        ),
+    ):
+        q = roles["evidence_q"].values[criteria.index(criterion)]
+        np.testing.assert_allclose(q, q_values(atlas.nulls[f"{name}_p"].values), rtol=1e-6)
+        observed = roles["evidence_value"].values[criteria.index(criterion)]
+        np.testing.assert_allclose(observed, atlas.nulls[f"{name}_observed"].values, atol=1e-5)
     assert set(np.unique(roles["held"].values[np.isfinite(roles["held"].values)])) <= {0.0, 1.0}
     assert list(roles["felt"].coords["family"]) == atlas.families
+
+
+def test_how_alike_other_prompts_rank_attributions_and_gains(atlas):
+    at = places(atlas, "ioi")
+    values = atlas.direct_logit["heads"].values[..., at]
+    templates = [p.template for p in members(atlas, "ioi")]
+    expected = split_half(values, templates, seed=atlas.provenance["seed"], family="ioi")
+    found = atlas.summary["direct_logit_split_half"]
+    assert found.sel(family="ioi").values == pytest.approx(expected, abs=0.02)
+    assert np.isnan(found.sel(family="rand_flat").values)
+    assert -1 <= atlas.summary["induction_copy_split_half"].values <= 1
+    halves = atlas.syntax["gain_split_half"]
+    assert halves.dims == ("relation", "direction")
+    assert np.isnan(halves.sel(relation="determiner-noun", direction="first_to_second").values)
+    assert np.isfinite(halves.sel(relation="determiner-noun", direction="second_to_first").values)
+
+
+def test_where_positional_heads_look_is_kept(atlas, model):
+    offset = atlas.summary["positional_offset"]
+    assert offset.dims == ("layer", "head")
+    np.testing.assert_array_equal(atlas.roles["positional_offset"].values, offset.values)
+    found = pattern_scores(model, members(atlas, "natural"), ["positional"])
+    np.testing.assert_array_equal(found.arg_max_offsets.sum(-1)[:, :, :32].argmax(2), offset.values)
+
+
+def test_indirect_effects_are_effects_in_mode_zero_without_the_direct_part(atlas, model):
+    plan = plan_atlas(model, OPTIONS)
+    assert [p.tokens for p in plan.prompts] == [p.tokens for p in atlas.prompts]
+    arrays = {
+        "effects/logit_difference": atlas.effects["logit_difference"],
+        "direct_logit/heads": atlas.direct_logit["heads"],
+    }
+    found = role_evidence.indirect(plan, arrays)
+    assert list(found) == [("indirect_effect", "ioi")]
+    at = places(atlas, "ioi")
+    effect = atlas.effects["logit_difference"].sel(mode="zero").values[..., at].mean(-1)
+    direct = -atlas.direct_logit["heads"].values[..., at].mean(-1)
+    one = found["indirect_effect", "ioi"]
+    np.testing.assert_allclose(one.value, effect - direct, rtol=1e-5)
+    assert ((one.low < one.value) & (one.value < one.high) & (one.n == len(at)) & (one.p > 0)).all()
+    assert role_evidence.indirect(replace(plan, modes=("mean",)), arrays) == {}
 
 
 def test_nulls_keep_what_roles_need(atlas):

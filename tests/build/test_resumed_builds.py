@@ -38,8 +38,9 @@ def test_more_families_modes_and_measures_are_added_byte_for_byte(path, model, t
     assert {"zero-ioi", "scores-natural", "exemplars_text-model", "reference-natural"} <= before
     measured.clear()
     build_atlas(model, out, OPTIONS, silent)
-    # rand_repeat comes before the others: their prompts have other numbers now, and the same shards
-    assert not before & set(measured)
+    # rand_repeat comes before the others: their prompts have other numbers now, and the same shards; but roles are
+    # judged by resample now, and so are the prompts that a head's removal harms
+    assert before & set(measured) == {"exemplars_text-model"}
     assert out.read_bytes() == path.read_bytes()
 
 
@@ -84,6 +85,14 @@ def test_keys_of_units_know_what_they_depend_on(model):
     other_threads = keys(replace(SMALL, threads=2))
     assert other_threads.keys() == small.keys()
     assert not other_threads.items() & small.items()
+    exemplars = replace(SMALL, measures=("exemplars_families",))
+    by_mode = {
+        modes: keys(replace(exemplars, modes=modes))["exemplars_families-model"]
+        for modes in [("zero",), ("zero", "pattern_freeze"), ("zero", "mean"), ("zero", "mean", "pattern_freeze")]
+    }
+    # harmed prompts are chosen by the mode of roles: other modes beside it change nothing
+    assert by_mode["zero",] == by_mode["zero", "pattern_freeze"] != by_mode["zero", "mean"]
+    assert by_mode["zero", "mean"] == by_mode["zero", "mean", "pattern_freeze"]
     more_prompts = keys(replace(SMALL, n_prompts=3))
     assert more_prompts["zero-ioi"] != small["zero-ioi"]
     assert more_prompts["reference-natural"] == small["reference-natural"]

@@ -68,12 +68,25 @@ def test_the_seed_and_the_family_decide_the_draw_and_nothing_else():
 
 
 def test_undefined_prompts_are_left_out_and_counted():
-    values = np.array([[1.0, np.nan, 3.0], [np.nan] * 3])
-    found = bootstrap_mean(values, resample_counts([-1] * 3, seed=0))
+    values = np.array([[1.0, np.nan, 3.0] * 4, [np.nan] * 12])
+    found = bootstrap_mean(values, resample_counts([-1] * 12, seed=0))
     assert found.mean[0] == 2.0
-    assert (found.low[0], found.high[0]) == (1.0, 3.0)
-    assert found.n.tolist() == [2, 0]
+    assert 1 < found.low[0] < 2 < found.high[0] < 3
+    assert found.n.tolist() == [8, 0]
     assert np.isnan([found.mean[1], found.low[1], found.high[1]]).all()
+
+
+@pytest.mark.parametrize(("n_defined", "interval"), [(2, False), (3, False), (8, True), (30, True)])
+def test_resamples_without_a_defined_prompt_are_not_dropped_in_silence(n_defined, interval):
+    counts = resample_counts(range(30), seed=0)
+    values = np.where(np.arange(30) < n_defined, np.arange(30) % 2, np.nan)
+    found = bootstrap_mean(values, counts)
+    assert found.n == n_defined
+    assert np.isfinite([found.low, found.high]).all() == interval
+    macro = bootstrap_macro([values[None], np.arange(30.0)[None]], [counts, counts])
+    assert np.isfinite([macro.low, macro.high]).all() == interval
+    # few prompts, all of them defined: every resample has some
+    assert np.isfinite(bootstrap_mean(values[:2], resample_counts(range(2), seed=0)).low)
 
 
 def test_excess_is_a_ratio_of_means():
@@ -95,8 +108,8 @@ def test_blocks_of_rows_do_not_change_the_result(monkeypatch):
 
 
 def test_one_prompt_has_a_mean_but_no_interval():
-    values = np.array([[1.0, np.nan, np.nan], [1.0, 2.0, np.nan]])
-    found = bootstrap_mean(values, resample_counts([-1] * 3, seed=0))
+    values = np.array([[1.0, np.nan], [1.0, 2.0]])
+    found = bootstrap_mean(values, resample_counts([-1] * 2, seed=0))
     assert found.mean.tolist() == [1.0, 1.5]
     assert np.isnan([found.low[0], found.high[0]]).all()
     assert (found.low[1], found.high[1]) == (1.0, 2.0)

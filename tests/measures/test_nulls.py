@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -160,6 +161,16 @@ def test_the_positional_null_is_that_of_random_arg_maxima(window):
     assert fast.shape == (3000,)
     np.testing.assert_allclose(np.quantile(fast, [0.1, 0.5, 0.9]), np.quantile(slow, [0.1, 0.5, 0.9]), rtol=0.1)
     assert fast.mean() == pytest.approx(np.mean(slow), rel=0.02)
+
+
+def test_memory_of_the_positional_null_does_not_grow_with_prompts():
+    peaks = []
+    for n_prompts in (10, 200):
+        tracemalloc.start()
+        even_positional([12] * n_prompts, None, 500, np.random.default_rng(0))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_draws_depend_on_the_seed_alone_not_on_batches(monkeypatch):

@@ -9,10 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from head_atlas.catalogue import EFFECTS, NAMED_PARTS, SCORES
+from head_atlas.catalogue import EFFECTS, NAMED_PARTS, ROLE_NUMBERS, SCORES
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
 from head_atlas.errors import HeadAtlasError
-from head_atlas.measures.evidence import Measured, all_of, any_of, from_summary, solved_families, weigh
+from head_atlas.measures.evidence import (
+    Measured,
+    all_of,
+    any_of,
+    by_family,
+    from_summary,
+    solved_families,
+    weigh,
+    with_shares,
+)
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles, assign_roles
 from head_atlas.measures.syntax import DIRECTIONS
@@ -24,11 +33,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
 from synthetic_atlas import synthetic_contents
 
 SHAPE = (3, 4)
-CLEAN = dict.fromkeys(("rand_repeat", "ioi", "successor", "subject_verb", "pronoun", "completion"), 2.0)
+CLEAN = dict.fromkeys(("rand_repeat", "ioi", "successor", "subject_verb", "pronoun", "verb_object"), 2.0)
 UNIFORM = {
     ("previous_token_excess", "rand_flat"): 0.0,
     ("induction_excess", "rand_repeat"): 0.0,
     ("duplicate_token_excess", "rand_repeat"): 0.0,
+    ("current_token_excess", "rand_flat"): 0.0,
     ("positional", "natural"): 0.1,
     **{
         ("syntactic_gain", f"{relation}:{direction}"): 0.0
@@ -47,6 +57,7 @@ UNIFORM = {
     ("diffuse_sink_free", "natural"): 1.0,
     ("logprob", "natural"): 0.0,
     **{("logit_difference", family): 0.0 for family in CLEAN},
+    ("indirect_effect", "ioi"): 0.0,
 }
 TESTED = ("_excess", "positional", "syntactic_gain")
 JOBS = [name for name, role in ROLES.items() if not role.state]
@@ -82,6 +93,11 @@ IDEAL = {
     },
     "induction": {("induction_excess", "rand_repeat"): 0.94, ("induction_copy", "rand_repeat"): 3.0, **ON_REPEATS},
     "duplicate_token": {("duplicate_token_excess", "rand_repeat"): 0.9, ("logit_difference", "ioi"): -0.3},
+    "current_token": {
+        ("current_token_excess", "rand_flat"): 0.95,
+        ("positional", "natural"): 1.0,  # the fixed distance is none
+        ("logprob", "natural"): -0.2,
+    },
     "positional": {("positional", "natural"): 0.97, ("logprob", "natural"): -0.2},
     "syntactic_verb_to_subject": {
         ("syntactic_gain", "subject-verb:second_to_first"): 0.5,
@@ -93,7 +109,11 @@ IDEAL = {
         ("direct_logit", "ioi"): 1.5,
         ("logit_difference", "ioi"): -0.3,
     },
-    "s_inhibition": {("end_to_s2_excess", "ioi"): 0.6, ("logit_difference", "ioi"): -0.5},
+    "s_inhibition": {
+        ("end_to_s2_excess", "ioi"): 0.6,
+        ("logit_difference", "ioi"): -0.5,
+        ("indirect_effect", "ioi"): -0.45,
+    },
     "successor": {("direct_logit", "successor"): 1.2, ("logit_difference", "successor"): -0.9},
     "copy_suppression": {
         ("end_to_io_excess", "ioi"): 0.6,
@@ -113,6 +133,9 @@ def test_an_ideal_head_holds_exactly_its_role(name):
         assert answer == 1 if ROLES[name].of(grade) else np.isnan(answer)
     others = found.held.values[: len(JOBS)].copy()
     others[:, 1, 2] = 0
+    later = [ROLES[job].read_later for job in JOBS]
+    assert np.isnan(others[later, -1]).all(), "what acts through later heads is not judged in the last layer"
+    others[later, -1] = 0
     assert (others == 0).all(), "a uniform head holds no role, and every role could be judged"
     assert found.effective_roles[1, 2] == pytest.approx(1)
     assert np.isnan(found.effective_roles[0, 0])
@@ -131,6 +154,22 @@ def test_a_head_with_two_jobs_holds_two():
     assert found.effective_roles[2, 0] == pytest.approx(2, abs=1e-3)
     # it matters on one family only
     assert found.participation[2, 0] == pytest.approx(1)
+
+
+def test_who_inhibits_acts_through_later_heads():
+    direct = IDEAL["s_inhibition"] | {("indirect_effect", "ioi"): -0.01}  # its interval spans 0
+    opposite = IDEAL["s_inhibition"] | {("indirect_effect", "ioi"): 0.4}
+    heads = {(1, 0): IDEAL["s_inhibition"], (1, 1): direct, (1, 2): opposite, (2, 0): IDEAL["s_inhibition"]}
+    found = assign_roles(measure(heads), CLEAN)
+    held, attends, matters = (getattr(found, part).sel(role="s_inhibition") for part in ("held", "attends", "matters"))
+    assert held.values[1].tolist() == [1, 0, 0, 0]
+    assert attends.values[1].tolist() == [1, 1, 1, 0]
+    assert matters.values[1].tolist() == [1, 0, 0, 0]
+    for part in (held, attends, matters, found.membership.sel(role="s_inhibition")):
+        assert np.isnan(part.values[2]).all(), "no later head reads what the last layer writes"
+    measured = measure(heads)
+    del measured["indirect_effect", "ioi"]
+    assert np.isnan(assign_roles(measured, CLEAN).held.sel(role="s_inhibition")[1, 0])
 
 
 def test_membership_counts_from_the_99th_percentile_of_the_null():
@@ -274,8 +313,53 @@ def test_one_rule_for_every_criterion():
     np.testing.assert_allclose(share.value, value / 2)
     np.testing.assert_allclose(share.low, (value - 0.1) / 2)
     assert share.met.tolist() == [[0, 0, 1, 0]]
-    unsolved = weigh(Criterion("matters", "m", "f", relative=True), measured, {}, (1, 4))
-    assert np.isnan(unsolved.met).all()
+    p = {("m", "f"): replace(measured["m", "f"], p=np.full((1, 4), 0.9))}
+    for given in (measured, p):
+        unsolved = weigh(Criterion("matters", "m", "f", relative=True), given, {}, (1, 4))
+        assert np.isnan(unsolved.met).all(), "not even the test says no of what the model cannot do"
+
+
+def test_rounding_does_not_decide():
+    value = np.array([[0.1, 0.0999]], dtype=np.float32).astype(np.float64) - 1e-8
+    measured = {("m", "f"): Measured(value, value, value + 0.2, np.full((1, 2), 9))}
+    for asked in ({"floor": 0.1}, {"floor": 0.0, "least": 0.1}):
+        assert weigh(Criterion("writes", "m", "f", **asked), measured, {}, (1, 2)).met.tolist() == [[1, 0]]
+
+
+def test_shares_resample_effect_and_clean_value_together():
+    rng = np.random.default_rng(0)
+    clean = rng.uniform(0.5, 4, 60)
+    values = np.stack([-0.5 * clean, rng.normal(-1, 0.2, 60)])[None]  # the first loses half of every prompt's lead
+    templates = list(np.arange(60) % 15)
+    measured = by_family("logit_difference", values, ["ioi"] * 60, templates, seed=0)
+    shared = with_shares(measured, "logit_difference", values, clean, ["ioi"] * 60, templates, seed=0)
+    criterion = Criterion("matters", "logit_difference", "ioi", relative=True)
+    with_clean_exact = weigh(criterion, measured, {"ioi": clean.mean()}, (1, 2))
+    found = weigh(criterion, shared, {"ioi": clean.mean()}, (1, 2))
+    np.testing.assert_allclose(found.value, with_clean_exact.value)
+    np.testing.assert_allclose([found.low[0, 0], found.high[0, 0]], -0.5, err_msg="a fixed share has no width")
+    assert with_clean_exact.high[0, 0] - with_clean_exact.low[0, 0] > 0.1
+    # a loss that does not follow the lead: the lead's own spread comes on top
+    assert found.high[0, 1] - found.low[0, 1] > 2 * (with_clean_exact.high[0, 1] - with_clean_exact.low[0, 1])
+
+
+def test_families_that_a_model_does_not_solve_are_not_answered():
+    measured = measure({(0, 0): {("logit_difference", "ioi"): -1.0}})
+    key = ("logit_difference", "ioi")
+    measured[key] = replace(measured[key], p=np.full(SHAPE, 0.9))
+    found = assign_roles(measured, {"pronoun": 2.0})
+    assert np.isnan(found.felt.sel(family="ioi").values).all()
+    assert np.isnan(found.relative_effect.sel(family="ioi").values).all()
+    assert (found.felt.sel(family="pronoun").values == 0).all()
+
+
+def test_membership_does_not_count_from_below_zero():
+    measured = measure({(1, 2): {("syntactic_gain", "subject-verb:second_to_first"): 0.2}})
+    key = ("syntactic_gain", "subject-verb:second_to_first")
+    measured[key] = replace(measured[key], n99=np.full(SHAPE, -0.5))
+    membership = assign_roles(measured, CLEAN).membership.sel(role="syntactic_verb_to_subject")
+    assert membership[1, 2] == pytest.approx(0.2)
+    assert membership[0, 0] == 0
 
 
 def test_answers_with_gaps():
@@ -384,8 +468,55 @@ def test_a_head_in_one_sentence():
     assert describe(found, 0, 1).endswith("is unexplained: its effect is felt on ioi, successor and pronoun.")
     del measured["logit_difference", "rand_repeat"]
     assert describe(assign_roles(measured, CLEAN), 1, 2).endswith("and whether it matters was not measured.")
+    # what was done is said
+    found = assign_roles(measure(heads), CLEAN)
+    assert "and matters (replacing its output by that of other text changes the" in describe(
+        found, 1, 2, mode="resample"
+    )
+    assert "and matters (setting its output to 0 changes the" in describe(found, 1, 2, mode="zero")
     nothing = {("sink", "natural"): Measured.exact(np.zeros(SHAPE))}
     assert describe(assign_roles(nothing, {}), 0, 0) == "No role could be judged."
+
+
+def test_a_positional_head_says_where_it_looks():
+    offset = np.full(SHAPE, 5.0, dtype=np.float32)
+    offset[1] = 1
+    heads = {(0, 2): IDEAL["positional"], (1, 2): IDEAL["positional"]}
+    found = assign_roles(measure(heads), CLEAN, positional_offset=offset)
+    assert "(share at one offset 0.97 [0.95, 0.99], 5 tokens back, n = 100)" in describe(found, 0, 2)
+    assert ", 1 token back, n = 100)" in describe(found, 1, 2)
+    stored = found.arrays()
+    del stored["positional_offset"]
+    assert "(share at one offset 0.97 [0.95, 0.99], n = 100)" in describe(HeadRoles.from_arrays(stored), 0, 2)
+
+
+def test_working_the_other_way_takes_an_effect_of_some_size():
+    measured = measure({(1, 2): IDEAL["induction"]})
+    key = ("logit_difference", "rand_repeat")
+    for share, words in ((0.009, "and does not matter (removing it"), (0.011, "and works the other way (removing it")):
+        effect = np.full(SHAPE, 2.0 * share)
+        measured[key] = Measured(effect, effect - 1e-4, effect + 1e-4, np.full(SHAPE, 100))
+        assert words in describe(assign_roles(measured, CLEAN), 1, 2)
+
+
+def test_roles_that_ask_for_the_same_attention_are_told_once():
+    mover = IDEAL["name_mover"] | {("diffuse_sink_free", "natural"): 0.2}
+    assert "copy-suppression" not in describe(assign_roles(measure({(1, 2): mover}), CLEAN), 1, 2)
+    looks = {("end_to_io_excess", "ioi"): 0.7, ("diffuse_sink_free", "natural"): 0.2}
+    text = describe(assign_roles(measure({(1, 2): looks}), CLEAN), 1, 2)
+    assert text.count("attends like") == 1
+    both = looks | {("induction_excess", "rand_repeat"): 0.95}
+    text = describe(assign_roles(measure({(1, 2): both}), CLEAN), 1, 2)
+    assert "attends like a name mover or a copy-suppression head too, without" in text
+
+
+def test_a_bag_of_words_takes_a_sure_effect_of_any_size():
+    measured = measure({})
+    effect = np.full(SHAPE, 0.004)
+    measured["logprob", "natural"] = Measured(effect, effect - 1e-3, effect + 1e-3, np.full(SHAPE, 100))
+    found = assign_roles(measured, CLEAN)
+    assert (found.held.sel(role="bag_of_words").values == 1).all()
+    assert (found.felt.sel(family="natural").values == 0).all()
 
 
 def test_the_catalogue_of_roles_says_what_it_must():
@@ -428,7 +559,7 @@ def test_criteria_ask_for_numbers_that_are_measured():
                 assert criterion.where in entry.families
                 assert entry.has_excess or name == criterion.measure
             elif name not in weights:
-                assert name in ("direct_logit", "induction_copy", *EFFECTS)
+                assert name in ("direct_logit", "induction_copy", *EFFECTS, *ROLE_NUMBERS)
                 assert criterion.where in FAMILIES
 
 

@@ -140,6 +140,17 @@ def test_tail_p_counts_where_it_can():
     assert tail_p(np.array(1.0), np.zeros(500)) == 1 / 501
 
 
+@pytest.mark.parametrize("value", [1 / 3, 0.1, -0.2, 0.7])
+def test_an_equal_draw_is_as_large_whatever_its_precision(value):
+    draws = np.full((3, 500), value, dtype=np.float32)
+    # means of as many float32 numbers in float64, on either side of the float32 one
+    observed = np.float64(np.float32(value)) + np.array([0.0, 4e-8, -4e-8])
+    np.testing.assert_array_equal(tail_p(observed, draws), 1.0)
+    some = np.random.default_rng(0).normal(value - 0.5, 0.01, size=500).astype(np.float32)
+    some[:60] = value  # the largest draws are equal to it: no tail lies beyond
+    assert tail_p(np.array(value + 4e-8), some) == 61 / 501
+
+
 def test_tail_p_extrapolates_an_exponential_null():
     rng = np.random.default_rng(6)
     draws = rng.exponential(size=(300, 400))

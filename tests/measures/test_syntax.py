@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,6 +142,39 @@ def test_choices_are_those_of_whole_patterns(family):
 def test_a_role_needs_ten_points_and_an_interval_above_zero():
     gain = Interval(np.array([0.1, 0.09, 0.3, np.nan]), np.array([0.01, 0.05, -0.1, np.nan]), np.ones(4), np.ones(4))
     assert holds(gain).tolist() == [True, False, False, False]
+
+
+def scattered_gains(n_with, n_without):
+    """One head, gains on the first templates of two prompts each, none on the others; like prompts within each."""
+    pair = {"class:noun": (1,), "class:verb": (2,), "relation:subject-verb": (1, 2)}
+    prompts = [
+        replace(simple(split="held_out", words=(1, 2, 3), **(pair if i < n_with else {})), template=i)
+        for i in range(n_with + n_without)
+        for _ in range(2)
+    ]
+    pairs = word_pairs(prompts)
+    right = np.array([[[pair.key if pair.prompt // 2 % 2 else -1 for pair in pairs]]], dtype=np.int16)
+    found = summarise_choices(pairs, right, [replace(prompts[0], split="train"), *prompts[1:]])
+    # without a train split there is no offset: count against none
+    gains = found.hits.values.copy()
+    return replace(found, gains=replace(found.gains, values=gains))
+
+
+def test_only_templates_that_have_the_relation_are_drawn():
+    # the other templates have nothing to say: with or without them the interval is the same
+    few, many = scattered_gains(6, 0).gain(seed=3), scattered_gains(6, 26).gain(seed=3)
+    for part in ("mean", "low", "high", "n"):
+        np.testing.assert_array_equal(getattr(few, part), getattr(many, part))
+    assert many.mean[0, 0, 0, 0] == 0.5
+    assert many.n[0, 0, 0, 0] == 12
+    assert many.low[0, 0, 0, 0] < 0.2 < 0.8 < many.high[0, 0, 0, 0]
+
+
+def test_too_few_templates_give_a_mean_and_no_interval():
+    gain = scattered_gains(4, 20).gain(seed=3)
+    assert gain.mean[0, 0, 0, 0] == 0.5
+    assert np.isnan([gain.low[0, 0, 0, 0], gain.high[0, 0, 0, 0]]).all()
+    assert not holds(gain).any()
 
 
 def test_prompts_without_annotations_are_refused():

@@ -15,6 +15,7 @@ from head_atlas.prompts.families.from_templates import build_from_templates, pro
 from head_atlas.prompts.families.sink_probe import PROBE_LENGTH, STARTS, build_sink_probe
 from head_atlas.prompts.further_templates import FURTHER_SAMPLERS, N_YEARS, ManyCorruptions
 from head_atlas.prompts.tokens import TokenPolicy
+from head_atlas.prompts.verb_object import OBJECTS_OF
 
 
 class WordTokenizer:
@@ -125,3 +126,16 @@ def test_the_same_text_with_three_starts(byte_level):
 def test_without_a_bos_there_is_nothing_to_compare(metaspace):
     with pytest.raises(PromptError, match="has no BOS"):
         build_sink_probe(metaspace, random.Random(0), 20)
+
+
+def test_an_object_belongs_to_one_verb_and_does_not_stand_in_the_prompt():
+    objects = [noun for nouns in OBJECTS_OF.values() for noun in nouns]
+    assert len(set(objects)) == len(objects)
+    for seed in range(50):
+        case = FURTHER_SAMPLERS["verb_object"](random.Random(seed))
+        verb, wrong = (
+            next(v for v, nouns in OBJECTS_OF.items() if noun.strip() in nouns) for noun in (case.answer, case.contrast)
+        )
+        assert case.text[slice(*case.spans["verb"])] == verb
+        assert case.corrupted == case.text.replace(f" {verb} ", f" {wrong} ")
+        assert case.answer not in case.text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -27,14 +27,28 @@ def words_of(prompt):
 
 def test_half_of_each_split_and_every_template_once_before_any_twice():
     prompts, note = build_syntax(POLICY, random.Random(0), 100)
-    assert (len(prompts), note) == (100, "")
-    assert Counter(p.split for p in prompts) == {"train": 50, "held_out": 50}
+    assert (len(prompts), note) == (200, "")
+    assert Counter(p.split for p in prompts) == {"train": 100, "held_out": 100}
     counts = Counter(p.template for p in prompts)
-    assert len(counts) == 16
+    assert len(counts) == 32
     assert max(counts.values()) - min(counts.values()) <= 2
-    assert len({p.text for p in prompts}) == 100
+    assert len({p.text for p in prompts}) == 200
     again, _ = build_syntax(POLICY, random.Random(0), 100)
     assert again == prompts
+
+
+def test_every_relation_and_direction_has_templates_enough_for_an_interval():
+    prompts, _ = build_syntax(POLICY, random.Random(0), 100)
+    templates, held_out = defaultdict(set), Counter()
+    for prompt in prompts:
+        for relation in RELATIONS:
+            flat = prompt.annotations.get(f"relation:{relation}", ())
+            for in_order in {first < second for first, second in zip(flat[::2], flat[1::2], strict=True)}:
+                templates[relation, in_order].add(prompt.template)
+                held_out[relation, in_order] += prompt.split == "held_out"
+    assert len(templates) == 2 * len(RELATIONS) - 1, "a determiner never follows its noun"
+    assert min(map(len, templates.values())) >= 8
+    assert min(held_out.values()) >= 20
 
 
 def test_words_classes_and_relations_are_those_of_the_text():

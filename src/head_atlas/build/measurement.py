@@ -11,6 +11,7 @@ import numpy as np
 
 from head_atlas.errors import BuildError
 from head_atlas.interventions import MeanReference, ResampleReference, resample_reference
+from head_atlas.measures.summaries import RIGHT
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
@@ -31,8 +32,6 @@ REASONS = "reasons"
 """Group of texts: by name, why something is not in the atlas."""
 NOTES = "notes"
 """Group of texts: by name, what to know of something that is."""
-RIGHT = "right"
-"""Group of effects on the positions that the clean model gets right, from which the merge takes the means of these."""
 INTERNAL = (RIGHT, TOTALS, DRAWS, COUNTS, REASONS, NOTES)
 
 MEAN_Z = "references/mean_z"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ from head_atlas.build.measurement import DRAWS, Arrays
 from head_atlas.build.null_units import syntactic_name
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
-from head_atlas.measures.evidence import Measured, from_summary, solved_families
+from head_atlas.catalogue.roles import ROLE_MODES, ROLES
+from head_atlas.measures.evidence import Measured, by_family, from_summary, solved_families, with_shares
+from head_atlas.measures.indirect import INDIRECT_MODE, indirect_effects
 from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
 from head_atlas.named_array import NamedArray
@@ -21,8 +24,6 @@ from head_atlas.store.schema import group_of
 if TYPE_CHECKING:
     from head_atlas.build.plan import Plan
 
-ROLE_MODES = ("resample", "mean", "zero")
-"""Roles are judged by the effects of the first of these modes that was measured."""
 _HEADS = ("layer", "head")
 _ENTRIES = SCORES | NAMED_PARTS
 _N99 = 0.99
@@ -46,9 +47,16 @@ def roles(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:
         families, templates = [p.family for p in plan.prompts], [p.template for p in plan.prompts]
         difference = arrays["clean/logit_difference"].values
         clean = solved_families(difference, families, templates, seed=plan.config["seed"])
+        measured |= indirect(plan, arrays)
+        for measure, values in _relative(plan, arrays):
+            measured |= with_shares(
+                measured, measure, values, difference, families, templates, seed=plan.config["seed"]
+            )
     norm = arrays.get("model/write_norm")
     norms = None if norm is None else norm.values
-    found = assign_roles(measured, clean, write_norm=norms, families=plan.families)
+    offset = summary.get("positional_offset")
+    offsets = None if offset is None else offset.values
+    found = assign_roles(measured, clean, write_norm=norms, positional_offset=offsets, families=plan.families)
     return {f"roles/{name}": array for name, array in found.arrays().items()}
 
 
@@ -67,13 +75,19 @@ def nulls(plan: Plan, arrays: Arrays, left_out: dict[str, str]) -> Arrays:  # no
 
 
 def _against_nulls(found: dict[tuple[str, str], Measured], arrays: Arrays) -> dict[tuple[str, str], Measured]:
-    """Scores held against the draws of their nulls, on the family that these were drawn on."""
+    """Scores held against their nulls, on the family that these were drawn on."""
     for name, score in _ENTRIES.items():
-        draws = arrays.get(f"{DRAWS}/{name}")
-        for measure in (name, f"{name}_excess"):
-            if draws is not None and (measure, score.family) in found and score.has_excess == (measure != name):
-                found[measure, score.family] = found[measure, score.family].against(draws.values)
+        key = f"{name}_excess" if score.has_excess else name, score.family
+        if key in found:
+            found[key] = _with_null(found[key], name, arrays)
     return found
+
+
+def _with_null(found: Measured, name: str, arrays: Arrays) -> Measured:
+    """The same with the p value and the 99th percentile that the atlas keeps of the null, if it has one."""
+    if f"nulls/{name}_p" not in arrays:
+        return found
+    return replace(found, p=arrays[f"nulls/{name}_p"].values, n99=arrays[f"nulls/{name}_n99"].values)
 
 
 def _weights(arrays: Arrays) -> dict[tuple[str, str], Measured]:
@@ -97,12 +111,39 @@ def _syntax(arrays: Arrays) -> dict[tuple[str, str], Measured]:
     found = {}
     coords = arrays["syntax/gain_mean"].coords
     for relation, direction in product(coords["relation"], coords["direction"]):
-        draws = arrays.get(f"{DRAWS}/{syntactic_name(relation, direction)}")
-        if draws is not None:
-            parts = (arrays[f"syntax/gain_{part}"] for part in ("mean", "ci_low", "ci_high", "n"))
-            values = (part.sel(relation=relation, direction=direction).values for part in parts)
-            found["syntactic_gain", f"{relation}:{direction}"] = Measured(*values).against(draws.values)
+        parts = (arrays[f"syntax/gain_{part}"] for part in ("mean", "ci_low", "ci_high", "n"))
+        one = Measured(*(part.sel(relation=relation, direction=direction).values for part in parts))
+        if not np.isnan(one.value).all():
+            name = syntactic_name(relation, direction)
+            found["syntactic_gain", f"{relation}:{direction}"] = _with_null(one, name, arrays)
     return found
+
+
+def _relative(plan: Plan, arrays: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    """What is also judged as a share of the clean logit difference: name, and [layer, head, prompt]."""
+    if "effects/logit_difference" in arrays and role_mode(plan.modes):
+        mode = plan.modes.index(role_mode(plan.modes))
+        yield "logit_difference", arrays["effects/logit_difference"].values[mode]
+    if "direct_logit/heads" in arrays:
+        yield "direct_logit", arrays["direct_logit/heads"].values
+        if INDIRECT_MODE in plan.modes:
+            yield "indirect_effect", _indirect_by_prompt(plan, arrays)
+
+
+def _indirect_by_prompt(plan: Plan, arrays: Arrays) -> np.ndarray:
+    effects = arrays["effects/logit_difference"].values[plan.modes.index(INDIRECT_MODE)]
+    return indirect_effects(effects, arrays["direct_logit/heads"].values)
+
+
+def indirect(plan: Plan, arrays: Arrays) -> dict[tuple[str, str], Measured]:
+    """Indirect effects on the families that a role asks for, with their intervals and tests."""
+    if INDIRECT_MODE not in plan.modes or "direct_logit/heads" not in arrays:
+        return {}
+    values = _indirect_by_prompt(plan, arrays)
+    asked = {c.where for role in ROLES.values() for c in role.criteria if c.measure == "indirect_effect"}
+    values = np.where([p.family in asked for p in plan.prompts], values, np.nan)
+    families, templates = [p.family for p in plan.prompts], [p.template for p in plan.prompts]
+    return by_family("indirect_effect", values, families, templates, seed=plan.config["seed"])
 
 
 def _attributions(summary: Mapping[str, NamedArray]) -> dict[tuple[str, str], Measured]:

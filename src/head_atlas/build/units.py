@@ -11,7 +11,6 @@ from head_atlas.build.measurement import (
     COUNTS,
     MEAN_Z,
     MEAN_Z_TOKENS,
-    RIGHT,
     TOTALS,
     Arrays,
     Progress,
@@ -20,12 +19,13 @@ from head_atlas.build.measurement import (
     spread,
 )
 from head_atlas.catalogue import SCORES, WITHOUT_EFFECTS
+from head_atlas.catalogue.effects import CORRECT
 from head_atlas.interventions import CORRUPTED, Budget, Mode, Reference, mean_reference
 from head_atlas.interventions.replacements import MODES
 from head_atlas.measures.effects import CLEAN, METRICS, sweep
-from head_atlas.measures.metrics import CORRECT
 from head_atlas.measures.patterns import pattern_scores
 from head_atlas.measures.scores import OFFSET_BINS
+from head_atlas.measures.summaries import RIGHT
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.store.schema import BASELINE_DIMS, EFFECT_DIMS, MEAN_Z_DIMS, OFFSET_DIMS, SCORE_DIMS

@@ -14,6 +14,7 @@ from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
 from head_atlas.catalogue.reference import GROUPS, markdown
+from head_atlas.catalogue.role_numbers import ROLE_NUMBERS
 from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
@@ -29,6 +30,7 @@ __all__ = [
     "MODEL_MEASURES",
     "NAMED_PARTS",
     "NULLS",
+    "ROLE_NUMBERS",
     "SCORES",
     "SYNTACTIC",
     "WEIGHT_SCORES",

@@ -4,8 +4,25 @@ from __future__ import annotations
 
 from head_atlas.catalogue.measure import Measure, by_name
 
+CORRECT = "_correct"
+"""Suffix of effects on the positions alone that the clean run gets right."""
+
 _EFFECT_AXES = ("mode", "layer", "head", "prompt")
-ABLATION = "Each head's output z (before W_O) is replaced at every position: by 0, or by its mean."
+REMOVALS = {
+    "zero": "setting its output to 0",
+    "mean": "replacing its output by its mean",
+    "resample": "replacing its output by that of other text",
+    "pattern_freeze": "giving it the attention pattern of the corrupted prompt",
+}
+"""By mode, what is done to a head, in a sentence."""
+
+ABLATION = (
+    "Each head's output z (before W_O) is replaced at every position: by 0 (mode `zero`), by its mean over natural "
+    "text (`mean`, the first position by its own), or by that of 5 stored natural prompts in turn, the metrics "
+    "averaged (`resample`). Mode `pattern_freeze` keeps the values of the prompt and takes the attention pattern of "
+    "its corrupted twin. Intervals resample the prompts that are measured; in mode `resample` the 5 stand-ins are "
+    "the same for all of them, so what other stand-ins would give is not in the interval."
+)
 
 
 def _effect(

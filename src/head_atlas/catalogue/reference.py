@@ -8,17 +8,20 @@ from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, ABLATION_MODES, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
+from head_atlas.catalogue.families import family_section
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.pattern_scores import SCORES
+from head_atlas.catalogue.role_numbers import POSITIONAL_OFFSETS, ROLE_NUMBERS
 from head_atlas.catalogue.role_reference import published_section, role_sections
 from head_atlas.catalogue.syntactic_scores import NULLS, SYNTACTIC
 from head_atlas.catalogue.weight_scores import WEIGHT_SCORES
 
 GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Scores", SCORES),
+    ("Offsets", POSITIONAL_OFFSETS),
     ("Scores between named parts", NAMED_PARTS),
     ("Syntactic scores", SYNTACTIC),
     ("Nulls of scores", NULLS),
@@ -26,6 +29,7 @@ GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Scores of weights", WEIGHT_SCORES),
     ("Measures of the model", MODEL_MEASURES),
     ("Effects", EFFECTS),
+    ("Effects for roles", ROLE_NUMBERS),
     ("Effects in the lab", LIVE_EFFECTS),
     ("Circuits", CIRCUITS),
     ("Attributions", ATTRIBUTIONS),
@@ -65,7 +69,7 @@ def markdown() -> str:
             if m.kind == "score" and m.measured_on != "weights":
                 lines.append(f"Excess over uniform attention: {excess}.")
             parts += [*lines, f"Beware: {m.pitfall}", f"Source: {m.source}."]
-    parts += [*role_sections(), *published_section()]
+    parts += [*family_section(), *role_sections(), *published_section()]
     return "\n\n".join(parts) + "\n"
 
 

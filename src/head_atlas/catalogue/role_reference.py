@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from head_atlas.catalogue.published import ALIASES, published_heads, published_models
-from head_atlas.catalogue.roles import FELT, GRADES, ROLES, SOLVED, STATES, Criterion, Role
+from head_atlas.catalogue.roles import FELT, GRADES, ROLE_MODES, ROLES, SOLVED, STATES, Criterion, Role
 
 _ASKED = {"attends": "Attends like one", "writes": "Writes like one", "matters": "Matters"}
 
@@ -16,12 +16,16 @@ def role_sections() -> list[str]:
         'matter for what such heads are for (ablation)? It *holds* the role if every criterion marked "needed" is '
         "met; it may hold several. Where a number has a null, q <= 0.05 (Benjamini-Hochberg over the heads of the "
         "model, within the criterion) and an interval that reaches the 99th percentile of the null are needed. "
-        "Membership is `clip((value - n99) / (1 - n99), 0, 1)` of the first criterion; the effective number of roles "
-        "is `exp(entropy of the normalised memberships)` of the roles held; the participation of a head is "
-        "`(sum d)^2 / sum d^2` with `d = |effect| / clean logit difference` by family, 0 where the interval spans 0. "
+        "Membership is `clip((value - n99) / (1 - n99), 0, 1)` of the first criterion, with max(n99, 0) for n99; the "
+        "effective number of roles is `exp(entropy of the normalised memberships)` of the roles held; the "
+        "participation of a head is `(sum d)^2 / sum d^2` with `d = |effect| / clean logit difference` by family, 0 "
+        "where the interval spans 0. "
         "What was not measured is NaN, neither yes nor no.",
         f"Shares of a logit difference are taken only where the model solves the family: the share of prompts with y "
-        f"above y' has a lower bound of at least {SOLVED:g}.",
+        f"above y' has a lower bound of at least {SOLVED:g}. They are ratios of means, whose intervals resample effect "
+        "and clean value together.",
+        f"Effects are those of the first measured mode of {', '.join(ROLE_MODES)}; an atlas names it as `role_mode` in "
+        "its provenance, and every sentence says what was done to the head. (The indirect effect is always of `zero`.)",
     ]
     parts += [part for role in ROLES.values() for part in _role(role)]
     parts += ["## States", FELT]
@@ -60,6 +64,7 @@ def _role(role: Role) -> list[str]:
         lines.append(f"- {_ASKED[grade]}: {criteria or f'not asked: {unasked[grade]}'}")
     kind = "A state rather than a job. " if role.state else ""
     less = f" Not held beside {', '.join(role.yields_to)}." if role.yields_to else ""
+    less += " Not applicable (NaN) in the last layer: it acts through later heads." if role.read_later else ""
     return [
         f"### role {role.name}",
         f"{kind}{role.sentence}{less}",

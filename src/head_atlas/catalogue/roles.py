@@ -13,6 +13,10 @@ from typing import Literal
 Grade = Literal["attends", "writes", "matters"]
 GRADES: tuple[Grade, ...] = ("attends", "writes", "matters")
 
+ROLE_MODES = ("resample", "mean", "zero")
+"""Roles are judged by the effects of the first of these modes that was measured: what other text would have put there
+stays within what later layers know; a mean lies off the data, and 0 far off."""
+
 SMALLEST_SCORE = 0.1
 """The lower bound of a score has to reach this, whatever its null: heads of random models stay under it."""
 
@@ -80,6 +84,7 @@ class Role:
         state: True for a state rather than a job; states do not count as roles.
         yields_to: roles that describe the same behaviour more precisely; a head that holds one of them does not
             hold this one.
+        read_later: it acts through later heads, so it does not apply to heads of the last layer.
     """
 
     name: str
@@ -91,6 +96,7 @@ class Role:
     unasked: tuple[tuple[Grade, str], ...] = ()
     state: bool = False
     yields_to: tuple[str, ...] = ()
+    read_later: bool = False
 
     def of(self, grade: Grade) -> tuple[Criterion, ...]:
         """The criteria of one grade."""
@@ -143,7 +149,7 @@ def effect_on(family: str, sign: int = -1, *, required: bool = False) -> Criteri
     )
 
 
-def effect_on_natural(sign: int = -1, *, required: bool = False) -> Criterion:
+def effect_on_natural(sign: int = -1, *, least: float | None = SMALLEST_EFFECT, required: bool = False) -> Criterion:
     """An effect on the log-probability of the tokens of natural text, which has no wrong answers to compare with."""
     return Criterion(
         "matters",
@@ -153,7 +159,7 @@ def effect_on_natural(sign: int = -1, *, required: bool = False) -> Criterion:
         "nats",
         sign=sign,
         floor=0.0,
-        least=SMALLEST_EFFECT,
+        least=least,
         required=required,
     )
 
@@ -165,7 +171,7 @@ _RELATIONS: tuple[tuple[str, Criterion], ...] = (
     ("subject-verb", effect_on("subject_verb")),
     ("determiner-noun", effect_on_natural()),
     ("pronoun-antecedent", effect_on("pronoun")),
-    ("verb-object", effect_on("completion")),
+    ("verb-object", effect_on("verb_object")),
     ("adjective-noun", effect_on_natural()),
 )
 """Relations, and where a head that follows one should matter."""
@@ -235,14 +241,23 @@ ROLES: dict[str, Role] = {
             (("writes", _READ_BY_HEADS),),
         ),
         Role(
+            "current_token",
+            "a current-token head",
+            "It attends to the current token itself.",
+            (_attends("current_token_excess", "rand_flat"), effect_on_natural()),
+            "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; as a role: this project",
+            "It moves nothing between positions: what it does an MLP could do.",
+            (("writes", _READ_BY_HEADS),),
+        ),
+        Role(
             "positional",
             "a positional head",
             "Its largest attention is at one fixed distance.",
             (_attends("positional", "natural", "share at one offset", floor=0.9), effect_on_natural()),
             "Voita et al. 2019, Analyzing Multi-Head Self-Attention",
-            "A previous-token head is one, and is counted under that name only.",
+            "A previous-token or current-token head is one, and is counted under that name only.",
             (("writes", _READ_BY_HEADS),),
-            yields_to=("previous_token",),
+            yields_to=("previous_token", "current_token"),
         ),
         *(
             _syntactic(relation, direction, matters)
@@ -266,10 +281,26 @@ ROLES: dict[str, Role] = {
             "s_inhibition",
             "an S-inhibition head",
             "From the end of the prompt it attends to the repeated name, and keeps movers from copying it.",
-            (_attends("end_to_s2_excess", "ioi"), effect_on("ioi", required=True)),
+            (
+                _attends("end_to_s2_excess", "ioi"),
+                effect_on("ioi", required=True),
+                Criterion(
+                    "matters",
+                    "indirect_effect",
+                    "ioi",
+                    "logit difference, its own direct share left out,",
+                    sign=-1,
+                    floor=0.0,
+                    least=SMALLEST_EFFECT,
+                    relative=True,
+                    required=True,
+                ),
+            ),
             _WANG,
-            "That it works through the movers' queries is not shown by these numbers: patch the path to see it.",
+            "That it works through later layers is shown, that it does so through the movers' queries is not: patch "
+            "the path to see it.",
             (("writes", _READ_BY_HEADS),),
+            read_later=True,
         ),
         Role(
             "successor",
@@ -340,9 +371,10 @@ ROLES: dict[str, Role] = {
             "bag_of_words",
             "a bag-of-words head",
             "It averages over nearly all tokens before it, and what it writes matters on natural text.",
-            (*_EVEN, effect_on_natural(0, required=True)),
+            (*_EVEN, effect_on_natural(0, least=None, required=True)),
             "Clark et al. 2019, What Does BERT Look At?",
-            "A state rather than a job: the average may be used for anything.",
+            "A state rather than a job: the average may be used for anything. Its effect has to be sure, not large: "
+            "read how large it is.",
             (("writes", "an average has no direction of its own to test"),),
             state=True,
         ),

@@ -46,41 +46,89 @@ SYNTACTIC: dict[str, Measure] = by_name(
     ]
 )
 
+_NULL_FAMILIES = ("rand_flat", "natural", "rand_repeat", "ioi", "syntax")
+
+
+def _of_null(
+    name: str, label: str, unit: str, bounds: tuple[float, float], formula: str, source: str, words: tuple[str, str]
+) -> Measure:
+    return Measure(
+        name=name,
+        label=label,
+        kind="score",
+        axes=("layer", "head"),
+        unit=unit,
+        low=bounds[0],
+        high=bounds[1],
+        signed=bounds[0] < 0,
+        formula=formula,
+        source=source,
+        sentence=words[0],
+        pitfall=words[1],
+        families=_NULL_FAMILIES,
+    )
+
+
 NULLS: dict[str, Measure] = by_name(
     [
-        Measure(
-            name="null_p",
-            label="p value of a score",
-            kind="score",
-            axes=("layer", "head"),
-            unit="probability",
-            low=0.0,
-            high=1.0,
-            signed=False,
-            formula="(1 + #{draw >= observed}) / (1 + N), of the mean excess over prompts (positional: mean share; "
-            "syntactic: mean gain). Draws: keys >= 1 permuted within each row (previous_token, current_token, "
-            "positional); mismatched input r' gap r (induction, duplicate_token); targets permuted among earlier words "
-            "of their class (syntactic)",
-            source="Phipson and Smyth 2010, Permutation P-values Should Never Be Zero",
-            sentence="How often chance gives a head as much of a score as it has, or more.",
-            pitfall="Small says more than chance, not much: heads of untrained models look one token back a little "
-            "more than chance as well. Many heads are tested at once, so correct for that, and ask for a size.",
-            families=("rand_flat", "natural", "rand_repeat", "syntax"),
+        _of_null(
+            "null_observed",
+            "statistic of a null",
+            "that of the score",
+            (-1.0, 1.0),
+            "mean excess over prompts (positional: mean share; syntactic: mean gain over held-out prompts; scores of "
+            "weights: the score itself)",
+            "this project",
+            (
+                "What is held against the null.",
+                "Unrounded, so it may differ from the mean of the stored scores in the fourth digit.",
+            ),
         ),
-        Measure(
-            name="null_n99",
-            label="99th percentile of the null",
-            kind="score",
-            axes=("layer", "head"),
-            unit="that of the score",
-            low=-1.0,
-            high=1.0,
-            signed=True,
-            formula="99th percentile of the draws that null_p counts",
-            source="this project",
-            sentence="The size that a head's score would hardly ever reach by chance.",
-            pitfall="Of one head: among hundreds some pass it by chance.",
-            families=("rand_flat", "natural", "rand_repeat", "syntax"),
+        _of_null(
+            "null_p",
+            "p value of a score",
+            "probability",
+            (0.0, 1.0),
+            "(1 + #{draw >= observed - 1e-6}) / (1 + N), N = 20 draws per head of the model, 1000 to 5000 (20 for "
+            "scores of weights). With under 10 draws as large: the tail of a generalised Pareto distribution fitted to "
+            "the largest tenth of the draws, if that is smaller, and no less than 1 / (1 + N)^2. Draws: keys >= 1 "
+            "permuted within each row (previous_token, current_token, positional, end_to_io, end_to_s2); mismatched "
+            "input r' gap r (induction, duplicate_token); targets permuted among earlier words of their class "
+            "(syntactic); labels of the tokens permuted (ov_copy, negative_ov_copy, ov_copy_eig)",
+            "Phipson and Smyth 2010, Permutation P-values Should Never Be Zero; Knijnenburg et al. 2009, Fewer "
+            "permutations, more accurate P-values",
+            (
+                "How often chance gives a head as much of a score as it has, or more.",
+                "Small says more than chance, not much: heads of untrained models look one token back a little more "
+                "than chance as well. Many heads are tested at once, so correct for that, and ask for a size. Scores "
+                "of weights have 20 draws, so no p under 0.048: no role asks for theirs.",
+            ),
+        ),
+        _of_null(
+            "null_n99",
+            "99th percentile of the null",
+            "that of the score",
+            (-1.0, 1.0),
+            "99th percentile of the draws that null_p counts, between draws interpolated; of the 20 draws of a score "
+            "of weights it lies a fifth of the way from the largest to the second largest",
+            "this project",
+            (
+                "The size that a head's score would hardly ever reach by chance.",
+                "Of one head: among hundreds some pass it by chance. For scores of weights it is rough, and a role "
+                "asks for 0.1 at least beside it.",
+            ),
+        ),
+        _of_null(
+            "null_mean",
+            "mean of the null",
+            "that of the score",
+            (-1.0, 1.0),
+            "mean of the draws that null_p counts",
+            "this project",
+            (
+                "What a head's score is on average by chance.",
+                "It need not be 0: keys at which the head looks little count as often as those at which it looks much.",
+            ),
         ),
     ]
 )

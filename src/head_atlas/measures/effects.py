@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from head_atlas.catalogue.effects import CORRECT
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import Budget, Mode, Reference, SweepBlock, sweep_rows
 from head_atlas.measures.metrics import CLEAN as CLEAN
-from head_atlas.measures.metrics import CORRECT, Reading, by_position, clean_values, mean_where, right
 from head_atlas.measures.metrics import METRICS as METRICS
+from head_atlas.measures.metrics import Reading, by_position, clean_values, mean_where, right
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt

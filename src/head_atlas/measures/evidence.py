@@ -3,6 +3,7 @@
     value, interval   turned by the criterion's sign, so that more is more
     threshold         max(floor, 99th percentile of the null)
     met               near end of the interval >= threshold and > 0; value >= least; q <= 0.05 where there is a p value
+                      (numbers may fall short of a limit by 1e-6: rounding)
 
 q values are Benjamini-Hochberg over the heads of the model, for each criterion by itself.
 
@@ -13,15 +14,15 @@ null).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.roles import SOLVED, Criterion
-from head_atlas.measures.bootstrap import Interval, bootstrap_mean, resample_counts
-from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, tail_p
+from head_atlas.measures.bootstrap import Interval, bootstrap_mean, bootstrap_ratio, resample_counts
+from head_atlas.measures.significance import FALSE_DISCOVERIES, TIE, q_values, sign_flip_p, tail_p
 from head_atlas.named_array import NamedArray
 
 
@@ -36,6 +37,8 @@ class Measured:
         n: prompts; 0 for weights.
         p: of the value under its null, or None if there is none.
         n99: 99th percentile of the null, in the unit of the value, or None.
+        share: the value as a share of the clean logit difference, a ratio of means whose interval resamples both
+            together; None where the prompts are not at hand, and the clean mean has to be taken as exact.
     """
 
     value: np.ndarray
@@ -44,6 +47,7 @@ class Measured:
     n: np.ndarray
     p: np.ndarray | None = None
     n99: np.ndarray | None = None
+    share: Interval | None = field(default=None, kw_only=True)
 
     @classmethod
     def exact(cls, value: np.ndarray, p: np.ndarray | None = None, n99: np.ndarray | None = None) -> Measured:
@@ -134,15 +138,48 @@ def by_family(
         seed: of the bootstrap.
 
     Returns:
-        By (measure, family); families without any value are left out.
+        By (measure, family), with p values of a mean of 0 (sign flips); families without any value are left out.
     """
     names, found = np.array(families), {}
     for family in dict.fromkeys(families):
         index = np.flatnonzero(names == family)
         if not np.isnan(values[..., index]).all():
-            counts = resample_counts([templates[int(i)] for i in index], seed=seed, family=family)
-            found[measure, family] = Measured.of(bootstrap_mean(values[..., index], counts))
+            clusters = [templates[int(i)] for i in index]
+            counts = resample_counts(clusters, seed=seed, family=family)
+            p = sign_flip_p(values[..., index], clusters, seed=seed, family=family)
+            found[measure, family] = Measured.of(bootstrap_mean(values[..., index], counts), p)
     return found
+
+
+def with_shares(
+    found: Mapping[tuple[str, str], Measured],
+    measure: str,
+    values: np.ndarray,
+    clean: np.ndarray,
+    families: Sequence[str],
+    templates: Sequence[int],
+    *,
+    seed: int,
+) -> dict[tuple[str, str], Measured]:
+    """The numbers of one measure, with their shares of the clean logit difference.
+
+    Args:
+        found: by (measure, family).
+        measure: its name.
+        values: [layer, head, prompt] that they are means of.
+        clean: [prompt] logit difference of the clean model.
+        families: of each prompt.
+        templates: of each prompt; a negative one stands alone.
+        seed: of the bootstrap.
+    """
+    names, shared = np.array(families), {}
+    for (name, family), one in found.items():
+        index = np.flatnonzero(names == family)
+        if name == measure and not np.isnan(clean[index]).all():
+            counts = resample_counts([templates[int(i)] for i in index], seed=seed, family=family)
+            share = bootstrap_ratio(values[..., index], clean[index], counts)
+            shared[name, family] = replace(one, share=share)
+    return shared
 
 
 def weigh(
@@ -164,10 +201,13 @@ def weigh(
     """
     missing = np.full(shape, np.nan)
     found = measured.get(criterion.key)
-    if found is None:
+    if found is None or (criterion.relative and criterion.where not in clean):
         return Weighed(*[missing] * 7)
-    scale = clean.get(criterion.where, np.nan) if criterion.relative else 1.0
-    value, low, high = (np.asarray(part, np.float64) / scale for part in (found.value, found.low, found.high))
+    scale = clean[criterion.where] if criterion.relative else 1.0
+    parts = tuple(np.asarray(part, np.float64) / scale for part in (found.value, found.low, found.high))
+    if criterion.relative and found.share is not None:
+        parts = (found.share.mean, found.share.low, found.share.high)
+    value, low, high = parts
     if q is None:
         q = missing if found.p is None else q_values(found.p)
     turned, near = _turn(value, low, high, criterion.sign)
@@ -177,9 +217,9 @@ def weigh(
         threshold = np.full(shape, criterion.floor)
         if found.n99 is not None:
             threshold = np.maximum(threshold, found.n99 / scale)
-        conditions.append(yes((near >= threshold) & (near > 0), near, threshold))
+        conditions.append(yes((near >= threshold - TIE) & (near > 0), near, threshold))
     if criterion.least is not None:
-        conditions.append(yes(turned >= criterion.least, turned))
+        conditions.append(yes(turned >= criterion.least - TIE, turned))
     if criterion.tested or found.p is not None:
         conditions.append(yes(q <= FALSE_DISCOVERIES, q))
     return Weighed(value, low, high, np.asarray(found.n, np.float64), threshold, q, all_of(conditions))

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 METRICS = ("logit_difference", "logprob", "kl", "flip", "log2_rank")
-CORRECT = "_correct"
-"""Suffix of effects on the positions alone that the clean run gets right."""
 CLEAN = ("logit_difference", "logprob", "log2_rank", "correct")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from head_atlas.measures.patterns import packs
-from head_atlas.measures.positional import positional
+from head_atlas.measures.positional import best_offset, share_at
 from head_atlas.measures.running_scores import BLOCK_QUERIES
 from head_atlas.measures.scores import N_SINGLE_OFFSETS
 from head_atlas.models import HeadModel, Intervention
@@ -68,17 +68,35 @@ def permuted_masses(
 
 def even_positional(lengths: Sequence[int], window: int | None, n_draws: int, rng: np.random.Generator) -> np.ndarray:
     """Mean positional shares over prompts of heads whose arg-max is at any key >= 1 with the same chance, [draw]."""
-    shares = []
+    means = []
     for start in range(0, n_draws, _DRAWS_PER_BLOCK):
         n = min(_DRAWS_PER_BLOCK, n_draws - start)
-        counts = np.zeros((1, n, N_SINGLE_OFFSETS, len(lengths)), dtype=np.int32)
-        for prompt, n_pos in enumerate(lengths):
-            for query in range(1, n_pos):
-                offset = rng.integers(query if window is None else min(query, window), size=n)
-                kept = np.flatnonzero(offset < N_SINGLE_OFFSETS)
-                counts[0, kept, offset[kept], prompt] += 1
-        shares.append(mean_of_defined(positional(counts, lengths).share[0]))
-    return np.concatenate(shares)
+        # the offset is that of all prompts together, so they are drawn twice over, the same both times: what is kept
+        # does not grow with their number
+        state = rng.bit_generator.state
+        pooled = np.zeros((n, N_SINGLE_OFFSETS), dtype=np.int64)
+        for n_pos in lengths:
+            pooled += _even_counts(n_pos, window, n, rng)
+        offset = best_offset(pooled)
+        rng.bit_generator.state = state
+        total, defined = np.zeros(n), np.zeros(n, dtype=np.int64)
+        for n_pos in lengths:
+            share = share_at(_even_counts(n_pos, window, n, rng), offset, n_pos)
+            total += np.nan_to_num(share)
+            defined += ~np.isnan(share)
+        with np.errstate(invalid="ignore"):
+            means.append(total / defined)
+    return np.concatenate(means)
+
+
+def _even_counts(n_pos: int, window: int | None, n: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each offset has the arg-max in one prompt, [draw, offset], where every key >= 1 has the same chance."""
+    counts = np.zeros((n, N_SINGLE_OFFSETS), dtype=np.int32)
+    for query in range(1, n_pos):
+        offset = rng.integers(query if window is None else min(query, window), size=n)
+        kept = np.flatnonzero(offset < N_SINGLE_OFFSETS)
+        counts[kept, offset[kept]] += 1
+    return counts
 
 
 def mean_of_defined(values: np.ndarray) -> np.ndarray:

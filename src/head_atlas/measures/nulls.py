@@ -23,6 +23,7 @@ from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.bootstrap import excess
 from head_atlas.measures.null_offsets import even_positional, mean_of_defined, permuted_masses
 from head_atlas.measures.patterns import PatternScores, pattern_scores
+from head_atlas.measures.significance import TIE
 from head_atlas.measures.syntax import DIRECTIONS, SyntacticScores
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
@@ -41,7 +42,6 @@ FEWEST_DRAWS = 1000
 N_MISMATCHED = 8
 """Mismatched inputs for each prompt: with k, the centre of the null is known to 1 / k of a prompt's variance."""
 _LARGEST_SHARE = 0.99
-_ROUNDING = 1e-6
 
 Progress = Callable[[int, int], None]
 
@@ -69,7 +69,7 @@ class Null:
         """
         observed, draws = self.observed.values, self.draws.values
         # what rounding may take from an equal draw must not make it smaller
-        p = (1 + (draws >= observed[..., None] - _ROUNDING).sum(-1)) / (1 + draws.shape[-1])
+        p = (1 + (draws >= observed[..., None] - TIE).sum(-1)) / (1 + draws.shape[-1])
         measured = ~np.isnan(observed) & ~np.isnan(draws).any(-1)
         return NamedArray(np.where(measured, p, np.nan), self.observed.dims)
 
@@ -218,14 +218,14 @@ def _mismatch_nulls(
     looked_for = [prompt.tokens for prompt in prompts for _ in range(n_each)]
     clean = pattern_scores(model, prompts, names, windows=windows)
     found = pattern_scores(model, inputs, names, windows=windows, targets_of=looked_for, progress=progress)
-    # A draw takes one of the inputs of each prompt: as a matrix, how often each is in the mean.
-    drawn = np.random.default_rng([seed, 3]).integers(n_each, size=(n_draws, len(prompts)))
-    share = np.zeros((n_draws, len(prompts), n_each))
-    np.put_along_axis(share, drawn[..., None], 1 / len(prompts), axis=-1)
-    return {
-        name: _excess_null(clean, name, found.values[name].astype(np.float64) @ share.reshape(n_draws, -1).T)
-        for name in names
-    }
+    # a draw takes one of the inputs of each prompt; prompt by prompt, so that memory does not grow with them
+    masses = {name: np.zeros((model.n_layers, model.n_heads, n_draws)) for name in names}
+    rng = np.random.default_rng([seed, 3])
+    for index in range(len(prompts)):
+        drawn = index * n_each + rng.integers(n_each, size=n_draws)
+        for name in names:
+            masses[name] += found.values[name][..., drawn] / len(prompts)
+    return {name: _excess_null(clean, name, masses[name]) for name in names}
 
 
 def _excess_null(observed: PatternScores, name: str, masses: np.ndarray) -> Null:

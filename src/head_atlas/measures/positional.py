@@ -38,10 +38,30 @@ def positional(counts: np.ndarray, lengths: Sequence[int]) -> Positional:
         lengths: tokens of each prompt, BOS counted in.
     """
     single = np.asarray(counts)[:, :, :N_SINGLE_OFFSETS].astype(np.float64)
-    pooled = single.sum(-1)
-    best = pooled.argmax(-1)
-    at_best = np.take_along_axis(single, best[:, :, None, None], axis=2)[:, :, 0]
-    reaching = np.asarray(lengths)[None, None] - 1 - best[:, :, None]
-    found = (pooled.max(-1) > 0)[:, :, None] & (reaching > 0)
-    share = np.where(found, at_best / np.maximum(reaching, 1), np.nan)
-    return Positional(share.astype(np.float32), np.where(pooled.max(-1) > 0, best, np.nan).astype(np.float32))
+    offset = best_offset(single.sum(-1))
+    shares = [share_at(single[..., prompt], offset, n_pos) for prompt, n_pos in enumerate(lengths)]
+    share = np.stack(shares, axis=-1) if shares else np.zeros((*offset.shape, 0))
+    return Positional(share.astype(np.float32), offset.astype(np.float32))
+
+
+def best_offset(pooled: np.ndarray) -> np.ndarray:
+    """The most frequent offset, the smallest of equally frequent ones; NaN where none was seen.
+
+    Args:
+        pooled: [..., offset] counts of all prompts.
+    """
+    return np.where(pooled.max(-1) > 0, pooled.argmax(-1), np.nan)
+
+
+def share_at(counts: np.ndarray, offset: np.ndarray, n_pos: int) -> np.ndarray:
+    """Share of a prompt's queries at an offset, among those that reach back that far; NaN where none does.
+
+    Args:
+        counts: [..., offset] of the prompt.
+        offset: [...] to look at; NaN for none.
+        n_pos: tokens of the prompt, BOS counted in.
+    """
+    index = np.nan_to_num(offset).astype(np.int64)
+    hits = np.take_along_axis(counts, index[..., None], axis=-1)[..., 0]
+    reaching = n_pos - 1 - offset
+    return np.where(reaching > 0, hits / np.maximum(reaching, 1), np.nan)

@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from head_atlas.catalogue.effects import REMOVALS
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
+from head_atlas.measures.indirect import INDIRECT_MODE
 from head_atlas.measures.roles import HeadRoles
+from head_atlas.measures.significance import TIE
 
 
-def describe(found: HeadRoles, layer: int, head: int, *, roles: Mapping[str, Role] = ROLES) -> str:
+def describe(found: HeadRoles, layer: int, head: int, *, mode: str = "", roles: Mapping[str, Role] = ROLES) -> str:
     """Say what a head is, graded, with numbers, intervals and n; nothing that was not measured is claimed.
 
     Roles come strongest first; of those that it only attends like, one is told
@@ -20,13 +23,19 @@ def describe(found: HeadRoles, layer: int, head: int, *, roles: Mapping[str, Rol
         found: from `assign_roles`, or read back.
         layer: of the head.
         head: of the head.
+        mode: of the effects, `role_mode` in the provenance of an atlas; "" where it is not known: the sentence then
+            does not say how the head was removed.
         roles: the same as were assigned.
+
+    Raises:
+        KeyError: an unknown mode.
     """
-    return _Sentence(found, layer, head, roles).text()
+    return _Sentence(found, layer, head, REMOVALS[mode] if mode else "removing it", roles).text()
 
 
 class _Sentence:
-    def __init__(self, found: HeadRoles, layer: int, head: int, roles: Mapping[str, Role]) -> None:
+    def __init__(self, found: HeadRoles, layer: int, head: int, removing: str, roles: Mapping[str, Role]) -> None:
+        self._removing = removing
         self._found, self._at, self._roles = found, (layer, head), roles
         names = found.held.coords["role"]
         self._held = {name: found.held[index][self._at] for index, name in enumerate(names)}
@@ -47,8 +56,14 @@ class _Sentence:
         parts = [self._role(name) for name in held]
         detailed = [] if held else almost[:1]
         parts += [f"{self._role(name)}, so it is not called one" for name in detailed]
-        if rest := almost[len(detailed) :]:
-            likes = _listed([self._roles[name].label for name in rest])
+        # roles that ask for the same attention are no evidence for each other: it is told once
+        told = {self._looks(name) for name in (*held, *detailed)}
+        rest: dict[tuple[tuple[str, str], ...], list[str]] = {}
+        for name in almost[len(detailed) :]:
+            if self._looks(name) not in told:
+                rest.setdefault(self._looks(name), []).append(self._roles[name].label)
+        if rest:
+            likes = _listed([" or ".join(labels) for labels in rest.values()])
             parts.append(f"attends like {likes} too, without the other evidence that being one takes")
         if not held:
             judged = sum(self._held[name] in (0, 1) for name in jobs)
@@ -83,6 +98,10 @@ class _Sentence:
         said += unmeasured
         return said[0] if len(said) == 1 else f"{', '.join(said[:-1])}, and {said[-1]}"
 
+    def _looks(self, name: str) -> tuple[tuple[str, str], ...]:
+        """The numbers that say whether it attends like one."""
+        return tuple(criterion.key for criterion in self._roles[name].of("attends"))
+
     def _state(self, name: str) -> str:
         role = self._roles[name]
         numbers = ", ".join(filter(None, (self._number(name, criterion) for criterion in role.criteria)))
@@ -94,11 +113,12 @@ class _Sentence:
         return _listed(felt)
 
     def _reversed(self, name: str, criteria: Sequence[Criterion]) -> bool:
-        """Whether the one effect that is asked for surely has the other sign."""
+        """Whether the one effect that is asked for surely has the other sign, and is large enough to count."""
         if len(criteria) != 1 or criteria[0].grade != "matters" or not criteria[0].sign:
             return False
-        _, low, high, _ = self._evidence(name, criteria[0])
-        return high < 0 if criteria[0].sign > 0 else low > 0
+        value, low, high, _ = self._evidence(name, criteria[0])
+        enough = abs(value) >= (criteria[0].least or 0.0) - TIE
+        return enough and (high < 0 if criteria[0].sign > 0 else low > 0)
 
     def _evidence(self, name: str, criterion: Criterion) -> tuple[float, float, float, float]:
         row = self._rows[f"{name}/{criterion.grade}/{criterion.measure}/{criterion.where}"]
@@ -122,8 +142,15 @@ class _Sentence:
         count = f", n = {n:.0f}" if n > 0 else ""
         if criterion.grade == "matters":
             where = criterion.where.replace("_", " ")
-            return f"removing it changes the {criterion.number} on {where} by {numbers}{unit}{count}"
-        return f"{criterion.number} {numbers}{unit}{count}"
+            removing = REMOVALS[INDIRECT_MODE] if criterion.measure == "indirect_effect" else self._removing
+            return f"{removing} changes the {criterion.number} on {where} by {numbers}{unit}{count}"
+        offset = self._found.positional_offset[self._at] if criterion.measure == "positional" else np.nan
+        back = "" if np.isnan(offset) else f", {_back(int(offset))}"
+        return f"{criterion.number} {numbers}{unit}{back}{count}"
+
+
+def _back(offset: int) -> str:
+    return {0: "the token itself", 1: "1 token back"}.get(offset, f"{offset} tokens back")
 
 
 def _listed(words: Sequence[str]) -> str:

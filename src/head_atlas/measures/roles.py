@@ -1,8 +1,8 @@
 """Roles of heads: from weighed evidence to what each head is, in several senses at once.
 
 A head holds a role if all required criteria are met; several roles are allowed, there are no quotas. Membership is
-`s = clip((value - n99) / (1 - n99), 0, 1)` of the role's first criterion. The three grades (attends, writes, matters)
-say which criteria are met, required or not.
+`s = clip((value - n99) / (1 - n99), 0, 1)` of the role's first criterion, n99 at least 0. The three grades (attends,
+writes, matters) say which criteria are met, required or not.
 
 Source: this project; the null, the floor and the correction are there because 2 to 7 of 24 heads of random models
 otherwise count as previous-token heads.
@@ -45,6 +45,8 @@ class HeadRoles:
         effective_roles: (layer, head): exp(entropy of the normalised memberships of held roles, states left out);
             NaN without any.
         participation: (layer, head): participation ratio of `relative_effect`; NaN without any effect.
+        positional_offset: (layer, head): tokens back to where a positional head looks, 0 the query itself; NaN where
+            it is not known.
     """
 
     held: NamedArray
@@ -59,6 +61,7 @@ class HeadRoles:
     relative_effect: NamedArray
     effective_roles: NamedArray
     participation: NamedArray
+    positional_offset: NamedArray
 
     def arrays(self) -> dict[str, NamedArray]:
         """Everything by name, ready to be stored."""
@@ -69,7 +72,10 @@ class HeadRoles:
     def from_arrays(cls, arrays: Mapping[str, NamedArray]) -> HeadRoles:
         """What `arrays` gave, put together again."""
         evidence = {name: arrays[f"evidence_{name}"] for name in _PARTS}
-        return cls(evidence=evidence, **{name: arrays[name] for name in _OWN})
+        own = {name: arrays[name] for name in _OWN if name in arrays or name != "positional_offset"}
+        if "positional_offset" not in own:  # files of before it was kept
+            own["positional_offset"] = NamedArray(np.full_like(own["participation"].values, np.nan), _HEADS)
+        return cls(evidence=evidence, **own)
 
 
 _OWN = tuple(part.name for part in fields(HeadRoles) if part.name != "evidence")
@@ -80,6 +86,7 @@ def assign_roles(
     clean: Mapping[str, float],
     *,
     write_norm: np.ndarray | None = None,
+    positional_offset: np.ndarray | None = None,
     families: Sequence[str] | None = None,
     roles: Mapping[str, Role] = ROLES,
 ) -> HeadRoles:
@@ -92,6 +99,7 @@ def assign_roles(
             that no role asks for, and `("logprob", "natural")` count for the states and the participation.
         clean: mean clean logit difference of the families that the model solves, from `evidence.solved_families`.
         write_norm: [layer, head] mean norm of z W_O on natural text; without it no head can be called dormant.
+        positional_offset: [layer, head] where the `positional` score is taken; it is kept beside the roles.
         families: labels of the family axis, in order; those that `measured` has if None.
         roles: the catalogue's, or others.
 
@@ -105,6 +113,7 @@ def assign_roles(
     weighed = {
         name: [weigh(criterion, measured, clean, shape) for criterion in role.criteria] for name, role in roles.items()
     }
+    weighed |= {name: [_before_last(part) for part in weighed[name]] for name, role in roles.items() if role.read_later}
     held = _held(roles, weighed, shape)
     membership = np.stack([_membership(role, measured, weighed[name][0]) for name, role in roles.items()])
     natural = effect_on_natural(0)
@@ -135,6 +144,9 @@ def assign_roles(
         relative_effect=_named(relative, "family", families),
         effective_roles=NamedArray(effective_number(strength, axis=0).astype(np.float32), _HEADS),
         participation=NamedArray(participation_ratio(relative, axis=0).astype(np.float32), _HEADS),
+        positional_offset=NamedArray(
+            np.full(shape, np.nan, dtype=np.float32) if positional_offset is None else positional_offset, _HEADS
+        ),
     )
 
 
@@ -154,12 +166,19 @@ def _held(roles: Mapping[str, Role], weighed: Mapping[str, Sequence[Weighed]], s
     return np.stack(list(held.values()))
 
 
+def _before_last(part: Weighed) -> Weighed:
+    """The same, not measured in the last layer."""
+    kept = (np.arange(len(part.value)) < len(part.value) - 1)[:, None]
+    return Weighed(*(np.where(kept, getattr(part, name), np.nan) for name in _PARTS))
+
+
 def _membership(role: Role, measured: Mapping[tuple[str, str], Measured], first: Weighed) -> np.ndarray:
     if role.state:
         return np.full(first.value.shape, np.nan)
     found = measured.get(role.criteria[0].key)
-    n99 = 0.0 if found is None or found.n99 is None else found.n99
-    room = 1 - np.asarray(n99, dtype=np.float64)
+    # a null below 0, as that of a gain may be, is no reason to count from below 0
+    n99 = np.maximum(0.0 if found is None or found.n99 is None else np.asarray(found.n99, dtype=np.float64), 0.0)
+    room = 1 - n99
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.clip((first.value * role.criteria[0].sign - n99) / room, 0, 1)
     # where chance alone reaches 1, no value is a sign of the role

@@ -21,6 +21,9 @@ N_FLIPS = 20_000
 RELIABLE = 0.8
 """Split-half correlation under which a score is flagged."""
 
+TIE = 1e-6
+"""Scores that differ by no more are equal: numbers of the order of 1, some kept in float32, averaged in any order."""
+
 _MOST_EXACT_CLUSTERS = 14
 _NUMBERS_PER_BLOCK = 2**22
 _ROUNDING = 1e-9
@@ -132,10 +135,11 @@ def tail_p(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
     `p = (1 + #{draw >= observed}) / (1 + N)`. Where fewer than 10 draws reach the observed value, that says little
     more than "small": the largest tenth of the draws is then fitted by a generalised Pareto distribution
     (probability-weighted moments) and its tail read off. The fitted tail is never taken to end (shape >= 0), and
-    no p is claimed under 1 / (1 + N)^2: the fit extrapolates as far again as was sampled, and no further.
+    no p is claimed under 1 / (1 + N)^2: the fit extrapolates as far again as was sampled, and no further. A draw that
+    lies under the observed value by 1e-6 or less counts as equal, so that rounding does not make an equal draw smaller.
 
     Args:
-        observed: [...].
+        observed: [...], of the order of 1.
         draws: [..., draw] under the null.
 
     Returns:
@@ -152,12 +156,13 @@ def tail_p(observed: np.ndarray, draws: np.ndarray) -> np.ndarray:
         n = len(null)
         if np.isnan(value) or not n:
             continue
-        beyond = int((null >= value).sum())
+        least = value - TIE
+        beyond = int((null >= least).sum())
         p[index] = (1 + beyond) / (1 + n)
         n_tail = int(n * _TAIL_SHARE)
         if beyond < _ENOUGH_BEYOND and n_tail >= _FEWEST_IN_TAIL:
             start = (null[-n_tail - 1] + null[-n_tail]) / 2
-            fitted = n_tail / n * _pareto_tail(value - start, null[-n_tail:] - start)
+            fitted = n_tail / n * _pareto_tail(least - start, null[-n_tail:] - start)
             p[index] = min(p[index], max(fitted, 1 / (1 + n) ** 2))
     return p.reshape(np.shape(observed))
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from head_atlas.build.measurement import RIGHT
 from head_atlas.catalogue import SCORES
+from head_atlas.catalogue.effects import CORRECT
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.bootstrap import Interval, bootstrap_excess, bootstrap_macro, bootstrap_mean, resample_counts
-from head_atlas.measures.metrics import CORRECT
 from head_atlas.measures.significance import percentiles, q_values, sign_flip_p, split_half
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
+RIGHT = "right"
+"""Group of effects on the positions that the clean model gets right, from which the merge takes the means of these."""
 _HEADS = ("layer", "head")
 _ENTRIES = SCORES | NAMED_PARTS
 _PARTS = ("mean", "ci_low", "ci_high", "n")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from head_atlas.errors import PromptError
-from head_atlas.measures.bootstrap import Interval, bootstrap_mean, resample_counts
+from head_atlas.measures.bootstrap import Interval, bootstrap_mean, cluster_index, resample_counts
 from head_atlas.measures.patterns import packs
 from head_atlas.measures.running_scores import BLOCK_QUERIES
 from head_atlas.models import HeadModel, Intervention
@@ -32,6 +32,9 @@ A causal model can only look back, so word order decides."""
 
 SMALLEST_GAIN = 0.1
 """A head of less gain than this over the best fixed offset holds no syntactic role."""
+
+FEWEST_TEMPLATES = 5
+"""Held-out templates under which a gain has no interval: resampling fewer says little of others."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +84,27 @@ class SyntacticScores:
     templates: tuple[int, ...]
 
     def gain(self, *, seed: int, family: str = "syntax") -> Interval:
-        """Mean gain over held-out prompts with its cluster-bootstrap interval, [layer, head, relation, direction]."""
-        return bootstrap_mean(self.gains.values, resample_counts(self.templates, seed=seed, family=family))
+        """Mean gain over held-out prompts with its cluster-bootstrap interval, [layer, head, relation, direction].
+
+        What is drawn are the templates in which the relation occurs, so that every resample has prompts that count.
+        No interval (NaN) with under `FEWEST_TEMPLATES` of them.
+        """
+        gains = self.gains.values
+        shape = gains.shape[:-1]
+        mean, low, high = (np.full(shape, np.nan) for _ in range(3))
+        n = np.zeros(shape, dtype=np.int32)
+        for group in np.ndindex(shape[2:]):
+            at = (slice(None), slice(None), *group)
+            defined = np.flatnonzero(~np.isnan(gains[at]).all(axis=(0, 1)))
+            if not len(defined):
+                continue
+            templates = [self.templates[index] for index in defined]
+            counts = resample_counts(templates, seed=seed, family=f"{family} {group}")
+            found = bootstrap_mean(gains[at][..., defined], counts)
+            mean[at], n[at] = found.mean, found.n
+            if cluster_index(templates)[0] >= FEWEST_TEMPLATES:
+                low[at], high[at] = found.low, found.high
+        return Interval(mean, low, high, n)
 
 
 def holds(gain: Interval) -> np.ndarray:

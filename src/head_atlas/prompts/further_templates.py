@@ -1,4 +1,4 @@
-"""Templates of families that are not in the demo model's training text: years and doc strings.
+"""Templates of families that are not in the demo model's training text: years, doc strings, objects of verbs.
 
 `templates` is that text and stays as it is; what is added for other models is added here.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from head_atlas.prompts.templates import Case, fill
+from head_atlas.prompts.verb_object import verb_object
 
 
 @dataclass(frozen=True)
@@ -142,4 +143,5 @@ def _docstring(rng: random.Random) -> Case:
 FURTHER_SAMPLERS: dict[str, Callable[[random.Random], Case]] = {
     "greater_than": _greater_than,
     "docstring": _docstring,
+    "verb_object": verb_object,
 }

@@ -46,7 +46,7 @@ def sentence_of(atlas: Atlas, head: HeadId) -> str:
     if found is None:
         return f"No role has been judged: {_why_not(atlas)}. What was measured stands below."
     try:
-        return describe(found, head.layer, head.head)
+        return describe(found, head.layer, head.head, mode=str(atlas.provenance.get("role_mode", "")))
     except (KeyError, ValueError, HeadAtlasError):
         return "The evidence in this atlas was written by another version and cannot be put into a sentence."
 

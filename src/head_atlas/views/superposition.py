@@ -82,7 +82,7 @@ def _participation(atlas: Atlas) -> dict:
         for layer, x in enumerate(np.asarray(atlas.model["mlp_participation"].values, dtype=float)):
             if np.isfinite(x) and units:
                 rows.append(_bar(f"MLP of layer {layer}", float(x), float(units), [plain(float(x), 1), count(units)]))
-    n = atlas.model["participation_tokens"].values if "participation_tokens" in atlas.model else None
+    n = atlas.model["participation_n"].values if "participation_n" in atlas.model else None
     tokens = "" if n is None else f" Over {count(float(n))} tokens of natural text."
     entry = MODEL_MEASURES["mlp_participation"]
     return {

@@ -44,6 +44,9 @@ _AFTER_A = {
 }
 """Words that "a" can stand before."""
 _DRAWS_PER_PROMPT = 40
+SENTENCES_PER_PROMPT = 2
+"""So many sentences for each prompt of another family: a relation occurs in some of them only, and the gain is taken on
+the held-out half."""
 
 # {person}, {adj}, {he} are of one gender, {rival} of the other, so that a pronoun has one antecedent. Both orders of a
 # relation occur wherever English has both, and at more than one distance ("red toy box"), so that no fixed offset hits
@@ -112,6 +115,72 @@ _TEMPLATES: tuple[tuple[str, str], ...] = (
     (
         "Today the=d1 {person}=n1 and the=d2 {rival}=n2 {verb}=v1 a=d3 {object}=n3 , but {he}=p1 {verb2}=v2 it .",
         "d1-n1 d2-n2 v1-n3 d3-n3 p1-n1",
+    ),
+    # from here on mostly the rarer orders, so that each of them occurs in at least eight templates: verb before
+    # subject, object before verb, adjective after noun, pronoun before its antecedent
+    (
+        "Near the=d1 {place}=n1 sat=v1 the=d2 {person}=n2 whose {object}=n3 was=v2 {color}=a1 .",
+        "d1-n1 d2-n2 n2-v1 n3-v2 a1-n3",
+    ),
+    (
+        "When {he}=p1 {verb}=v1 it , the=d1 {person}=n1 was=v2 {adj}=a1 and the=d2 {object}=n2 was=v3 {color}=a2 .",
+        "p1-n1 d1-n1 n1-v2 a1-n1 d2-n2 n2-v3 a2-n2",
+    ),
+    (
+        "Because {he}=p1 {verb}=v1 the=d1 {object}=n1 that was=v2 {color}=a1 , the=d2 {person}=n2 came=v3 home .",
+        "p1-n2 v1-n1 d1-n1 n1-v2 a1-n1 d2-n2 n2-v3",
+    ),
+    (
+        "This is the=d1 {object}=n1 that the=d2 {person}=n2 {verb}=v1 in the=d3 {place}=n3 .",
+        "d1-n1 d2-n2 n2-v1 v1-n1 d3-n3",
+    ),
+    (
+        "On the=d1 {object}=n1 that the=d2 {person}=n2 {verb}=v1 lay=v2 a=d3 {color}=a1 flower=n3 .",
+        "d1-n1 d2-n2 n2-v1 v1-n1 d3-n3 a1-n3 n3-v2",
+    ),
+    (
+        "Before {he}=p1 left=v1 , in the=d1 {place}=n1 stood=v2 the=d2 {person}=n2 , {adj}=a1 and alone .",
+        "p1-n2 d1-n1 d2-n2 n2-v2 a1-n2",
+    ),
+    (
+        "When {he}=p1 came=v1 , the=d1 {person}=n1 {verb}=v2 the=d2 {object}=n2 that a=d3 {rival}=n3 {verb2}=v3 .",
+        "p1-n1 d1-n1 n1-v2 v2-n2 d2-n2 d3-n3 n3-v3 v3-n2",
+    ),
+    (
+        "From the=d1 {place}=n1 came=v1 a=d2 {person}=n2 with the=d3 {object}=n3 that the=d4 {rival}=n4 {verb}=v2 .",
+        "d1-n1 d2-n2 n2-v1 d3-n3 d4-n4 n4-v2 v2-n3",
+    ),
+    (
+        "There was=v1 a=d1 {object}=n1 in the=d2 {place}=n2 that the=d3 {person}=n3 {verb}=v2 , and {he}=p1 left=v3 .",
+        "n1-v1 d1-n1 d2-n2 d3-n3 n3-v2 v2-n1 p1-n3",
+    ),
+    (
+        "Although {he}=p1 {verb}=v1 a=d1 {object}=n1 , the=d2 {person}=n2 was=v2 {adj}=a1 .",
+        "v1-n1 d1-n1 d2-n2 p1-n2 n2-v2 a1-n2",
+    ),
+    (
+        "As {he}=p1 {verb}=v1 a=d1 {color}=a1 {object}=n1 , the=d2 {adj}=a2 {person}=n2 sat=v2 in a=d3 {place}=n3 .",
+        "p1-n2 v1-n1 d1-n1 a1-n1 d2-n2 a2-n2 n2-v2 d3-n3",
+    ),
+    (
+        "After {he}=p1 {verb}=v1 it , out of the=d1 {place}=n1 ran=v2 the=d2 {adj}=a1 {person}=n2 .",
+        "p1-n2 d1-n1 d2-n2 a1-n2 n2-v2",
+    ),
+    (
+        "Here stood=v1 the=d1 {object}=n1 that the=d2 {adj}=a1 {person}=n2 {verb}=v2 , next to a=d3 {rival}=n3 .",
+        "n1-v1 d1-n1 d2-n2 a1-n2 n2-v2 v2-n1 d3-n3",
+    ),
+    (
+        "The=d1 {object}=n1 which the=d2 {person}=n2 and the=d3 {rival}=n3 {verb}=v1 was=v2 still {color}=a1 .",
+        "d1-n1 d2-n2 d3-n3 v1-n1 n1-v2 a1-n1",
+    ),
+    (
+        "The=d1 {place}=n1 where the=d2 {person}=n2 {verb}=v1 a=d3 {object}=n3 was=v2 not very {adj}=a1 .",
+        "d1-n1 d2-n2 n2-v1 v1-n3 d3-n3 n1-v2 a1-n1",
+    ),
+    (
+        "Then came=v1 the=d1 {rival}=n1 , who was=v2 so {adj}=a1 that the=d2 {person}=n2 left=v3 .",
+        "d1-n1 n1-v1 n1-v2 a1-n1 d2-n2 n2-v3",
     ),
 )
 _OBJECT_PRONOUN = {"she": "her", "he": "him"}
@@ -191,7 +260,7 @@ def build_syntax(policy: TokenPolicy, rng: random.Random, n_prompts: int) -> tup
     Args:
         policy: the tokenizer and its BOS.
         rng: what is drawn.
-        n_prompts: how many.
+        n_prompts: half as many as are drawn, see `SENTENCES_PER_PROMPT`.
 
     Returns:
         The prompts, and a note if there are fewer than asked for.
@@ -201,6 +270,7 @@ def build_syntax(policy: TokenPolicy, rng: random.Random, n_prompts: int) -> tup
     """
     prompts: list[Prompt] = []
     refused: Counter[str] = Counter()
+    n_prompts *= SENTENCES_PER_PROMPT
     quotas: tuple[tuple[Split, int], ...] = (("train", n_prompts - n_prompts // 2), ("held_out", n_prompts // 2))
     for split, quota in quotas:
         found = 0
