@@ -28,6 +28,7 @@ def test_operations_by_hand():
     swept = sweep_flops(SIZES, 1, 3, 1)
     assert unit_flops("zero", [PROMPT], SIZES) == swept
     assert unit_flops("pattern_freeze", [PROMPT], SIZES) == swept + 752
+    assert unit_flops("resample_corrupted", [PROMPT], SIZES) == swept + 752
     assert unit_flops("resample", [PROMPT], SIZES) == 752 + 5 * (swept - 752)
 
 

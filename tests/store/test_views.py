@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import h5py
@@ -12,9 +13,9 @@ from synthetic_atlas import synthetic_contents
 import head_atlas.store.writer as writer
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
-from head_atlas.store import open_atlas, write_atlas
+from head_atlas.store import contents_of, open_atlas, walk, write_atlas
 from head_atlas.store.elements import write_rounded
-from head_atlas.store.schema import VIEW_BYTES
+from head_atlas.store.schema import VIEW_BYTES, VIEWS
 
 CONTENTS = synthetic_contents(n_layers=3, n_heads=5, n_prompts=20)
 
@@ -66,6 +67,29 @@ def test_what_is_read_is_the_same(path, plain):
                     assert of_head.dims == (*whole.dims[:-3], "prompt")
                     assert of_prompt.dims == whole.dims[:-1]
                     assert of_head.coords == whole.coords
+
+
+def test_an_array_has_one_place_and_its_unit_however_it_lies_in_the_file(path, plain):
+    with open_atlas(path) as large, open_atlas(plain) as small:
+        assert large.places() == small.places()
+        contents = contents_of(large)
+    assert set(contents.arrays) == set(CONTENTS.arrays)
+    with h5py.File(path) as file, h5py.File(plain) as other:
+        assert other["effects/kl"].attrs["units"] == "nats"
+        assert {file[f"{view}/effects/kl"].attrs["units"] for view in VIEWS} == {"nats"}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_where_all_numbers_are_read_both_views_are(path, tmp_path, view):
+    copy = tmp_path / "atlas.h5"
+    shutil.copy(path, copy)
+    with h5py.File(copy) as file:
+        chunk = file[f"{view}/scores/sink"].id.get_chunk_info(0)
+    damaged = bytearray(copy.read_bytes())
+    damaged[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    copy.write_bytes(bytes(damaged))
+    assert not walk.refusal(path, numbers=True)
+    assert "/scores/sink cannot be read" in walk.refusal(copy, numbers=True)
 
 
 def test_many_threads_read_at_once(path, plain):

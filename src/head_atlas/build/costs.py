@@ -4,7 +4,8 @@ Operations are those of the matrix products (`interventions.flops`); T is the le
 
     forward          one pass, unembedded where it is read
     scores           a pass without unembedding, and the patterns once more: 2 T^2 H d_head a layer
-    effects          the sweep; resample runs the heads once for each draw, pattern_freeze the clean model once more
+    effects          the sweep; resample runs the heads once for each draw; pattern_freeze and
+                     resample_corrupted need one more pass, of the corrupted prompt
     weights          4 V d_model d_head for every head: what its OV circuit does to each token, and back
     composition      three d_head x d_head products of each pair of heads with their d_model x d_head factors
 
@@ -26,7 +27,7 @@ import torch
 from head_atlas.build.measurements import MEASUREMENTS, N_DRAWS, REFERENCE
 from head_atlas.build.null_units import null_draws
 from head_atlas.build.plan import Plan, Unit
-from head_atlas.build.units import SCORED
+from head_atlas.build.units import BY_CORRUPTED, SCORED
 from head_atlas.interventions import Sizes, sizes_of, sweep_flops
 from head_atlas.measures.effects import METRICS
 from head_atlas.models import HeadModel
@@ -161,7 +162,7 @@ def unit_flops(kind: str, prompts: Sequence[Prompt], sizes: Sizes) -> float:
         clean = n * sizes.forward(n_pos, n_read)
         swept = sweep_flops(sizes, n, n_pos, n_read)
         runs = N_DRAWS if kind == "resample" else 1
-        total += clean + runs * (swept - clean) + (clean if kind == "pattern_freeze" else 0)
+        total += clean + runs * (swept - clean) + (clean if kind in BY_CORRUPTED else 0)
     return total
 
 

@@ -44,7 +44,8 @@ RESAMPLE_CORRUPTED = "resample_corrupted"
 EFFECT_MODES: tuple[str, ...] = (*MODES, RESAMPLE_CORRUPTED)
 """Ablation modes of an atlas: those of the library, with `resample` by other text and by the prompt's corrupted version
 apart."""
-_BY_CORRUPTED = ("pattern_freeze", RESAMPLE_CORRUPTED)
+BY_CORRUPTED = ("pattern_freeze", RESAMPLE_CORRUPTED)
+"""Modes that need the corrupted version of a prompt."""
 
 
 def reference(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
@@ -92,7 +93,7 @@ def effects(mode: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
 
 def effect_prompts(mode: str) -> Callable[[Prompt], bool]:
     """Which prompts effects of a mode are measured on."""
-    aligned = mode in _BY_CORRUPTED
+    aligned = mode in BY_CORRUPTED
     return lambda prompt: prompt.family not in WITHOUT_EFFECTS and (bool(prompt.corrupted) or not aligned)
 
 

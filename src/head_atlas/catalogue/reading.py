@@ -55,6 +55,11 @@ PAPERS: dict[str, Paper] = {
         "What Does BERT Look At? An Analysis of BERT’s Attention", "BlackboxNLP at ACL 2019", _arxiv("1906.04341"),
         "heads that follow grammar, and heads that rest",
     ),
+    "conmy2023": Paper(
+        "Arthur Conmy, Augustine N. Mavor-Parker, Aengus Lynch, Stefan Heimersheim, Adrià Garriga-Alonso", 2023,
+        "Towards Automated Circuit Discovery for Mechanistic Interpretability", "NeurIPS 2023", _arxiv("2304.14997"),
+        "finding circuits by search",
+    ),
     "elhage2021": Paper(
         "Nelson Elhage, Neel Nanda, Catherine Olsson et al.", 2021,
         "A Mathematical Framework for Transformer Circuits", "Transformer Circuits Thread",
@@ -82,6 +87,11 @@ PAPERS: dict[str, Paper] = {
     "jain2019": Paper(
         "Sarthak Jain and Byron C. Wallace", 2019, "Attention is not Explanation", "NAACL 2019", _arxiv("1902.10186"),
         "why looking is not using",
+    ),
+    "knijnenburg2009": Paper(
+        "Theo A. Knijnenburg, Lodewyk F. A. Wessels, Marcel J. T. Reinders, Ilya Shmulevich", 2009,
+        "Fewer permutations, more accurate P-values", "Bioinformatics 25, i161–i168",
+        "https://doi.org/10.1093/bioinformatics/btp211", "p values in the tail of a null",
     ),
     "kobayashi2020": Paper(
         "Goro Kobayashi, Tatsuki Kuribayashi, Sho Yokoi, Kentaro Inui", 2020,
@@ -191,6 +201,11 @@ PAPERS: dict[str, Paper] = {
     "zeiler2014": Paper(
         "Matthew D. Zeiler and Rob Fergus", 2014, "Visualizing and Understanding Convolutional Networks", "ECCV 2014",
         _arxiv("1311.2901"), "occlusion",
+    ),
+    "zou2008": Paper(
+        "Guang Yong Zou and Allan Donner", 2008,
+        "Construction of confidence limits about effect measures: A general approach",
+        "Statistics in Medicine 27, 1693–1702", "https://doi.org/10.1002/sim.3095", "intervals of differences",
     ),
 }  # fmt: skip
 """By first author and year."""
