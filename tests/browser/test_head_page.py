@@ -104,6 +104,6 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(open_page, full_serve
 
 
 def test_the_learn_tab_shows_superposition(open_page, full_server):
-    page = open_page(full_server + "?tab=learn")
+    page = open_page(full_server + "?tab=learn&chapter=superposition")
     expect(page.locator("#learn-superposition h2")).to_have_text("Superposition in this model")
     expect(page.locator("#learn-superposition .ha-neurons h4").first).to_contain_text("Layer 1, neuron 0")
