@@ -14,10 +14,11 @@ def parser() -> argparse.ArgumentParser:
         prog="bench.py",
         description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
         "head; `patterns` scores attention patterns; `attribution` integrates gradients; `published` looks published "
-        "heads up in an atlas. The table goes to stdout, in markdown. Peers other than plain transformers and Captum "
-        "are installed by `make bench-peers`.",
+        "heads up in an atlas; `atlas` writes a large synthetic atlas, about 2 GB, and times reading it. The table "
+        "goes to stdout, in markdown. Peers other than plain transformers and Captum are installed by "
+        "`make bench-peers`.",
     )
-    p.add_argument("what", choices=("sweep", "patterns", "attribution", "published"))
+    p.add_argument("what", choices=("sweep", "patterns", "attribution", "published", "atlas"))
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="at most, of each case (default 5)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
@@ -27,6 +28,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--model", default="gpt2", help="published: a model by its name on the hub (default gpt2)")
     p.add_argument("--atlas", type=Path, metavar="FILE", help="published: the atlas of that model")
     p.add_argument("--mode", default="mean", help="published: ablation mode of the effects (default mean)")
+    p.add_argument(
+        "--folder", type=Path, metavar="FOLDER", help="atlas: where it is written (default: temporary files)"
+    )
     p.add_argument("--build", action="store_true", help="published: make that atlas first")
     return p
 
@@ -56,6 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks.published import published_table
 
         return published_table(model=args.model, atlas=args.atlas, mode=args.mode, build=args.build)
+    if args.what == "atlas":
+        from benchmarks.atlas import atlas_table
+
+        return atlas_table(tiny=args.tiny, folder=args.folder, repeats=args.repeats, json_file=args.json)
     from benchmarks.patterns import patterns_table
 
     return patterns_table(

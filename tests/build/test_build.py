@@ -12,10 +12,10 @@ from small_build import OPTIONS, SMALL, silent
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+import head_atlas.build.parts as parts
 import head_atlas.build.runner as runner
 from head_atlas.build import BuildOptions, build_atlas, parts_folder, plan_atlas
-from head_atlas.build.runner import run_plan
-from head_atlas.build.shards import shard_path
+from head_atlas.build.parts import Parts
 from head_atlas.build.units import EFFECT_MODES
 from head_atlas.catalogue import ABLATION_MODES, EFFECTS, SCORES, WITHOUT_EFFECTS
 from head_atlas.catalogue.named_parts import NAMED_PARTS
@@ -28,7 +28,6 @@ from head_atlas.prompts.families import FAMILIES, build_families
 from head_atlas.prompts.families.natural import RESERVED, paragraphs
 from head_atlas.prompts.families.syntax import SENTENCES_PER_PROMPT
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.store import open_atlas
 
 PARTS = ("mean", "ci_low", "ci_high", "n")
 
@@ -206,8 +205,11 @@ def test_the_profile_by_distance_is_a_mean_over_natural_prompts(atlas, model):
     np.testing.assert_allclose(found[..., kept], live[:, :, kept].mean(-1), rtol=1e-4)
 
 
-def test_shards_are_gone_afterwards(path):
-    assert not parts_folder(path).exists()
+def test_shards_stay_or_go(path, model, tmp_path):
+    assert len(list(parts_folder(path).glob("*.h5"))) == len(plan_atlas(model, OPTIONS).units)
+    out = build_atlas(model, tmp_path / "x.h5", SMALL, silent)
+    build_atlas(model, out, SMALL, silent, keep_shards=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["x.h5"]
 
 
 def test_a_build_that_is_stopped_and_resumed_is_equal_byte_for_byte(path, model, tmp_path, monkeypatch):
@@ -227,7 +229,7 @@ def test_a_build_that_is_stopped_and_resumed_is_equal_byte_for_byte(path, model,
         build_atlas(model, out, OPTIONS, silent)
     assert not out.exists()
     assert len(list(parts_folder(out).glob("*.h5"))) == 4
-    damaged = shard_path(parts_folder(out), plan.config_sha256, done[2])
+    damaged = Parts(parts_folder(out), plan).path(plan.units[2])
     damaged.write_bytes(damaged.read_bytes()[:-100])
     (parts_folder(out) / ".left-by-a-kill.tmp").write_bytes(b"half")
     (tmp_path / ".atlas.h5.0123abcd.tmp").write_bytes(b"half an atlas")
@@ -235,55 +237,40 @@ def test_a_build_that_is_stopped_and_resumed_is_equal_byte_for_byte(path, model,
 
     again, said = [], []
     monkeypatch.setattr(runner, "run_unit", lambda unit, *args: again.append(unit.name) or plain(unit, *args))
-    build_atlas(model, out, OPTIONS, said.append)
+    build_atlas(model, out, OPTIONS, said.append, keep_shards=False)
     assert again == [unit.name for unit in plan.units if unit.name not in done or unit.name == done[2]]
-    assert said[0] == f"going on: 3 of {len(plan.units)} units are done"
+    assert said[:2] == [
+        f"shard {damaged.name} is damaged; its unit is measured again",
+        f"going on: 3 of {len(plan.units)} units are done",
+    ]
     assert out.read_bytes() == path.read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other.h5.0123abcd.tmp", "atlas.h5"]
 
 
-def test_a_finished_atlas_is_not_measured_again(path, model, tmp_path, monkeypatch):
+def test_a_finished_atlas_is_not_measured_again_nor_overwritten(path, model, tmp_path, monkeypatch):
     out = tmp_path / "atlas.h5"
     out.write_bytes(path.read_bytes())
-    plan = plan_atlas(model, OPTIONS)
-    # as if killed between writing the atlas and removing its shards
-    left = shard_path(parts_folder(out), plan.config_sha256, plan.units[0].name)
-    left.parent.mkdir()
-    left.write_bytes(b"a shard")
     said, measured = [], []
     plain = runner.run_unit
     monkeypatch.setattr(runner, "run_unit", lambda unit, *args: measured.append(unit.name) or plain(unit, *args))
     build_atlas(model, out, OPTIONS, said.append)
-    assert said == ["atlas.h5 is already the atlas of this configuration; delete it to measure again"]
+    assert said == ["atlas.h5 is already the atlas of this configuration; delete it to write it again"]
+    with pytest.raises(BuildError, match=r"is the atlas of another configuration, and atlas\.h5\.parts"):
+        build_atlas(model, out, SMALL, said.append)
+    assert out.read_bytes() == path.read_bytes()
+    out.write_bytes(b"a letter to a friend")
+    with pytest.raises(BuildError, match="cannot be read as an atlas"):
+        build_atlas(model, out, SMALL, said.append)
+    assert out.read_bytes() == b"a letter to a friend"
     assert measured == []
     assert [p.name for p in tmp_path.iterdir()] == ["atlas.h5"]
-    build_atlas(model, out, SMALL, said.append)
-    assert measured
-    with open_atlas(out) as atlas:
-        assert atlas.families == ["ioi"]
-
-
-def test_shards_of_another_configuration_are_not_used(model, tmp_path):
-    out = tmp_path / "atlas.h5"
-    parts_folder(out).mkdir()
-    stray = parts_folder(out) / "0123456789abcdef-zero-ioi-000000-000006.h5"
-    stray.write_bytes(b"of something else")
-    said = []
-    build_atlas(model, out, SMALL, said.append)
-    assert "1 shards in atlas.h5.parts are of another configuration" in said[0]
-    assert stray.exists()
-    with open_atlas(out) as atlas:
-        assert atlas.families == ["ioi"]
-        assert "measured on rand_repeat" in atlas.left_out["induction"]
-        assert atlas.offsets is None
 
 
 def test_a_shard_that_vanishes_before_the_merge_is_an_error_and_no_atlas(model, tmp_path, monkeypatch):
     out = tmp_path / "atlas.h5"
-    plan = plan_atlas(model, SMALL)
-    monkeypatch.setattr(runner, "write_shard", lambda *_, **__: None)
+    monkeypatch.setattr(parts, "write_shard", lambda *_, **__: None)
     with pytest.raises(BuildError, match="missing or damaged"):
-        run_plan(plan, model, out, {}, silent)
+        build_atlas(model, out, SMALL, silent)
     assert not out.exists()
 
 

@@ -12,6 +12,7 @@ from small_build import OPTIONS, SMALL, silent
 from head_atlas.build import build_atlas, plan_atlas, role_evidence
 from head_atlas.build.measurement import Corpus
 from head_atlas.build.measurements import MEASUREMENTS
+from head_atlas.build.parts import Parts, parts_folder
 from head_atlas.build.plan import make_plan
 from head_atlas.build.runner import run_plan
 from head_atlas.catalogue import WITHOUT_EFFECTS
@@ -211,9 +212,10 @@ def test_right_positions_of_prompts_that_are_read_at_many(atlas, model, tmp_path
         Corpus({"natural": whole}), kinds=["zero"], n_layers=2, n_heads=4, config=plan_atlas(model, SMALL).config
     )
     assert plan.modes == ("zero",)
-    run_plan(plan, model, tmp_path / "x.h5", {}, silent)
+    out = tmp_path / "x.h5"
+    run_plan(plan, model, out, {}, silent, parts=Parts(parts_folder(out), plan))
     expected = sweep(model, single)["logprob"].values
-    with open_atlas(tmp_path / "x.h5") as found:
+    with open_atlas(out) as found:
         assert (found.summary["logprob_correct_n"].values == len(whole)).all()
         mean = found.summary["logprob_correct_mean"].sel(mode="zero", family="natural").values
         assert found.clean["correct"].values.max() < 1.5 / len(whole[0].positions)  # right at no other position
@@ -259,7 +261,7 @@ def test_how_alike_other_prompts_rank_attributions_and_gains(atlas):
     expected = split_half(values, templates, seed=atlas.provenance["seed"], family="ioi")
     found = atlas.summary["direct_logit_split_half"]
     assert found.sel(family="ioi").values == pytest.approx(expected, abs=0.02)
-    assert np.isnan(found.sel(family="natural").values)
+    assert np.isnan(found.sel(family="rand_flat").values)
     assert -1 <= atlas.summary["induction_copy_split_half"].values <= 1
     halves = atlas.syntax["gain_split_half"]
     assert halves.dims == ("relation", "direction")

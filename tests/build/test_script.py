@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -36,6 +37,40 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(script, model_folder, 
     assert "rand_repeat: 8 prompts" in printed
     assert "modes zero;" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_as_json_has_the_cost_at_a_given_rate(script, model_folder, tmp_path, capsys):
+    arguments = ["--model", str(model_folder), "--out", str(tmp_path / "x.h5"), "--quick", "--dry-run", "--json"]
+    assert script.main([*arguments, "--families", "ioi", "--rate", "1e9"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["families"] == {"ioi": {"prompts": 8, "tokens": found["tokens"]}}
+    assert found["rate"] == 1e9
+    kinds = {cost["kind"]: cost for cost in found["kinds"]}
+    assert {"reference", "zero", "direct_logit"} <= set(kinds)
+    assert sum(cost["units"] for cost in found["kinds"]) == found["units"]
+    assert found["total"]["flops"] == sum(cost["flops"] for cost in found["kinds"]) > 0
+    assert found["total"]["atlas_bytes"] > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shares_and_their_merge(script, model_folder, tmp_path, capsys):
+    out = tmp_path / "atlas.h5"
+    arguments = ["--model", str(model_folder), "--out", str(out), "--quick", "--families", "ioi", "--prompts", "4"]
+    arguments += ["--threads", "1", "--measures", "direct_logit", "exemplars_families"]
+    assert script.main([*arguments, "--shard", "1/2"]) == 0
+    assert script.main([*arguments, "--merge"]) == 1
+    assert "run the shares that did not finish again" in capsys.readouterr().err
+    assert script.main([*arguments, "--shard", "0/2"]) == 0
+    assert not out.exists()
+    assert script.main([*arguments, "--merge", "--discard-shards"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["atlas.h5"]
+
+
+@pytest.mark.parametrize("share", ["2/2", "0/0", "-1/2", "1", "a/b"])
+def test_a_share_that_is_none_is_refused(script, capsys, share):
+    with pytest.raises(SystemExit):
+        script.main(["--model", "m", "--out", "x.h5", f"--shard={share}"])
+    assert "argument --shard: must be I/N" in capsys.readouterr().err
 
 
 def test_quick_with_a_corpus_and_chosen_families(script, model_folder, tmp_path, capsys):
@@ -115,4 +150,3 @@ def test_killed_with_minus_nine_and_run_again_it_is_equal_byte_for_byte(model_fo
     again = subprocess.run(command(killed), check=True, capture_output=True, text=True)
     assert f"going on: {len(survivors)} of " in again.stderr
     assert killed.read_bytes() == undisturbed.read_bytes()
-    assert not folder.exists()

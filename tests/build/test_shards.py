@@ -20,22 +20,22 @@ ARRAYS = {
 @pytest.fixture
 def path(tmp_path):
     path = shard_path(tmp_path, CONFIG, "zero-ioi-000000-000004")
-    write_shard(path, ARRAYS, config_sha256=CONFIG, unit="zero-ioi-000000-000004")
+    write_shard(path, ARRAYS, key=CONFIG, unit="zero-ioi-000000-000004")
     return path
 
 
 def valid(path, unit="zero-ioi-000000-000004", config=CONFIG):
-    return is_valid(path, config_sha256=config, unit=unit)
+    return is_valid(path, key=config, unit=unit)
 
 
 def test_round_trip_and_equal_bytes(path, tmp_path):
-    found = read_shard(path, config_sha256=CONFIG, unit="zero-ioi-000000-000004")
+    found = read_shard(path, key=CONFIG, unit="zero-ioi-000000-000004")
     assert set(found) == set(ARRAYS)
     for name, array in ARRAYS.items():
         np.testing.assert_array_equal(found[name].values, array.values)
         assert (found[name].dims, found[name].coords) == (array.dims, array.coords)
     again = tmp_path / "again.h5"
-    write_shard(again, ARRAYS, config_sha256=CONFIG, unit="zero-ioi-000000-000004")
+    write_shard(again, ARRAYS, key=CONFIG, unit="zero-ioi-000000-000004")
     assert sha256_of(again) == sha256_of(path)
     assert CONFIG[:16] in path.name
 
@@ -53,7 +53,7 @@ def test_a_truncated_shard_is_not_valid(path, share):
     path.write_bytes(content[: int(len(content) * share)])
     assert not valid(path)
     with pytest.raises(BuildError, match="missing or damaged"):
-        read_shard(path, config_sha256=CONFIG, unit="zero-ioi-000000-000004")
+        read_shard(path, key=CONFIG, unit="zero-ioi-000000-000004")
 
 
 def test_a_flipped_bit_in_the_numbers_is_not_valid(path):

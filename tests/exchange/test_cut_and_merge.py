@@ -55,6 +55,19 @@ def test_families_are_cut_out_of_every_axis(whole, tmp_path):
     assert found.provenance["extracted"][0]["families"] == ["natural", "ioi"]
 
 
+def test_notes_go_where_what_they_are_of_goes(whole, tmp_path):
+    noted = replace(whole, notes={"ioi": "half of the names", "fact": "few", "composition": "not the rotated part"})
+    cut = stored(extract(noted, families=["natural", "ioi"]), tmp_path)
+    assert cut.notes == {"ioi": "half of the names", "composition": "not the rotated part"}
+    other = replace(extract(noted, families=["fact"]), notes={"fact": "few", "composition": "another"})
+    merged = merge([cut, other])
+    assert merged.notes == {
+        "ioi": "half of the names",
+        "fact": "few",
+        "composition": "not the rotated part; another",
+    }
+
+
 def test_the_mean_over_families_is_worked_out_anew(whole):
     found = extract(whole, families=["ioi", "fact"])
     by_family = [

@@ -79,6 +79,11 @@ CLAUSES = {
     "N5": ["test_specification.py::test_xarray_gives_names_and_units"],
     "N6": ["test_refusals.py::test_prompts_that_point_outside_of_the_file"],
     "C1": ["test_refusals.py::test_a_missing_group"],
+    "C2": [
+        "test_views.py::test_only_large_arrays_are_stored_as_views",
+        "test_views.py::test_what_is_read_is_the_same",
+        "test_views.py::test_views_come_in_pairs_and_alone",
+    ],
     "P1": ["test_hub_atlases.py::test_what_was_published_is_what_is_opened"],
     "P2": [
         "test_hub_atlases.py::test_what_was_published_is_what_is_opened",

@@ -127,7 +127,7 @@ def main(place: str, out: str, revision: str) -> int:
     try:
         model = load_model(place, revision or None, progress=say)
         say(f"{_UNITS}{len(plan_atlas(model, QUICK).units)}")
-        build_atlas(model, out, QUICK, say)
+        build_atlas(model, out, QUICK, say, keep_shards=False)
     except (HeadAtlasError, OSError) as error:
         say(str(error).replace("\n", " "))
         return 1

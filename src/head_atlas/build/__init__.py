@@ -1,189 +1,130 @@
-"""Building the atlas of a model: a plan of units, a runner that resumes, one file in the end."""
+"""Building the atlas of a model: a plan of units, workers that do them, one file in the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from head_atlas.build.measurement import Corpus
-from head_atlas.build.measurements import MEASUREMENTS, N_DRAWS
-from head_atlas.build.plan import Plan, make_plan
-from head_atlas.build.provenance import code_sha256, git_commit, model_facts, packages, public_model_id
-from head_atlas.build.role_evidence import role_mode
-from head_atlas.build.runner import parts_folder, run_plan
-from head_atlas.build.units import EFFECT_MODES
+from head_atlas.build.parts import Parts, parts_folder
+from head_atlas.build.plan import Plan
+from head_atlas.build.planning import QUICK, BuildOptions, plan_atlas, provenance_of
+from head_atlas.build.runner import begin, is_finished, run_plan, run_units
+from head_atlas.build.shares import share_of, waits
 from head_atlas.errors import BuildError
-from head_atlas.interventions import Budget, budget_for
-from head_atlas.measures.patterns import visible_windows
 from head_atlas.models import HeadModel
-from head_atlas.prompts.families import Families, build_families
-from head_atlas.prompts.families.natural import NATURAL_LENGTH, natural_source
-from head_atlas.prompts.running_text import RunningText
 
-__all__ = ["QUICK", "BuildOptions", "Plan", "build_atlas", "parts_folder", "plan_atlas"]
-
-N_REFERENCE_PROMPTS = 100
-_OTHER_SEED = 7919
-"""Added to the seed for the natural prompts that are not measured."""
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """What to build.
-
-    Attributes:
-        families: names; None for all that the tokenizer allows.
-        n_prompts: per family.
-        modes: of ablation.
-        measures: kinds of `measurements.MEASUREMENTS` besides the modes; None for all.
-        natural_length: tokens of a natural prompt.
-        seed: of prompts and bootstrap.
-        corpus: the user's own text for the natural family, or None.
-        threads: CPU threads; None for torch's own choice.
-        budget: how much of a sweep runs at once; None for what suits the model's device. It decides the last
-            bits of effects, so another device needs the same one to give the same file.
-    """
-
-    families: Sequence[str] | None = None
-    n_prompts: int = 100
-    modes: Sequence[str] = EFFECT_MODES
-    measures: Sequence[str] | None = None
-    natural_length: int = NATURAL_LENGTH
-    seed: int = 0
-    corpus: RunningText | None = None
-    threads: int | None = None
-    budget: Budget | None = None
-
-
-QUICK = BuildOptions(
-    n_prompts=8,
-    modes=("zero",),
-    natural_length=48,
-    measures=[kind for kind, measurement in MEASUREMENTS.items() if measurement.quick and not measurement.mode],
-)
-"""Enough for a first look: a GPT-2-small-sized model in about ten minutes on two cores."""
-
-
-def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
-    """Decide everything that a build will do.
-
-    Raises:
-        PromptError: an unknown family.
-        CorpusError: the user's own text cannot be read.
-        BuildError: an unknown mode or measure, or no family can be built for this tokenizer.
-    """
-    kinds = _kinds(options)
-    corpus = _corpus(model, options)
-    source = natural_source(model.policy, options.corpus)
-    longest = max(len(p) for prompts in corpus.families.values() for p in prompts)
-    config = {
-        **model_facts(model),
-        "packages": packages(),
-        "code_sha256": code_sha256(),
-        "threads": options.threads or torch.get_num_threads(),
-        "budget": asdict(options.budget or budget_for(model)),
-        "seed": options.seed,
-        "n_prompts": options.n_prompts,
-        "windows": visible_windows(model, longest),
-        "natural_source": source,
-        "reference_source": f"natural family: {len(corpus.reference)} prompts, {source}, seed {options.seed}",
-        "resample_source": f"{len(corpus.resample)} natural prompts that are not measured, {source}",
-    }
-    return make_plan(corpus, kinds=kinds, n_layers=model.n_layers, n_heads=model.n_heads, config=config)
-
-
-def _kinds(options: BuildOptions) -> list[str]:
-    """The measurements that are asked for.
-
-    Raises:
-        BuildError: an unknown one.
-    """
-    for name, asked, known in (
-        ("mode", options.modes, EFFECT_MODES),
-        ("measure", options.measures or (), [kind for kind in MEASUREMENTS if kind not in EFFECT_MODES]),
-    ):
-        unknown = [kind for kind in asked if kind not in known]
-        if unknown:
-            raise BuildError(f"{name} must be one of {', '.join(known)}, found {unknown[0]!r}")
-    wanted = options.modes if options.measures is None else (*options.modes, *options.measures)
-    return [kind for kind in MEASUREMENTS if kind in wanted or (options.measures is None and kind not in EFFECT_MODES)]
-
-
-def _corpus(model: HeadModel, options: BuildOptions) -> Corpus:
-    """Every prompt of a build.
-
-    Raises:
-        PromptError: an unknown family.
-        CorpusError: the user's own text cannot be read.
-        BuildError: no family can be built for this tokenizer.
-    """
-
-    def build(
-        n_prompts: int, only: Sequence[str] | None, seed: int, natural_length: int, *, reserved: bool = False
-    ) -> Families:
-        return build_families(
-            model.policy,
-            n_prompts=n_prompts,
-            seed=seed,
-            only=only,
-            corpus=options.corpus,
-            natural_length=natural_length,
-            max_length=model.max_length,
-            reserved=reserved,
-        )
-
-    families = build(options.n_prompts, options.families, options.seed, options.natural_length)
-    if not families.prompts:
-        reasons = "; ".join(f"{name}: {why}" for name, why in families.left_out.items())
-        raise BuildError(f"no prompt family can be built for this tokenizer: {reasons}")
-    measured = {p.tokens for prompts in families.prompts.values() for p in prompts}
-    longest = max(map(len, measured))
-    n_means = max(options.n_prompts, N_REFERENCE_PROMPTS)
-    means = build(n_means, ["natural"], options.seed, options.natural_length).prompts.get("natural", [])
-    # some paragraphs are kept back for this; another seed gives other stories; of a corpus, the same may come again
-    n_others, seed = n_means + N_DRAWS, options.seed + _OTHER_SEED
-    others = build(n_others, ["natural"], seed, longest, reserved=True).prompts.get("natural", [])
-    fresh = [p for p in others if len(p) == longest and not any(p.tokens[: len(m)] == m for m in measured)]
-    return Corpus(families.prompts, means, fresh[:N_DRAWS], families.left_out, families.notes)
+__all__ = [
+    "QUICK",
+    "BuildOptions",
+    "Plan",
+    "build_atlas",
+    "measure_share",
+    "merge_shares",
+    "parts_folder",
+    "plan_atlas",
+]
 
 
 def build_atlas(
-    model: HeadModel, out: str | Path, options: BuildOptions | None = None, say: Callable[[str], None] = print
+    model: HeadModel,
+    out: str | Path,
+    options: BuildOptions | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    keep_shards: bool = True,
 ) -> Path:
     """Build the atlas of a model, or go on with a build that was stopped; one that is finished is left as it is.
 
+    With other families, modes or measures than before, what was measured is used again where its shards were kept:
+    the atlas is then equal, byte for byte, to one that was built with all of them at once.
+
     Args:
         model: a loaded model.
-        out: the atlas file; shards lie in `<out>.parts` until it is written.
+        out: the atlas file; shards lie in `<out>.parts`.
         options: what to build.
         say: is told, in words, what is going on.
+        keep_shards: leave them there afterwards, so that more can be added without measuring the rest again.
 
     Raises:
         PromptError: an unknown family.
-        BuildError: nothing can be built, or a shard was damaged.
-        OSError: no space, or no permission.
+        BuildError: nothing can be built; the place is taken by something else; a shard was damaged; or there is no
+            space.
+        OSError: no permission.
     """
-    plan = plan_atlas(model, options or BuildOptions())
-    path = Path(out)
-    run_plan(plan, model, path, _provenance(plan, model), say)
+    plan, path = plan_atlas(model, options or BuildOptions()), Path(out)
+    parts = Parts(parts_folder(path), plan)
+    run_plan(plan, model, path, provenance_of(plan, model), say, parts=parts)
+    _put_away(parts, keep_shards, say)
     return path
 
 
-_NOT_PROVENANCE = ("units", "reference_source", "resample_source", "left_out", "notes")
-"""Parts of the configuration that the file says elsewhere."""
+def measure_share(
+    model: HeadModel,
+    out: str | Path,
+    options: BuildOptions | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    index: int,
+    of: int,
+) -> int:
+    """Do the units whose number leaves a remainder: one of several machines that share the folder of `out`.
+
+    Args:
+        model: a loaded model.
+        out: the atlas file that `merge_shares` will write.
+        options: the same on all machines.
+        say: is told, in words, what is going on.
+        index: of this machine, from 0.
+        of: machines.
+
+    Returns:
+        How many units of this share wait for units of others; `merge_shares` does them.
+
+    Raises:
+        PromptError: an unknown family.
+        BuildError: as `build_atlas`.
+    """
+    plan, path = plan_atlas(model, options or BuildOptions()), Path(out)
+    parts = Parts(parts_folder(path), plan)
+    if is_finished(plan, path, parts):
+        say(f"{path.name} is already the atlas of this configuration")
+        return 0
+    begin(parts, say)
+    ready, waiting = share_of(plan, parts, index, of)
+    run_units(ready, model, parts)
+    say(f"share {index} of {of} is done" + (f"; {len(waiting)} units of it wait for others" if waiting else ""))
+    return len(waiting)
 
 
-def _provenance(plan: Plan, model: HeadModel) -> dict[str, Any]:
-    kept = {key: value for key, value in plan.config.items() if key not in _NOT_PROVENANCE}
-    kept["corpus_sha256"] = kept.pop("prompts_sha256")
-    return {
-        **kept,
-        "model_id": public_model_id(model.model_id),
-        "config_sha256": plan.config_sha256,
-        "role_mode": role_mode(plan.modes),
-        "git_commit": git_commit(),
-    }
+def merge_shares(
+    model: HeadModel,
+    out: str | Path,
+    options: BuildOptions | None = None,
+    say: Callable[[str], None] = print,
+    *,
+    keep_shards: bool = True,
+) -> Path:
+    """Put the atlas together from shards that were measured in shares, and do the units that waited for others.
+
+    Raises:
+        BuildError: units are missing that did not have to wait.
+    """
+    plan, path = plan_atlas(model, options or BuildOptions()), Path(out)
+    parts = Parts(parts_folder(path), plan)
+    if not is_finished(plan, path, parts):
+        missing = [unit for unit in parts.missing() if not waits(unit)]
+        if missing:
+            raise BuildError(
+                f"{len(missing)} of {len(plan.units)} units have no shard in {parts.folder}, the first of them "
+                f"{missing[0].name}: run the shares that did not finish again"
+            )
+    run_plan(plan, model, path, provenance_of(plan, model), say, parts=parts)
+    _put_away(parts, keep_shards, say)
+    return path
+
+
+def _put_away(parts: Parts, keep: bool, say: Callable[[str], None]) -> None:
+    if not keep:
+        parts.discard()
+    elif parts.begun:
+        say(f"{parts.size() / 1e6:.1f} MB of shards stay in {parts.folder}: more can be added to the atlas with them")

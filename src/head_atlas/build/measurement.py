@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -69,19 +69,20 @@ class Workplace:
     Attributes:
         plan: of the build.
         model: the model of the plan.
-        stored: the finished units of a kind and what they found, for units that need it.
+        stored: the finished units of a kind that share prompts with some, and what they found, for units that
+            need it; those of all prompts for None.
         role_mode: whose effects roles are judged by; "" without any.
     """
 
     plan: Plan
     model: HeadModel
-    stored: Callable[[str], Iterator[tuple[Unit, Arrays]]]
+    stored: Callable[[str, Collection[int] | None], Iterator[tuple[Unit, Arrays]]]
     role_mode: str = ""
 
     @cached_property
     def mean_reference(self) -> MeanReference:
         """The means that the build stored: live ablation must put in place exactly what the builder did."""
-        ((_, found),) = self.stored("reference")
+        ((_, found),) = self.stored("reference", None)
         source = self.plan.config["reference_source"]
         return MeanReference(found[MEAN_Z].values, source, int(found[MEAN_Z_TOKENS].values))
 
@@ -99,19 +100,22 @@ class Workplace:
         n_pos = min(len(prompt) for prompt in prompts)
         return resample_reference(self.model, prompts, source, n_draws=len(prompts), n_pos=n_pos, seed=seed)
 
-    def of_family(self, wanted: Callable[[str], bool]) -> list[int]:
-        """Places of the prompts of some families."""
-        return [index for index, prompt in enumerate(self.plan.prompts) if wanted(prompt.family)]
+    def prompts(self, unit: Unit) -> list[Prompt]:
+        """The prompts of a unit."""
+        return [self.plan.prompts[index] for index in unit.index]
 
-    def gathered(self, place: str, kind: str) -> np.ndarray | None:
-        """An array that the units of a kind found, its last axis all prompts; None if no unit did."""
+    def gathered(self, place: str, kind: str, index: Sequence[int]) -> np.ndarray | None:
+        """An array that the units of a kind found, its last axis some prompts; None if no unit did."""
         whole: np.ndarray | None = None
-        for unit, arrays in self.stored(kind):
+        column = {prompt: at for at, prompt in enumerate(index)}
+        for unit, arrays in self.stored(kind, index):
             if place in arrays:
                 values = arrays[place].values
                 if whole is None:
-                    whole = np.full((*values.shape[:-1], len(self.plan.prompts)), np.nan, dtype=np.float32)
-                whole[..., unit.start : unit.stop] = values
+                    whole = np.full((*values.shape[:-1], len(index)), np.nan, dtype=np.float32)
+                shared = [(column[prompt], at) for at, prompt in enumerate(unit.index) if prompt in column]
+                into, of = zip(*shared, strict=True)
+                whole[..., list(into)] = values[..., list(of)]
         return whole
 
 
@@ -126,9 +130,14 @@ class Measurement:
     Attributes:
         kind: its name, part of the names of shards.
         run: does a unit. Arrays with an axis `prompt` cover the unit's prompts, in order; NaN where not measured.
+            What it finds must depend on these prompts, the configuration and what it needs alone: it may be used
+            again in an atlas with other prompts besides.
         work: its cost.
-        prompts: which prompts it is done on, in blocks of one family; None for once for the whole model.
+        prompts: which prompts it is done on.
+        whole: whether it is done once, on all these prompts together; else in blocks of one family.
         mode: of ablation, for the units that measure effects; "" else.
+        needs: given the modes of the build, the kinds whose units on the same prompts are done before.
+        numbered: arrays whose values number the unit's prompts, from 0; -1 for none.
         quick: whether it belongs to a quick build.
         lacks: given the corpus, why it cannot be done; "" if it can.
     """
@@ -136,8 +145,11 @@ class Measurement:
     kind: str
     run: Run
     work: Work
-    prompts: Callable[[Prompt], bool] | None = None
+    prompts: Callable[[Prompt], bool]
+    whole: bool = False
     mode: str = ""
+    needs: Callable[[Sequence[str]], tuple[str, ...]] = lambda _: ()
+    numbered: tuple[str, ...] = ()
     quick: bool = True
     lacks: Callable[[Corpus], str] = lambda _: ""
 
@@ -154,7 +166,7 @@ def note(name: str, text: str) -> Arrays:
 
 def select(unit: Unit, at: Workplace, wanted: Callable[[Prompt], bool]) -> tuple[list[Prompt], list[int]]:
     """The prompts of a unit that a measurement is done on, and their places in the unit."""
-    members = at.plan.prompts[unit.start : unit.stop]
+    members = at.prompts(unit)
     chosen = [index for index, prompt in enumerate(members) if wanted(prompt)]
     return [members[index] for index in chosen], chosen
 

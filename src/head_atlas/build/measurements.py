@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from head_atlas.build import model_units, null_units, text_units, units, weight_units
-from head_atlas.build.measurement import Corpus, Measurement, Run
+from head_atlas.build.measurement import Corpus, Measurement, Run, Work
+from head_atlas.build.role_evidence import role_mode
+from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.nulls import NULL_FAMILIES
+from head_atlas.prompts.prompt import Prompt
 
 N_DRAWS = 5
 """Prompts whose activations resample ablation puts in place."""
@@ -54,47 +58,91 @@ def _effects(mode: str) -> Measurement:
         work=lambda tokens, heads: tokens * (1 + runs * heads / 2),
         prompts=units.effect_prompts(mode),
         mode=mode,
+        needs=lambda _: (REFERENCE.kind,) if mode == "mean" else (),
         lacks=_LACKS.get(mode, lambda _: ""),
     )
 
 
+def _whole(
+    kind: str, run: Run, work: Work, prompts: Callable[[Prompt], bool], *, quick: bool = True, **more: Any
+) -> Measurement:
+    """A measurement that is done once, on all its prompts together."""
+    return Measurement(kind, run, work, prompts, whole=True, quick=quick, **more)
+
+
 def _exemplars(kind: str, *, text: bool) -> Measurement:
     """Exemplars on running text, or on all other families; the two are kept apart."""
-    run = partial(text_units.exemplars, text)
-    return Measurement(
-        kind, run, lambda tokens, _: 3 * tokens, lacks=_needs(text_units.TEXT_FAMILY) if text else _no_family
+    return _whole(
+        kind,
+        partial(text_units.exemplars, "text" if text else "families"),
+        lambda tokens, _: 3 * tokens,
+        lambda prompt: (prompt.family == text_units.TEXT_FAMILY) == text,
+        # harmed prompts are chosen by the effects that roles are judged by
+        needs=lambda modes: tuple(filter(None, [role_mode(modes)])),
+        numbered=("prompt_index",),
+        lacks=_needs(text_units.TEXT_FAMILY) if text else _no_family,
     )
 
+
+def _of(*families: str) -> Callable[[Prompt], bool]:
+    return lambda prompt: prompt.family in families
+
+
+_NO_PROMPT = _of()
+_TEXT = _of(text_units.TEXT_FAMILY)
 
 MEASUREMENTS: dict[str, Measurement] = {
     entry.kind: entry
     for entry in (
-        Measurement("weights", weight_units.weights, lambda tokens, _: tokens, quick=False),
-        Measurement("composition", weight_units.composition, lambda tokens, _: tokens / 10, quick=False),
+        _whole("weights", weight_units.weights, lambda tokens, _: tokens, _NO_PROMPT, quick=False),
+        _whole("composition", weight_units.composition, lambda tokens, _: tokens / 10, _NO_PROMPT, quick=False),
         Measurement("scores", units.scores, lambda tokens, _: 2 * tokens, lambda p: p.family in units.SCORED),
         Measurement("direct_logit", text_units.direct_logit, lambda tokens, _: 2 * tokens, text_units.has_answer),
-        Measurement("named_parts", null_units.named_parts, lambda tokens, _: tokens, lacks=_needs("ioi")),
-        Measurement("nulls", null_units.nulls, lambda tokens, _: 2 * tokens, lacks=_no_null),
-        Measurement("syntax", null_units.syntax, lambda tokens, _: tokens / 10, lacks=_needs(null_units.SYNTAX_FAMILY)),
-        Measurement(
-            "write_norm", model_units.write_norms, lambda tokens, _: tokens / 10, lacks=_needs(text_units.TEXT_FAMILY)
+        _whole(
+            "named_parts",
+            null_units.named_parts,
+            lambda tokens, _: tokens,
+            _of(*(score.family for score in NAMED_PARTS.values())),
+            lacks=_needs("ioi"),
         ),
-        Measurement(
+        _whole("nulls", null_units.nulls, lambda tokens, _: 2 * tokens, _of(*NULL_FAMILIES.values()), lacks=_no_null),
+        _whole(
+            "syntax",
+            null_units.syntax,
+            lambda tokens, _: tokens / 10,
+            _of(null_units.SYNTAX_FAMILY),
+            lacks=_needs(null_units.SYNTAX_FAMILY),
+        ),
+        _whole(
+            "write_norm",
+            model_units.write_norms,
+            lambda tokens, _: tokens / 10,
+            _TEXT,
+            lacks=_needs(text_units.TEXT_FAMILY),
+        ),
+        _whole(
             "superposition",
             model_units.superposition,
             lambda tokens, _: tokens / 5,
+            _TEXT,
             quick=False,
             lacks=_needs(text_units.TEXT_FAMILY),
         ),
-        Measurement("neurons", model_units.neurons, lambda tokens, _: 2 * tokens, quick=False),
+        _whole(
+            "neurons",
+            model_units.neurons,
+            lambda tokens, _: 2 * tokens,
+            model_units.has_neurons,
+            quick=False,
+            numbered=("top_prompts",),
+        ),
         *(_effects(mode) for mode in units.EFFECT_MODES),
-        # after the effects: harmed prompts are chosen by them
         _exemplars("exemplars_text", text=True),
         _exemplars("exemplars_families", text=False),
     )
 }
 
-REFERENCE = Measurement("reference", units.reference, lambda tokens, _: tokens)
+REFERENCE = _whole("reference", units.reference, lambda tokens, _: tokens, _NO_PROMPT)
 """Done first, on the reference prompts, wherever there are any."""
 
 

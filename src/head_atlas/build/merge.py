@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from head_atlas.build.derived import DERIVED
 from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, NOTES, REASONS, TOTALS, Arrays
-from head_atlas.build.measurements import REFERENCE
+from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
 from head_atlas.build.plan import Plan, Unit
+from head_atlas.build.scratch import Scratch
 from head_atlas.build.shards import read_shard, sha256_of, shard_path
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
@@ -20,19 +21,22 @@ from head_atlas.store.schema import group_of
 
 
 def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, Any]) -> AtlasContents:
-    """Read every shard and put the atlas together. One shard at a time is in memory, beside what the atlas holds.
+    """Read every shard and put the atlas together.
+
+    In memory are one shard at a time, `scratch.IN_MEMORY` bytes of the atlas, and a few times its largest array.
 
     Raises:
         BuildError: a shard is missing or damaged.
     """
     arrays: Arrays = {}
+    scratch = Scratch(folder)
     left_out, notes = dict(plan.left_out), dict(plan.notes)
     texts = {REASONS: left_out, NOTES: notes}
     mean_z: MeanZ | None = None
     shards: dict[str, str] = {}
     for unit in plan.units:
-        path = shard_path(folder, plan.config_sha256, unit.name)
-        found = read_shard(path, config_sha256=plan.config_sha256, unit=unit.name)
+        path = shard_path(folder, unit.key, unit.label)
+        found = read_shard(path, key=unit.key, unit=unit.label)
         shards[unit.name] = sha256_of(path)
         if unit.kind == REFERENCE.kind:
             n_tokens = int(found[MEAN_Z_TOKENS].values)
@@ -47,7 +51,7 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
                     array if before is None else NamedArray(before.values + array.values, array.dims, array.coords)
                 )
             else:
-                _put(arrays, place, array, unit, plan)
+                _put(arrays, place, _numbered(place, array, unit), unit, plan, scratch)
     for derive in DERIVED:
         arrays |= derive(plan, arrays, left_out)
     kept = {place: array for place, array in arrays.items() if group_of(place) not in INTERNAL}
@@ -72,26 +76,38 @@ def merge(plan: Plan, folder: Path, model: HeadModel, provenance: Mapping[str, A
     )
 
 
-def _put(arrays: Arrays, place: str, array: NamedArray, unit: Unit, plan: Plan) -> None:
-    """Put what a unit found where it belongs on the axes `mode` and `prompt`; what is there already stays."""
-    where = tuple(
-        slice(unit.start, unit.stop)
-        if dim == "prompt"
-        else [plan.modes.index(mode) for mode in array.coords["mode"]]
-        if dim == "mode"
-        else slice(None)
-        for dim in array.dims
-    )
+def _numbered(place: str, array: NamedArray, unit: Unit) -> NamedArray:
+    """Numbers of prompts, counted among those of the atlas in place of those of the unit."""
+    if unit.kind == REFERENCE.kind or place.rpartition("/")[2] not in MEASUREMENTS[unit.kind].numbered:
+        return array
+    place_of = np.array([*unit.index, -1], dtype=np.int32)
+    return NamedArray(place_of[array.values], array.dims, array.coords)
+
+
+def _put(arrays: Arrays, place: str, array: NamedArray, unit: Unit, plan: Plan, scratch: Scratch) -> None:
+    """Put what a unit found where it belongs on the axes of the atlas; what is there already stays."""
+    axes: dict[str, tuple[int, Sequence[int]]] = {}
+    if "prompt" in array.dims:
+        axes["prompt"] = len(plan.prompts), unit.index
+    for dim, names in (("mode", plan.modes), ("family", plan.families)):
+        if dim in array.dims:
+            axes[dim] = len(names), [names.index(label) for label in array.coords[dim]]
+    shape = tuple(axes[dim][0] if dim in axes else n for dim, n in zip(array.dims, array.shape, strict=True))
+    coords = {dim: labels for dim, labels in array.coords.items() if dim not in axes}
+    if place not in arrays and shape == array.shape:
+        arrays[place] = NamedArray(array.values, array.dims, coords)
+        return
     if place not in arrays:
-        whole = {"prompt": len(plan.prompts), "mode": len(plan.modes)}
-        shape = tuple(whole.get(dim, n) for dim, n in zip(array.dims, array.shape, strict=True))
-        if shape == array.shape:
-            arrays[place] = array
-            return
-        coords = {dim: labels for dim, labels in array.coords.items() if dim not in whole}
-        arrays[place] = NamedArray(np.full(shape, np.nan, dtype=np.float32), array.dims, coords)
+        arrays[place] = NamedArray(scratch.missing(shape), array.dims, coords)
+    where = tuple(_span(axes[dim][1]) if dim in axes else slice(None) for dim in array.dims)
     values = arrays[place].values
     values[where] = np.where(np.isnan(values[where]), array.values, values[where])
+
+
+def _span(places: Sequence[int]) -> slice | list[int]:
+    """Consecutive places as a slice, of which numpy makes no copy."""
+    first, n = places[0], len(places)
+    return slice(first, first + n) if list(places) == list(range(first, first + n)) else list(places)
 
 
 def _tokens(plan: Plan, arrays: Arrays) -> set[int]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.build.measurement import Arrays, Progress, Workplace, reason
-from head_atlas.build.text_units import TEXT_FAMILY
 from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.errors import NotApplicableError
 from head_atlas.measures.neurons import neuron_statistics
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 def write_norms(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
     """How much every head writes, on running text."""
-    found = write_norm(at.model, _text(at)).values
+    found = write_norm(at.model, at.prompts(unit)).values
     return {"model/write_norm": NamedArray(np.nanmean(found, -1).astype(np.float32), ("layer", "head"))}
 
 
@@ -34,7 +33,7 @@ def superposition(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # n
     for space, why in crowded.not_applicable.items():
         arrays |= reason(f"interference of the {space}", why)
     try:
-        used = participation(at.model, _text(at))
+        used = participation(at.model, at.prompts(unit))
     except NotApplicableError as error:
         return arrays | reason("participation", str(error))
     arrays |= {"model/head_participation": used.heads, "model/mlp_participation": used.mlps}
@@ -42,15 +41,10 @@ def superposition(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # n
     return arrays | _by_layer("mlp_participation", used.not_applicable)
 
 
-def neurons(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
+def neurons(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """What every hidden unit of the MLPs fires for."""
-    index = [i for i in at.of_family(lambda family: family not in WITHOUT_EFFECTS) if len(at.plan.prompts[i]) > 1]
     try:
-        found = neuron_statistics(
-            at.model,
-            [at.plan.prompts[i] for i in index],
-            progress=lambda done, total: progress(done / total),
-        )
+        found = neuron_statistics(at.model, at.prompts(unit), progress=lambda done, total: progress(done / total))
     except NotApplicableError as error:
         return reason("neurons", str(error))
     arrays: Arrays = {}
@@ -58,21 +52,12 @@ def neurons(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: A
         array = getattr(found, field.name)
         if isinstance(array, NamedArray):
             arrays[f"neurons/{field.name}"] = array
-    # prompts are numbered among those of the atlas
-    top = arrays["neurons/top_prompts"]
-    place = np.array([*index, -1], dtype=np.int32)
-    arrays["neurons/top_prompts"] = NamedArray(place[top.values], top.dims, top.coords)
-    for name in ("mean", "firing"):
-        arrays[f"neurons/{name}"] = _on_all_families(arrays[f"neurons/{name}"], at)
     return arrays | _by_layer("neurons", found.not_applicable)
 
 
-def _on_all_families(array: NamedArray, at: Workplace) -> NamedArray:
-    """The last axis on the families of the atlas; NaN on those without."""
-    names = list(at.plan.families)
-    whole = np.full((*array.shape[:-1], len(names)), np.nan, dtype=np.float32)
-    whole[..., [names.index(family) for family in array.coords["family"]]] = array.values
-    return NamedArray(whole, array.dims, {"family": names})
+def has_neurons(prompt: Prompt) -> bool:
+    """Whether neurons are measured on a prompt."""
+    return prompt.family not in WITHOUT_EFFECTS and len(prompt) > 1
 
 
 def _by_layer(name: str, reasons: dict[int, str]) -> Arrays:
@@ -80,7 +65,3 @@ def _by_layer(name: str, reasons: dict[int, str]) -> Arrays:
     for layer, why in reasons.items():
         arrays |= reason(f"{name} of layer {layer}", why)
     return arrays
-
-
-def _text(at: Workplace) -> list[Prompt]:
-    return [prompt for prompt in at.plan.prompts if prompt.family == TEXT_FAMILY]

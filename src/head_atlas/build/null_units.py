@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.build.measurement import DRAWS, Arrays, Progress, Workplace, spread
+from head_atlas.build.measurement import DRAWS, Arrays, Progress, Workplace, select, spread
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.measures.named_parts import part_attention
-from head_atlas.measures.nulls import NULL_FAMILIES, Null, default_draws, null_scores, syntactic_null
+from head_atlas.measures.nulls import Null, default_draws, null_scores, syntactic_null
 from head_atlas.measures.syntax import syntactic_scores
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
+from head_atlas.prompts.prompt import Prompt
 from head_atlas.store.schema import BASELINE_DIMS, SCORE_DIMS
 
 if TYPE_CHECKING:
@@ -23,26 +25,31 @@ MOST_DRAWS = 5000
 SYNTAX_FAMILY = "syntax"
 
 
+def null_draws(n_layers: int, n_heads: int) -> int:
+    """Draws of a null of a model of some size."""
+    return min(default_draws(n_layers, n_heads), MOST_DRAWS)
+
+
 def n_draws(model: HeadModel) -> int:
     """Draws of a null."""
-    return min(default_draws(model.n_layers, model.n_heads), MOST_DRAWS)
+    return null_draws(model.n_layers, model.n_heads)
 
 
 def named_parts(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """Attention between the named parts of indirect-object prompts, and its null."""
     arrays: Arrays = {}
     for name, score in NAMED_PARTS.items():
-        index = at.of_family({score.family}.__contains__)
+        prompts, index = select(unit, at, partial(_is_of, score.family))
         found = part_attention(
             at.model,
-            [at.plan.prompts[i] for i in index],
+            prompts,
             name,
             windows=at.plan.config["windows"],
             n_draws=n_draws(at.model),
             seed=at.plan.config["seed"],
             progress=lambda done, total: progress(done / total),
         )
-        n = unit.stop - unit.start
+        n = len(unit.index)
         arrays[f"scores/{name}"] = NamedArray(spread(found.mass.values, index, n), SCORE_DIMS)
         arrays[f"baselines/{name}"] = NamedArray(spread(found.uniform.values, index, n), BASELINE_DIMS)
         arrays[f"nulls/{name}_observed"] = found.excess
@@ -50,14 +57,15 @@ def named_parts(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     return arrays
 
 
-def nulls(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
+def _is_of(family: str, prompt: Prompt) -> bool:
+    return prompt.family == family
+
+
+def nulls(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """What the pattern scores of roles would be by chance."""
-    families = set(NULL_FAMILIES.values())
-    prompts = {
-        family: [prompt for prompt in at.plan.prompts if prompt.family == family]
-        for family in at.plan.families
-        if family in families
-    }
+    prompts: dict[str, list[Prompt]] = {}
+    for prompt in at.prompts(unit):
+        prompts.setdefault(prompt.family, []).append(prompt)
     found = null_scores(
         at.model,
         prompts,
@@ -74,15 +82,12 @@ def nulls(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG
 
 def syntax(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """How often heads look at the grammatically tied word, with gains over the best fixed offset and their nulls."""
-    index = at.of_family({SYNTAX_FAMILY}.__contains__)
-    n, seed = unit.stop - unit.start, at.plan.config["seed"]
-    found = syntactic_scores(
-        at.model, [at.plan.prompts[i] for i in index], progress=lambda done, total: progress(done / total)
-    )
+    seed = at.plan.config["seed"]
+    found = syntactic_scores(at.model, at.prompts(unit), progress=lambda done, total: progress(done / total))
     arrays: Arrays = {}
     for name in ("hits", "gains", "offset_hits"):
         array = getattr(found, name)
-        arrays[f"syntax/{name}"] = NamedArray(spread(array.values, index, n), array.dims, array.coords)
+        arrays[f"syntax/{name}"] = NamedArray(array.values.astype(np.float32), array.dims, array.coords)
     arrays["syntax/best_offset"] = found.best_offset
     gain = found.gain(seed=seed)
     dims, coords = ("layer", "head", "relation", "direction"), found.hits.coords

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from head_atlas.build.measurement import Corpus, Measurement
@@ -25,9 +25,13 @@ class Unit:
     Attributes:
         kind: of `MEASUREMENTS`, or "reference".
         family: of its prompts; "model" where it is done once for the whole model.
-        start: index of its first prompt; for "reference", among the reference prompts.
-        stop: index after its last prompt.
+        start: index of the first prompt of its block; for "reference", among the reference prompts.
+        stop: index after the last prompt.
         work: expected effort, in tokens run through the whole model.
+        index: its prompts, among those of the plan.
+        key: hash of everything that its numbers depend on; with it, its shard is found and trusted, in this build
+            and in others that measure more.
+        needs: names of the units that must be done before.
     """
 
     kind: str
@@ -35,11 +39,19 @@ class Unit:
     start: int
     stop: int
     work: float
+    index: Sequence[int] = field(default=(), repr=False)
+    key: str = ""
+    needs: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
-        """Unique in the plan; part of the shard's file name."""
+        """Unique in the plan."""
         return f"{self.kind}-{self.family}-{self.start:06d}-{self.stop:06d}"
+
+    @property
+    def label(self) -> str:
+        """Part of the shard's file name: without numbers of prompts, which differ where families are added."""
+        return f"{self.kind}-{self.family}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Plan:
         config: everything the numbers depend on.
         left_out: by name, why a family or a measure is not in the build.
         notes: by name, what to know of a family that is.
+        shared: names of what all units depend on, out of `config`.
     """
 
     prompts: tuple[Prompt, ...]
@@ -67,11 +80,17 @@ class Plan:
     config: Mapping[str, Any]
     left_out: Mapping[str, str]
     notes: Mapping[str, str]
+    shared: frozenset[str] = frozenset()
 
     @property
     def config_sha256(self) -> str:
-        """Hash of the configuration: shards of another one are never used."""
-        return hashlib.sha256(canonical_json(self.config).encode()).hexdigest()
+        """Hash of the configuration: an atlas of another one is another atlas."""
+        return _hash(self.config)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What all units depend on: model, machine and code."""
+        return {key: value for key, value in self.config.items() if key in self.shared}
 
 
 def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: int, config: Mapping[str, Any]) -> Plan:
@@ -97,15 +116,26 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
             left_out[score.name] = f"measured on {' and '.join(score.families)}, not in this atlas"
 
     n_all_heads = n_layers * n_heads
+    modes = tuple(measurement.mode for measurement in chosen if measurement.mode)
+    resample = corpus.resample if "resample" in modes else ()
+    prompts = [prompt for members in corpus.families.values() for prompt in members]
+    facts = {key: value for key, value in config.items() if key not in _OF_BUILD}
     units: list[Unit] = []
     if corpus.reference:
         work = REFERENCE.work(sum(map(len, corpus.reference)), n_all_heads)
-        units.append(Unit(REFERENCE.kind, "natural", 0, len(corpus.reference), work))
-    prompts = [prompt for members in corpus.families.values() for prompt in members]
+        unit = Unit(REFERENCE.kind, "natural", 0, len(corpus.reference), work)
+        units.append(replace(unit, key=_hash([facts, unit.kind, prompts_sha256(corpus.reference)])))
     for measurement in chosen:
-        units += _units(measurement, prompts, n_all_heads)
-    modes = tuple(measurement.mode for measurement in chosen if measurement.mode)
-    resample = corpus.resample if "resample" in modes else ()
+        for unit in _units(measurement, prompts, n_all_heads):
+            needs = [other for other in units if other.kind in measurement.needs(modes) and _share(unit, other)]
+            found = [
+                facts,
+                unit.label,
+                prompts_sha256([prompts[index] for index in unit.index]),
+                prompts_sha256(resample) if measurement.mode == "resample" else "",
+                [other.key for other in needs],
+            ]
+            units.append(replace(unit, key=_hash(found), needs=tuple(other.name for other in needs)))
     full_config = {
         **config,
         "modes": list(modes),
@@ -126,21 +156,37 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
         config=full_config,
         left_out=left_out,
         notes=dict(corpus.notes),
+        shared=frozenset(facts),
     )
+
+
+_OF_BUILD = ("n_prompts", "natural_source", "reference_source", "resample_source")
+"""Parts of the configuration that no unit depends on but through its prompts."""
+
+
+def _share(unit: Unit, other: Unit) -> bool:
+    """Whether what one unit needs of another kind is in the other unit."""
+    return not other.index or not set(unit.index).isdisjoint(other.index)
 
 
 def _units(measurement: Measurement, prompts: Sequence[Prompt], n_all_heads: int) -> list[Unit]:
     """The units of one measurement."""
     kind = measurement.kind
-    if measurement.prompts is None:
-        return [Unit(kind, "model", 0, len(prompts), measurement.work(sum(map(len, prompts)), n_all_heads))]
+    if measurement.whole:
+        work = measurement.work(sum(map(len, prompts)), n_all_heads)
+        index = tuple(i for i, prompt in enumerate(prompts) if measurement.prompts(prompt))
+        return [Unit(kind, "model", 0, len(prompts), work, index)]
     units = []
     for start, stop in _blocks(prompts, n_all_heads):
         tokens = sum(len(prompt) for prompt in prompts[start:stop] if measurement.prompts(prompt))
         if tokens:
             work = measurement.work(tokens, n_all_heads)
-            units.append(Unit(kind, prompts[start].family, start, stop, work))
+            units.append(Unit(kind, prompts[start].family, start, stop, work, range(start, stop)))
     return units
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def _blocks(prompts: Sequence[Prompt], n_all_heads: int) -> list[tuple[int, int]]:

@@ -46,7 +46,7 @@ class ProgressLine:
             return line
         rate = done_now / seconds
         left = (self._total - self._before - done_now) / rate
-        return f"{line}  {rate:,.0f} tokens/s  about {_duration(left)} left"
+        return f"{line}  {rate:,.0f} tokens/s  about {duration(left)} left"
 
     def close(self) -> None:
         """Leave the line."""
@@ -55,7 +55,8 @@ class ProgressLine:
             self._stream.flush()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits them."""
     seconds = max(seconds, 0.0)
     if seconds < 90:
         return f"{seconds:.0f} s"

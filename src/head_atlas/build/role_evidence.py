@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from head_atlas.build.measurement import DRAWS, Arrays
 from head_atlas.build.null_units import syntactic_name
-from head_atlas.build.plan import Plan
 from head_atlas.catalogue import SCORES
 from head_atlas.catalogue.named_parts import NAMED_PARTS
 from head_atlas.catalogue.roles import ROLE_MODES, ROLES
@@ -20,6 +20,9 @@ from head_atlas.measures.roles import assign_roles
 from head_atlas.measures.significance import tail_p
 from head_atlas.named_array import NamedArray
 from head_atlas.store.schema import group_of
+
+if TYPE_CHECKING:
+    from head_atlas.build.plan import Plan
 
 _HEADS = ("layer", "head")
 _ENTRIES = SCORES | NAMED_PARTS

@@ -1,7 +1,8 @@
 """Shards: the finished work of one unit, in one immutable file.
 
-A shard appears whole or not at all, its name holds the configuration and the unit, and it is checked when it is
-read. So a build that was killed goes on with exactly the units whose shards are missing or damaged.
+A shard appears whole or not at all, its name holds the unit and the hash of all that its numbers depend on, and it is
+checked when it is read. So a build that was killed goes on with exactly the units whose shards are missing or damaged,
+and a build of more families or measures takes those that are there.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ import numpy as np
 
 from head_atlas.errors import BuildError
 from head_atlas.named_array import NamedArray
-from head_atlas.store.atomic import replacing
+from head_atlas.store.atomic import new_hdf5
 
 _TYPE = "head-atlas-shard"
 _SLASH = "."
 """Stands for the slash of a place: a shard has no groups."""
 
 
-def shard_path(folder: Path, config_sha256: str, unit: str) -> Path:
+def shard_path(folder: Path, key: str, unit: str) -> Path:
     """Where the shard of a unit lies."""
-    return folder / f"{config_sha256[:16]}-{unit}.h5"
+    return folder / f"{key[:16]}-{unit}.h5"
 
 
-def write_shard(path: Path, arrays: Mapping[str, NamedArray], *, config_sha256: str, unit: str) -> None:
+def write_shard(path: Path, arrays: Mapping[str, NamedArray], *, key: str, unit: str) -> None:
     """Write a shard; equal arrays give equal bytes."""
-    with replacing(path) as temporary, h5py.File(temporary, "w-") as file:
+    with new_hdf5(path) as file:
         file.attrs["encoding-type"] = _TYPE
-        file.attrs["config_sha256"] = config_sha256
+        file.attrs["key"] = key
         file.attrs["unit"] = unit
         for place, array in sorted(arrays.items()):
             text = array.values.dtype.kind in "UO"
@@ -49,7 +50,7 @@ def write_shard(path: Path, arrays: Mapping[str, NamedArray], *, config_sha256: 
         file.attrs["n_arrays"] = len(arrays)
 
 
-def read_shard(path: Path, *, config_sha256: str, unit: str) -> dict[str, NamedArray]:
+def read_shard(path: Path, *, key: str, unit: str) -> dict[str, NamedArray]:
     """Read all arrays of a shard, by place.
 
     Raises:
@@ -57,12 +58,12 @@ def read_shard(path: Path, *, config_sha256: str, unit: str) -> dict[str, NamedA
     """
     try:
         with h5py.File(path, "r") as file:
-            found = (file.attrs["encoding-type"], file.attrs["config_sha256"], file.attrs["unit"])
+            found = (file.attrs["encoding-type"], file.attrs["key"], file.attrs["unit"])
             arrays = {name.replace(_SLASH, "/"): _read(dataset) for name, dataset in file.items()}
             n_arrays = int(file.attrs["n_arrays"])
     except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         raise BuildError(f"shard {path.name}: missing or damaged: {error}") from error
-    if found != (_TYPE, config_sha256, unit) or n_arrays != len(arrays):
+    if found != (_TYPE, key, unit) or n_arrays != len(arrays):
         raise BuildError(f"shard {path.name}: expected unit {unit}, found {found[2]!r}")
     return arrays
 
@@ -73,12 +74,12 @@ def _read(dataset: h5py.Dataset) -> NamedArray:
     return NamedArray(np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values, tuple(dims), coords)
 
 
-def is_valid(path: Path, *, config_sha256: str, unit: str) -> bool:
+def is_valid(path: Path, *, key: str, unit: str) -> bool:
     """Whether a shard is there and whole; a damaged one is told from a good one by its checksums."""
     if not path.exists():
         return False
     try:
-        read_shard(path, config_sha256=config_sha256, unit=unit)
+        read_shard(path, key=key, unit=unit)
     except BuildError:
         return False
     return True

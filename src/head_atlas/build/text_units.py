@@ -15,7 +15,6 @@ from head_atlas.measures.evidence import solved_families
 from head_atlas.measures.exemplars import exemplars as find_exemplars
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.store.schema import SCORE_DIMS
 
 if TYPE_CHECKING:
     from head_atlas.build.plan import Unit
@@ -38,7 +37,7 @@ def has_answer(prompt: Prompt) -> bool:
 def direct_logit(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
     """Every part of the logit difference, and what the parts leave over."""
     prompts, chosen = select(unit, at, has_answer)
-    n = unit.stop - unit.start
+    n = len(unit.index)
     try:
         blocks = [decompose(at.model, block) for block in _blocks(prompts)]
         arrays = {
@@ -64,39 +63,29 @@ def _blocks(prompts: list[Prompt]) -> Iterator[list[Prompt]]:
     yield from (prompts[start : start + size] for start in range(0, len(prompts), size))
 
 
-def exemplars(text: bool, unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
-    """Exemplars of every head, on running text or on the other families."""
-    index = at.of_family(lambda family: (family == TEXT_FAMILY) == text)
-    prompts = [at.plan.prompts[i] for i in index]
-    effects = _harm(at)
+def exemplars(where: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
+    """Exemplars of every head, on running text ("text") or on the other families ("families")."""
     found = find_exemplars(
         at.model,
-        prompts,
-        effects=None if effects is None else effects[..., index],
+        at.prompts(unit),
+        effects=_harm(unit, at),
         seed=at.plan.config["seed"],
         windows=at.plan.config["windows"],
         progress=lambda done, total: progress(done / total),
     )
-    arrays = found.arrays()
-    # prompts are numbered among those of the atlas, not among those of this set
-    place = np.array(index, dtype=np.int32)
-    arrays["prompt_index"] = NamedArray(place[arrays["prompt_index"].values], ("exemplar",))
-    largest = spread(arrays["largest"].values, index, len(at.plan.prompts))
-    arrays["largest"] = NamedArray(largest, SCORE_DIMS)
-    where = "text" if text else "families"
-    return {f"exemplars/{where}/{name}": array for name, array in arrays.items()}
+    return {f"exemplars/{where}/{name}": array for name, array in found.arrays().items()}
 
 
-def _harm(at: Workplace) -> np.ndarray | None:
-    """Effects by which prompts count as harmed, [layer, head, prompt]; None if there are none.
+def _harm(unit: Unit, at: Workplace) -> np.ndarray | None:
+    """Effects by which prompts of a unit count as harmed, [layer, head, prompt]; None if there are none.
 
     Of the log-probability, which every prompt with a right answer has, in the mode that roles are judged by; NaN in
     families whose logit difference the clean model does not solve: nothing can be lost there.
     """
-    effects, clean = (at.gathered(place, at.role_mode) for place in (HARM, "clean/logit_difference"))
+    effects, clean = (at.gathered(place, at.role_mode, unit.index) for place in (HARM, "clean/logit_difference"))
     if effects is None or clean is None:
         return None
-    prompts = at.plan.prompts
+    prompts = at.prompts(unit)
     families = [prompt.family for prompt in prompts]
     solved = solved_families(clean, families, [p.template for p in prompts], seed=at.plan.config["seed"])
     unsolved = {families[i] for i in np.flatnonzero(~np.isnan(clean))} - set(solved)

@@ -44,7 +44,8 @@ RESAMPLE_CORRUPTED = "resample_corrupted"
 EFFECT_MODES: tuple[str, ...] = (*MODES, RESAMPLE_CORRUPTED)
 """Ablation modes of an atlas: those of the library, with `resample` by other text and by the prompt's corrupted version
 apart."""
-_BY_CORRUPTED = ("pattern_freeze", RESAMPLE_CORRUPTED)
+BY_CORRUPTED = ("pattern_freeze", RESAMPLE_CORRUPTED)
+"""Modes that need the corrupted version of a prompt."""
 
 
 def reference(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa: ARG001
@@ -58,7 +59,7 @@ def reference(unit: Unit, at: Workplace, progress: Progress) -> Arrays:  # noqa:
 def scores(unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     """Pattern scores of the unit's family, and sums of the profiles by distance."""
     names = SCORED[unit.family]
-    prompts = at.plan.prompts[unit.start : unit.stop]
+    prompts = at.prompts(unit)
     found = pattern_scores(at.model, prompts, names, windows=at.plan.config["windows"], progress=_share(progress))
     arrays = {f"scores/{name}": NamedArray(values, SCORE_DIMS) for name, values in found.values.items()}
     arrays |= {f"baselines/{name}": NamedArray(values, BASELINE_DIMS) for name, values in found.baselines.items()}
@@ -80,7 +81,7 @@ def effects(mode: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
     how, stand_in = _replacement(mode, at)
     budget = Budget(**at.plan.config["budget"])
     found = sweep(at.model, prompts, how, reference=stand_in, progress=_share(progress), budget=budget, correct=True)
-    n, arrays = unit.stop - unit.start, {}
+    n, arrays = len(unit.index), {}
     for name in METRICS:
         for place, measured in ((f"effects/{name}", name), (f"{RIGHT}/{name}", f"{name}{CORRECT}")):
             values = spread(np.moveaxis(found[measured].values, 0, -1), chosen, n)
@@ -92,7 +93,7 @@ def effects(mode: str, unit: Unit, at: Workplace, progress: Progress) -> Arrays:
 
 def effect_prompts(mode: str) -> Callable[[Prompt], bool]:
     """Which prompts effects of a mode are measured on."""
-    aligned = mode in _BY_CORRUPTED
+    aligned = mode in BY_CORRUPTED
     return lambda prompt: prompt.family not in WITHOUT_EFFECTS and (bool(prompt.corrupted) or not aligned)
 
 

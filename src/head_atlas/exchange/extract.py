@@ -145,6 +145,7 @@ def _of_families(contents: AtlasContents, families: Sequence[str]) -> AtlasConte
         prompts=prompts,
         arrays=arrays,
         left_out=left_out,
+        notes={name: text for name, text in contents.notes.items() if name not in left_out},
         provenance=provenance,
     )
 

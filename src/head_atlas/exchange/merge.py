@@ -75,6 +75,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
     macro = macro_summaries(prompts, families, modes, merged, seed)
     merged |= {place: array for place, array in macro.items() if any(place in part.arrays for part in parts)}
     here = {*families, *(place.rpartition("/")[2] for place in merged)}
+    left_out = {name: why for name, why in left_out.items() if name not in here}
     return replace(
         first,
         families=families,
@@ -85,10 +86,19 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
         mean_z=next((part.mean_z for part in parts if part.mean_z is not None), None),
         resample_prompts=next((part.resample_prompts for part in parts if part.resample_prompts is not None), None),
         provenance=_provenance(parts, prompts, modes),
-        left_out={name: why for name, why in left_out.items() if name not in here},
-        notes={name: text for part in parts for name, text in part.notes.items()},
+        left_out=left_out,
+        notes={name: text for name, text in _notes(parts).items() if name not in left_out},
         shards=_shards(parts),
     )
+
+
+def _notes(parts: Sequence[AtlasContents]) -> dict[str, str]:
+    """What all of them note, by name; where they say different things of one, all of these."""
+    found: dict[str, list[str]] = {}
+    for name, text in (item for part in parts for item in part.notes.items()):
+        if text not in found.setdefault(name, []):
+            found[name].append(text)
+    return {name: "; ".join(texts) for name, texts in found.items()}
 
 
 def _check_same(first: AtlasContents, other: AtlasContents, number: int) -> None:

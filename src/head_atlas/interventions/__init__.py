@@ -3,6 +3,8 @@
 from head_atlas.interventions.ablation import Ablation as Ablation
 from head_atlas.interventions.ablation import ablating as ablating
 from head_atlas.interventions.first_order import first_order as first_order
+from head_atlas.interventions.flops import Sizes as Sizes
+from head_atlas.interventions.flops import sizes_of as sizes_of
 from head_atlas.interventions.flops import sweep_flops as sweep_flops
 from head_atlas.interventions.head_sets import SetBlock as SetBlock
 from head_atlas.interventions.head_sets import set_rows as set_rows

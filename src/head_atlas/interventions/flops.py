@@ -14,6 +14,8 @@ of L layers of a model with H_m heads, d = d_model and V = d_vocab:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
@@ -21,30 +23,74 @@ from head_atlas.errors import UnsupportedModelError
 from head_atlas.models import HeadModel
 
 
-def sweep_flops(model: HeadModel, n_prompts: int, n_pos: int, n_read: int) -> float:
-    """Operations of a sweep over all heads.
+@dataclass(frozen=True)
+class Sizes:
+    """What the operations of a dense model depend on; of a model that is not at hand, from its configuration.
 
-    Args:
-        model: a dense one: experts are not linear layers, and how many run depends on the tokens.
-        n_prompts: of one length.
-        n_pos: that length.
-        n_read: positions read in each.
+    Attributes:
+        n_layers: layers.
+        n_heads: query heads per layer.
+        d_head: of each.
+        d_model: width of the residual stream.
+        d_vocab: tokens.
+        q: operations per token of a layer's projections of q, k and v.
+        o: of its output projection.
+        m: of its other linear layers.
+    """
+
+    n_layers: int
+    n_heads: int
+    d_head: int
+    d_model: int
+    d_vocab: int
+    q: int
+    o: int
+    m: int
+
+    def attention(self, n_pos: int) -> float:
+        """Operations per token of a layer's causal attention itself, the mean over a prompt's tokens."""
+        return 2 * (n_pos + 1) * self.n_heads * self.d_head
+
+    def forward(self, n_pos: int, n_read: int) -> float:
+        """Operations of a forward pass of one prompt, unembedded where it is read."""
+        layers = self.n_layers * n_pos * (self.q + self.attention(n_pos) + self.o + self.m)
+        return float(layers + 2 * n_read * self.d_model * self.d_vocab)
+
+
+def sizes_of(model: HeadModel) -> Sizes:
+    """The sizes of a model.
 
     Raises:
-        UnsupportedModelError: layers of different sizes, or a block without linear layers of its own.
+        UnsupportedModelError: layers of different sizes, or a block without linear layers of its own: experts are not
+            linear layers, and how many run depends on the tokens.
     """
-    structure = model.structure
     counts = {_per_token(model, layer) for layer in range(model.n_layers)}
     if len(counts) != 1:
         raise UnsupportedModelError("the formula is for layers of one size")
     q, o, m = counts.pop()
     if m == 0:
         raise UnsupportedModelError("the formula is for dense layers, and these have no linear layers but attention's")
-    n_layers, n_heads, d, v = model.n_layers, model.n_heads, model.d_model, model.d_vocab
-    s = 2 * (n_pos + 1) * n_heads * structure.d_head
+    return Sizes(model.n_layers, model.n_heads, model.structure.d_head, model.d_model, model.d_vocab, q, o, m)
+
+
+def sweep_flops(model: HeadModel | Sizes, n_prompts: int, n_pos: int, n_read: int) -> float:
+    """Operations of a sweep over all heads.
+
+    Args:
+        model: a dense one, or its sizes.
+        n_prompts: of one length.
+        n_pos: that length.
+        n_read: positions read in each.
+
+    Raises:
+        UnsupportedModelError: see `sizes_of`.
+    """
+    sizes = model if isinstance(model, Sizes) else sizes_of(model)
+    n_layers, n_heads, d, v = sizes.n_layers, sizes.n_heads, sizes.d_model, sizes.d_vocab
+    q, o, m, s = sizes.q, sizes.o, sizes.m, sizes.attention(n_pos)
     unembed = 2 * n_read * d * v
-    change = 2 * structure.d_head * d
-    clean = n_prompts * (n_pos * n_layers * (q + s + o + m) + unembed)
+    change = 2 * sizes.d_head * d
+    clean = n_prompts * sizes.forward(n_pos, n_read)
     rows = n_heads * n_prompts
     joining = (n_layers - 1) * rows * n_pos * (change + m)
     above = sum(range(n_layers - 1)) * rows * n_pos * (q + s + o + m)

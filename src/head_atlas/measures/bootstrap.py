@@ -170,17 +170,18 @@ def _interval(
     values: np.ndarray, base: np.ndarray | None, counts: np.ndarray, combine: _Combine = np.divide
 ) -> Interval:
     shape, n_prompts = values.shape[:-1], values.shape[-1]
-    flat = values.reshape(-1, n_prompts).astype(np.float64)
-    flat_base = None if base is None else base.reshape(-1, n_prompts).astype(np.float64)
+    flat = values.reshape(-1, n_prompts)
+    flat_base = None if base is None else base.reshape(-1, n_prompts)
     mean, low, high = (np.full(len(flat), np.nan) for _ in range(3))
     defined = ~np.isnan(flat)
     once = np.ones((1, n_prompts))
-    step = max(1, _NUMBERS_PER_BLOCK // len(counts))
+    step = max(1, _NUMBERS_PER_BLOCK // max(len(counts), n_prompts))
     for start in range(0, len(flat), step):
         rows = slice(start, start + step)
-        some_base = None if flat_base is None else flat_base[rows]
-        mean[rows] = _means(flat[rows], some_base, defined[rows], once, combine)[0]
-        resampled = _means(flat[rows], some_base, defined[rows], counts, combine)
+        some = flat[rows].astype(np.float64)  # a block at a time: the whole may not fit in memory twice
+        some_base = None if flat_base is None else flat_base[rows].astype(np.float64)
+        mean[rows] = _means(some, some_base, defined[rows], once, combine)[0]
+        resampled = _means(some, some_base, defined[rows], counts, combine)
         measured = _measured(resampled, defined[rows])
         if measured.any():
             low[rows][measured], high[rows][measured] = np.nanquantile(resampled[:, measured], _TAILS, axis=0)

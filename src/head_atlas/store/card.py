@@ -37,7 +37,7 @@ sample sizes and intervals, in one HDF5 file of the format Head Atlas {version}.
 {families}
 
 {groups}
-{left_out}
+{left_out}{notes}
 ## How it was measured
 
 - `effect = ablated - clean`: what changes when a head's output is removed, in the ablation mode named. It is causal.
@@ -122,6 +122,7 @@ def card_of(atlas: Atlas, address: HubAddress, sha256: str, license_id: str, cre
             f"- {name}: {', '.join(map(_code, atlas.names(name)))}" for name in _LISTED if atlas.names(name)
         ),
         left_out="".join(f"- left out: {_code(name)}: {_code(why)}\n" for name, why in atlas.left_out.items()),
+        notes="".join(f"- note: {_code(name)}: {_code(note)}\n" for name, note in atlas.notes.items()),
         bits=MANTISSA_BITS,
         checks=_rows(
             (_code(c.get("name", "")), _number(c.get("value")), _number(c.get("tolerance")), _yes(c.get("passed")))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
 import numpy as np
 
 from head_atlas.store.schema import MANTISSA_BITS, VERSION
+
+_FILTERS = {"shuffle": True, "compression": "gzip", "compression_opts": 1, "fletcher32": True}
 
 
 def round_mantissa(values: np.ndarray, bits: int = MANTISSA_BITS) -> np.ndarray:
@@ -84,6 +88,44 @@ def create_strings(parent: h5py.Group, name: str, values: np.ndarray, dims: Sequ
     return dataset
 
 
+_NUMBERS_AT_ONCE = 2**22
+
+
+def write_rounded(
+    parent: h5py.Group, name: str, values: np.ndarray, dims: Sequence[str], *, chunk: Sequence[int], rounded: bool
+) -> h5py.Dataset:
+    """Add a compressed dataset of float32, block by block: the whole array is never copied.
+
+    Args:
+        parent: where it goes.
+        name: its name.
+        values: numbers, perhaps in a file.
+        dims: one name per axis.
+        chunk: per axis.
+        rounded: to `MANTISSA_BITS`.
+    """
+    dataset = parent.create_dataset(
+        name, shape=values.shape, dtype=np.float32, chunks=tuple(chunk), track_times=False, **_FILTERS
+    )
+    for block in _blocks(values.shape, chunk):
+        some = values[block]
+        dataset[block] = round_mantissa(some) if rounded else some.astype(np.float32)
+    _attach(dataset, parent, dims)
+    label(dataset, "array")
+    return dataset
+
+
+def _blocks(shape: Sequence[int], chunk: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Whole chunks, together at most `_NUMBERS_AT_ONCE` numbers where a chunk is not more."""
+    block = list(shape)
+    for axis, size in enumerate(chunk):
+        others = math.prod(block) // block[axis]
+        block[axis] = min(shape[axis], size * max(1, _NUMBERS_AT_ONCE // (others * size)))
+    starts = (range(0, n, step) for n, step in zip(shape, block, strict=True))
+    for corner in itertools.product(*starts):
+        yield tuple(slice(start, start + step) for start, step in zip(corner, block, strict=True))
+
+
 def _attach(dataset: h5py.Dataset, parent: h5py.Group, dims: Sequence[str]) -> None:
     if len(dims) != dataset.ndim:
         raise ValueError(f"{dataset.name}: {dataset.ndim} axes need as many names, found {tuple(dims)}")
@@ -112,9 +154,6 @@ def _dataset(
         name,
         data=values,
         chunks=tuple(min(n, c) for n, c in zip(values.shape, chunk, strict=True)) if chunk else True,
-        shuffle=True,
-        compression="gzip",
-        compression_opts=1,
-        fletcher32=True,
         track_times=False,
+        **_FILTERS,
     )

@@ -15,13 +15,14 @@ import h5py
 import numpy as np
 
 from head_atlas.errors import AtlasError
+from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
 from head_atlas.store.exemplars import StoredExemplars
 from head_atlas.store.hub import PublishedAtlas, is_hub_address
 from head_atlas.store.inspection import inspect, is_known
-from head_atlas.store.schema import COUNTED, LAYOUTS
+from head_atlas.store.schema import COUNTED, LAYOUTS, VIEWS
 from head_atlas.store.validate import check_axes, check_signature, check_structure, check_version
 
 _FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, ArithmeticError)
@@ -71,6 +72,7 @@ class Atlas:
         source: where on the hub it came from, commit and sha256; None for a file of this machine.
         n_layers: layers of the model.
         n_heads: query heads per layer.
+        n_prompts: measured prompts.
         model_id: the model's folder or hub name when it was measured.
         version: of the file's format.
         families: names of the prompt families.
@@ -128,6 +130,7 @@ class Atlas:
     def _read_header(self) -> None:
         root = self._file
         self.n_layers, self.n_heads = root["layer"].shape[0], root["head"].shape[0]
+        self.n_prompts = root["prompt"].shape[0]
         self.families: list[str] = root["family"].asstr()[()].tolist()
         self.modes: list[str] = root["mode"].asstr()[()].tolist()
         values: dict[str, Any] = {}
@@ -218,26 +221,80 @@ class Atlas:
         Raises:
             AtlasError: it is not there, or its bytes are damaged.
         """
+        return self._read(place, VIEWS[0], {})
+
+    def of_head(self, place: str, head: HeadId) -> NamedArray:
+        """What an array, such as "scores/induction", holds of one head: [prompt], or [mode, prompt].
+
+        Reads no more than that from a large array, which `read` would load whole.
+
+        Raises:
+            AtlasError: it is not there, its bytes are damaged, or it has no such head.
+        """
+        return self._read(place, "by_head", {"layer": head.layer, "head": head.head})
+
+    def of_prompt(self, place: str, index: int) -> NamedArray:
+        """What an array holds of one prompt: [layer, head], or [mode, layer, head].
+
+        Raises:
+            AtlasError: it is not there, its bytes are damaged, or it has no such prompt.
+        """
+        return self._read(place, "by_prompt", {"prompt": index})
+
+    def _read(self, place: str, view: str, chosen: Mapping[str, int]) -> NamedArray:
+        """Read an array, or part of it, from the view that suits it if it has views."""
         try:
-            dataset = self._file[place]
+            dataset = self._file[place if place in self._file else f"{view}/{place}"]
             scales = [dataset.dims[axis][0] for axis in range(dataset.ndim)]
             dims = tuple(scale.name.rsplit("/", 1)[-1] for scale in scales)
-            labels = {dim: _labels(scale) for dim, scale in zip(dims, scales, strict=True) if dim not in COUNTED}
-            return NamedArray(_values(dataset), dims, {dim: names for dim, names in labels.items() if names})
+            absent = [dim for dim in chosen if dim not in dims]
+            if absent:
+                raise KeyError(f"it has no axis {absent[0]!r}")
+            kept = tuple(dim for dim in dims if dim not in chosen)
+            labels = {
+                dim: _labels(scale)
+                for dim, scale in zip(dims, scales, strict=True)
+                if dim not in COUNTED and dim not in chosen
+            }
+            values = _values(dataset, tuple(chosen.get(dim, slice(None)) for dim in dims))
+            return NamedArray(values, kept, {dim: names for dim, names in labels.items() if names})
+        except _FAILURES as error:
+            raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
+
+    def read_through(self, place: str) -> None:
+        """Read every number of an array, of both views if it has them, and keep none; a view is never in memory whole.
+
+        Raises:
+            AtlasError: its bytes are damaged.
+        """
+        if place in self._file:
+            self.read(place)
+            return
+        try:
+            for view in VIEWS:
+                stored = self._file[f"{view}/{place}"]
+                for part in stored.iter_chunks() if stored.chunks else (...,):
+                    stored[part]
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
 
     def places(self) -> list[str]:
-        """Places of all arrays of measures and references: "scores/induction", "exemplars/text/key", "offsets"."""
+        """Places of all arrays of measures and references: "scores/induction", "exemplars/text/key", "offsets".
+
+        An array that lies in the file as views has one place, like others: that without the view.
+        """
         groups = [*LAYOUTS, "references", "provenance"]
         groups += [f"{name}/{inner}" for name in groups for inner in self.groups(name)]
         found = [f"{group}/{name}" for group in groups for name in self.names(group)]
         return sorted([*found, *(["offsets"] if "offsets" in self._file else [])])
 
     def names(self, group: str) -> list[str]:
-        """Names of the arrays in a group."""
-        members = self._file[group].items() if group in self._file else ()
-        return sorted(name for name, element in members if element.attrs["encoding-type"] in _ARRAYS)
+        """Names of the arrays in a group, be they in one piece or as views."""
+        found: set[str] = set()
+        for place in (group, f"{VIEWS[0]}/{group}"):
+            members = self._file[place].items() if place in self._file else ()
+            found |= {name for name, element in members if element.attrs["encoding-type"] in _ARRAYS}
+        return sorted(found)
 
     def groups(self, group: str) -> list[str]:
         """Names of the groups in a group."""
@@ -260,8 +317,17 @@ class Atlas:
         return f"Atlas({str(self.path)!r}: {self.model_id}, {self.n_layers} layers x {self.n_heads} heads)"
 
 
-def _values(dataset: h5py.Dataset) -> np.ndarray:
-    values: np.ndarray = (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[()]
+_LARGE = 2**26
+
+
+def _values(dataset: h5py.Dataset, part: tuple[int | slice, ...] = ()) -> np.ndarray:
+    if not any(isinstance(index, int) for index in part) and dataset.ndim > 1 and dataset.nbytes > _LARGE:
+        # row by row: other threads get their turn in between
+        whole: np.ndarray = np.empty(dataset.shape, dataset.dtype)
+        for row in range(len(whole)):
+            whole[row] = dataset[row]
+        return whole
+    values: np.ndarray = (dataset.asstr() if h5py.check_string_dtype(dataset.dtype) else dataset)[part]
     return values
 
 

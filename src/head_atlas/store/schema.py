@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,11 @@ LAYOUTS: Mapping[str, Layout] = {
 REQUIRED_GROUPS = ("scores", "baselines", "effects", "clean", "summary", "references", "corpus", "provenance")
 """In every file, empty if need be; the other groups came with version 1.1 and may be missing."""
 
-MEMBERS = frozenset({*AXES, *LAYOUTS, *REQUIRED_GROUPS, "offsets"})
+VIEWS = ("by_head", "by_prompt")
+"""Groups in which a large array of the other groups lies twice, in place of its own: cut to be read head by head, and
+prompt by prompt."""
+
+MEMBERS = frozenset({*AXES, *LAYOUTS, *REQUIRED_GROUPS, *VIEWS, "offsets"})
 """What may lie at the root."""
 
 OWN_DIMS = {"offsets": OFFSET_DIMS, "references/mean_z": MEAN_Z_DIMS, "references/resample_token": RESAMPLE_DIMS}
@@ -92,6 +97,10 @@ POSITION_CLASSES = ("first", "rest")
 SPLITS = ("train", "held_out")
 
 CHUNK = {"mode": 1, "layer": 4, "head": 8, "layer_from": 4, "head_from": 8, "prompt": 128}
+VIEW_BYTES = 256 * 2**20
+"""Arrays larger than this are stored as views."""
+VIEW_PROMPTS = 32
+"""Prompts in a chunk of the by-prompt view."""
 LONGEST_CHUNK = 4096
 CHUNK_NUMBERS = 2**18
 SMALLEST_COMPRESSED = 256
@@ -124,8 +133,31 @@ def group_of(place: str) -> str:
     return place.rpartition("/")[0]
 
 
+def without_view(place: str) -> str:
+    """The place of the array that a view is of: "scores/sink" of "by_head/scores/sink", and of itself."""
+    view, _, rest = place.partition("/")
+    return rest if view in VIEWS and has_views(rest) else place
+
+
+def has_views(place: str, shape: Sequence[int] = (), dims: Sequence[str] = (), *, at_least: int = 0) -> bool:
+    """Whether an array is one that may have views, and is large enough for them.
+
+    Args:
+        place: of the array; only groups whose arrays all have layers, heads and prompts have views.
+        shape: of the array.
+        dims: names of its axes; () for those of its group.
+        at_least: bytes as float32 from which it has them; 0 for any.
+    """
+    layout = LAYOUTS.get(group_of(place))
+    if layout is None or layout.nested or not layout.compressed:
+        return False
+    named = dims or layout.dims or SCORE_DIMS
+    return {*SCORE_DIMS} <= {*named} <= {*AXES} and 4 * math.prod(shape) >= at_least
+
+
 def layout_of(place: str) -> Layout | None:
-    """How an array is laid out; None outside of the groups of `LAYOUTS`."""
+    """How an array, or a view of it, is laid out; None outside of the groups of `LAYOUTS`."""
+    place = without_view(place)
     layout = LAYOUTS.get(place.split("/")[0])
     return layout if layout and place.count("/") == 1 + layout.nested else None
 
@@ -157,6 +189,9 @@ def dims_problem(place: str, dims: Sequence[str], *, strict: bool = True) -> str
     """
     layout = layout_of(place)
     expected = OWN_DIMS.get(place, layout.dims if layout else None)
+    view, _, rest = place.partition("/")
+    if view in VIEWS and not has_views(rest, dims=dims):
+        return f"/{place}: an array with the axes {', '.join(dims)} has no views"
     if expected is not None and tuple(dims) != expected:
         return f"/{place}: the axes are {', '.join(dims)}; expected {', '.join(expected)}"
     if layout and strict:
@@ -166,6 +201,13 @@ def dims_problem(place: str, dims: Sequence[str], *, strict: bool = True) -> str
     if len(set(dims)) < len(dims):
         return f"/{place}: one axis twice in {', '.join(dims)}"
     return ""
+
+
+def view_chunk(view: str, dims: Sequence[str], shape: Sequence[int]) -> tuple[int, ...]:
+    """The chunk of a view: all prompts of one head, or all heads for a few prompts."""
+    whole = ("prompt",) if view == "by_head" else ("layer", "head")
+    few = {"prompt": VIEW_PROMPTS}
+    return tuple(n if dim in whole else min(n, few.get(dim, 1)) for dim, n in zip(dims, shape, strict=True))
 
 
 def chunk_of(dims: Sequence[str], shape: Sequence[int]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from head_atlas.store.schema import (
     SIGNATURE,
     TWINS,
     VERSION,
+    VIEWS,
     dims_problem,
     is_name,
 )
@@ -137,6 +138,27 @@ def check_axes(root: h5py.File) -> None:
                 raise AtlasError(f"{element.name}: an axis must have one dimension, found {element.ndim}")
             else:
                 _check_scale(root, element)
+    check_views(root)
+
+
+def check_views(root: h5py.File) -> None:
+    """Every view must have its other half, and must not stand beside the array itself.
+
+    Raises:
+        AtlasError: naming the view.
+    """
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    for view in VIEWS:
+        groups = [group for group in root.get(view, {}).values() if isinstance(group, h5py.Group)]
+        arrays = [array for group in groups for array in group.values() if isinstance(array, h5py.Dataset)]
+        shapes[view] = {array.name.removeprefix(f"/{view}/"): array.shape for array in arrays}
+    by_head, by_prompt = (shapes[view] for view in VIEWS)
+    alone = sorted(name for name in {**by_head, **by_prompt} if by_head.get(name) != by_prompt.get(name))
+    if alone:
+        raise AtlasError(f"/{alone[0]}: its views by head and by prompt must both be there, and be of one shape")
+    twice = sorted(name for name in by_head if name in root)
+    if twice:
+        raise AtlasError(f"/{twice[0]}: it is in the file both as views and in one piece")
 
 
 def _check_scale(root: h5py.File, scale: h5py.Dataset) -> None:

@@ -49,7 +49,7 @@ def refusal(path: Path, *, numbers: bool) -> str:
 
 def _read_everything(atlas: Atlas) -> None:
     for place in atlas.places():
-        atlas.read(place)
+        atlas.read_through(place)
     _ = atlas.prompts
     atlas.mean_reference()
     atlas.resample_prompts()

@@ -11,10 +11,17 @@ import h5py
 import numpy as np
 
 from head_atlas.named_array import NamedArray
-from head_atlas.store.atomic import replacing
+from head_atlas.store.atomic import new_hdf5
 from head_atlas.store.contents import AtlasContents
 from head_atlas.store.corpus import write_corpus
-from head_atlas.store.elements import create_array, create_dimension, create_group, create_strings, round_mantissa
+from head_atlas.store.elements import (
+    create_array,
+    create_dimension,
+    create_group,
+    create_strings,
+    round_mantissa,
+    write_rounded,
+)
 from head_atlas.store.inspection import remember
 from head_atlas.store.schema import (
     AXES,
@@ -28,11 +35,16 @@ from head_atlas.store.schema import (
     SMALLEST_COMPRESSED,
     TWINS,
     VERSION,
+    VIEW_BYTES,
+    VIEWS,
     Layout,
     chunk_of,
     dims_problem,
+    has_views,
     layout_of,
     name_problem,
+    view_chunk,
+    without_view,
 )
 from head_atlas.store.units import unit_of
 
@@ -46,7 +58,7 @@ def write_atlas(path: str | Path, contents: AtlasContents) -> None:
         ValueError: a place that an atlas does not have, or an array whose axes are not those of its place.
         OSError: no space, or no permission.
     """
-    with replacing(Path(path)) as temporary, h5py.File(temporary, "w-") as root:
+    with new_hdf5(Path(path)) as root:
         root.attrs["encoding-type"] = FORMAT
         root.attrs["encoding-version"] = VERSION
         for key, value in sorted(contents.provenance.items()):
@@ -93,15 +105,25 @@ def _write_arrays(root: h5py.File, arrays: Mapping[str, NamedArray]) -> None:
             for place, array in members.items():
                 _write_array(root, place, array, Layout(OFFSET_DIMS, compressed=False))
             continue
-        group = root
-        for part in name.split("/"):
-            group = group[part] if part in group else create_group(group, part)
+        group = _group_at(root, name)
         for dim, labels in _own_axes(root, name, members).items():
             create_dimension(group, dim, labels)
         for own_name, array in members.items():
             layout = layout_of(f"{name}/{own_name}")
             assert layout is not None  # or it would have had a problem
-            _write_array(group, own_name, array, layout)
+            if has_views(f"{name}/{own_name}", array.shape, array.dims, at_least=VIEW_BYTES):
+                for view in VIEWS:
+                    _write_array(_group_at(root, f"{view}/{name}"), own_name, array, layout, view)
+            else:
+                _write_array(group, own_name, array, layout)
+
+
+def _group_at(root: h5py.File, place: str) -> h5py.Group:
+    """A group, made where it is not there yet."""
+    group = root
+    for part in place.split("/"):
+        group = group[part] if part in group else create_group(group, part)
+    return group
 
 
 def _own_axes(root: h5py.File, group: str, arrays: Mapping[str, NamedArray]) -> dict[str, int | Sequence[Any]]:
@@ -132,19 +154,30 @@ def _labels(scale: h5py.Dataset) -> list[Any]:
     return labels
 
 
-def _write_array(group: h5py.Group, name: str, array: NamedArray, layout: Layout) -> None:
+def _write_array(group: h5py.Group, name: str, array: NamedArray, layout: Layout, view: str = "") -> None:
     values = array.values
     if values.dtype.kind in "UO":
         create_strings(group, name, values, array.dims)
+        return
+    small = values.size < SMALLEST_COMPRESSED and "prompt" not in array.dims
+    chunked = layout.compressed and not small and values.size and values.ndim
+    if values.dtype.kind == "f" and chunked:
+        chunk = view_chunk(view, array.dims, values.shape) if view else chunk_of(array.dims, values.shape)
+        stored = write_rounded(group, name, values, array.dims, chunk=chunk, rounded=layout.rounded)
+        _write_unit(stored)
         return
     if values.dtype.kind == "f":
         values = round_mantissa(values) if layout.rounded else values.astype(np.float32)
     else:
         values = _integers(values, f"{group.name}/{name}")
-    small = values.size < SMALLEST_COMPRESSED and "prompt" not in array.dims
-    chunk = chunk_of(array.dims, values.shape) if layout.compressed and not small else None
-    stored = create_array(group, name, values, array.dims, chunk=chunk)
-    unit = unit_of(stored.name.lstrip("/"))
+    stored = create_array(
+        group, name, values, array.dims, chunk=chunk_of(array.dims, values.shape) if chunked else None
+    )
+    _write_unit(stored)
+
+
+def _write_unit(stored: h5py.Dataset) -> None:
+    unit = unit_of(without_view(stored.name.lstrip("/")))
     if unit:
         stored.attrs["units"] = unit
 

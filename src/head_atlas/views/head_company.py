@@ -37,7 +37,8 @@ def company_section(atlas: Atlas, head: HeadId) -> dict:
             empty = "no earlier layer" if words == "It reads from" else "no later layer"
             columns.append({"title": f"{words}, {said}", "rows": rows, "empty": "" if rows else empty})
     lead = f"{WEIGHT_SCORES['composition'].sentence} Above 0 is above chance. Click a head to see its page. "
-    caveat = atlas.left_out.get("composition") or WEIGHT_SCORES["composition"].pitfall
+    # older files have it among what is left out
+    caveat = atlas.notes.get("composition") or atlas.left_out.get("composition") or WEIGHT_SCORES["composition"].pitfall
     return {"kind": "partners", "title": title, "lead": lead + caveat, "columns": columns}
 
 
