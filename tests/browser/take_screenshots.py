@@ -43,7 +43,8 @@ def main(model: str = "atlas/demo", folder: Path = HERE) -> None:
                 page.locator(f"#atlas-grid [data-l='{strongest[1]}'][data-h='{strongest[2]}']").click()
                 page.wait_for_selector("#atlas-card h2")
                 page.wait_for_timeout(600)
-                page.screenshot(path=folder / f"atlas-{look}.png", full_page=True)
+                top = {"x": 0, "y": 0, "width": 1280, "height": 1280}  # the page of a head goes on for long
+                page.screenshot(path=folder / f"atlas-{look}.png", full_page=True, clip=top)
                 context.close()
             browser.close()
     finally:
