@@ -22,7 +22,7 @@ from head_atlas.measures.evidence import (
     weigh,
     with_shares,
 )
-from head_atlas.measures.role_words import describe
+from head_atlas.measures.role_words import _rounded, describe
 from head_atlas.measures.roles import HeadRoles, assign_roles
 from head_atlas.measures.syntax import DIRECTIONS
 from head_atlas.prompts.families import FAMILIES
@@ -428,6 +428,16 @@ def test_numbers_from_the_summary_of_an_atlas(tmp_path):
     held = assign_roles(found, {"ioi": 3.0}).held
     assert held.shape == (len(ROLES), 4, 6)
     assert not (held.values[: len(JOBS)] == 1).any(), "no null, no role"
+
+
+def test_small_numbers_keep_their_sign_and_size():
+    assert [_rounded(x, 2) for x in (0.0, 0.94, -0.005, -0.0023, 0.00017)] == [
+        "0.00",
+        "0.94",
+        "-0.01",
+        "-0.002",
+        "0.0002",
+    ]
 
 
 def test_a_head_in_one_sentence():

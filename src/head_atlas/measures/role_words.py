@@ -135,9 +135,9 @@ class _Sentence:
         if np.isnan(value):
             return ""
         scale, sign, digits = (100, " %", 1) if criterion.relative else (1, "", 2)
-        numbers = f"{value * scale:.{digits}f}{sign}"
+        numbers = f"{_rounded(value * scale, digits)}{sign}"
         if n > 0 and not np.isnan(low):
-            numbers += f" [{low * scale:.{digits}f}, {high * scale:.{digits}f}]"
+            numbers += f" [{_rounded(low * scale, digits)}, {_rounded(high * scale, digits)}]"
         unit = f" {criterion.unit}" if criterion.unit else ""
         count = f", n = {n:.0f}" if n > 0 else ""
         if criterion.grade == "matters":
@@ -147,6 +147,11 @@ class _Sentence:
         offset = self._found.positional_offset[self._at] if criterion.measure == "positional" else np.nan
         back = "" if np.isnan(offset) else f", {_back(int(offset))}"
         return f"{criterion.number} {numbers}{unit}{back}{count}"
+
+
+def _rounded(value: float, digits: int) -> str:
+    """A number to so many decimals; a small one to one significant digit, so that its sign and size are not lost."""
+    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 0.5 * 10**-digits else f"{value:.1g}"
 
 
 def _back(offset: int) -> str:
