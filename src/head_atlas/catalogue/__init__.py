@@ -8,6 +8,7 @@ from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION_MODES, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
+from head_atlas.catalogue.imported import IMPORTED
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import WITHOUT_EFFECTS, Kind, Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
@@ -25,6 +26,7 @@ __all__ = [
     "EFFECTS",
     "EXEMPLARS",
     "GROUPS",
+    "IMPORTED",
     "LIVE_EFFECTS",
     "MEASURES",
     "MODEL_MEASURES",

@@ -9,6 +9,7 @@ from head_atlas.catalogue.circuits import CIRCUITS
 from head_atlas.catalogue.effects import ABLATION, ABLATION_MODES, EFFECTS
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.families import family_section
+from head_atlas.catalogue.imported import IMPORTED
 from head_atlas.catalogue.live import LIVE_EFFECTS
 from head_atlas.catalogue.measure import Measure
 from head_atlas.catalogue.model_measures import MODEL_MEASURES
@@ -28,6 +29,7 @@ GROUPS: tuple[tuple[str, Mapping[str, Measure]], ...] = (
     ("Exemplars", EXEMPLARS),
     ("Scores of weights", WEIGHT_SCORES),
     ("Measures of the model", MODEL_MEASURES),
+    ("Imported scores", IMPORTED),
     ("Effects", EFFECTS),
     ("Effects for roles", ROLE_NUMBERS),
     ("Effects in the lab", LIVE_EFFECTS),

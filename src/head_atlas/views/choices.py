@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from head_atlas.catalogue import (
     ATTRIBUTIONS,
     EFFECTS,
+    IMPORTED,
     MODEL_MEASURES,
     NAMED_PARTS,
     SCORES,
@@ -50,7 +51,7 @@ def without_article(label: str) -> str:
 
 def measure_named(name: str) -> Measure | None:
     """The catalogue's entry of whatever the Atlas shows; None for roles, which have entries of their own."""
-    for entries in (PATTERN_SCORES, EFFECTS, WEIGHT_SCORES, ATTRIBUTIONS, SYNTACTIC, MODEL_MEASURES):
+    for entries in (PATTERN_SCORES, EFFECTS, WEIGHT_SCORES, ATTRIBUTIONS, SYNTACTIC, MODEL_MEASURES, IMPORTED):
         if name in entries:
             return entries[name]
     return None
@@ -126,7 +127,10 @@ def measures_of(atlas: Atlas) -> list[tuple[str, str]]:
         if _per_head(atlas.model, n)
     ]
     several = [(f"Behaviour · {label}", n) for n, (label, *_) in BEHAVIOUR.items() if _per_head(atlas.roles, n)]
-    return scores + effects + writes + weights + found + several + whole
+    imported = [
+        (f"Imported · {titled(m.label)}", n) for n, m in IMPORTED.items() if _per_head(atlas.summary, f"{n}_mean")
+    ]
+    return scores + effects + writes + weights + found + several + whole + imported
 
 
 BEHAVIOUR: dict[str, tuple[str, str, str]] = {

@@ -35,11 +35,16 @@ def sets_of(atlas: Atlas) -> list[tuple[str, str]]:
 
 def bands_of(atlas: Atlas, where: str) -> list[tuple[str, str]]:
     """(label, name) of the bands of a set, the strongest first; then those that suffer most without the head."""
-    if where not in atlas.exemplars or "band_low" not in atlas.exemplars[where]:
+    arrays = atlas.exemplars.get(where, {})
+    if "band_low" in arrays:
+        n = arrays["band_low"].shape[-1]
+    elif "band" in arrays and arrays["band"].values.size:  # imported: the bounds of the bands are not known
+        n = int(arrays["band"].values.max())
+    else:
         return []
-    n = atlas.exemplars[where]["band_low"].shape[-1]
     names = [(f"band {band} of {n}, an even sample", str(band)) for band in range(n - 1, 0, -1)]
-    return [("where it looks hardest", str(n)), *names, ("what suffers most without it", HARMED)]
+    harmed = [("what suffers most without it", HARMED)] if atlas.modes else []
+    return [("where it looks hardest", str(n)), *names, *harmed]
 
 
 def examples_props(atlas: Atlas, head: HeadId, where: str, band: str) -> dict:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, MODEL_MEASURES, SYNTACTIC, WEIGHT_SCORES
+from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, IMPORTED, MODEL_MEASURES, SYNTACTIC, WEIGHT_SCORES
 from head_atlas.catalogue.roles import ROLES
 from head_atlas.measures.significance import q_values
 from head_atlas.views.choices import BEHAVIOUR, EVERY_FAMILY, PATTERN_SCORES, label_of, role_of, titled, without_article
@@ -41,6 +41,8 @@ def values_of(atlas: Atlas, measure: str, mode: str, family: str) -> HeadValues:
         entry = MODEL_MEASURES[measure]
         label = f"{titled(entry.label)}, natural text"
         return HeadValues(atlas.model[measure].values, None, None, None, label, entry.unit, entry.signed)
+    if measure in IMPORTED:
+        return imported_values(atlas, measure)
     if measure in BEHAVIOUR:
         unit, reason = ("families", "no effect to spread") if measure == "participation" else ("roles", "holds no role")
         values = np.asarray(atlas.roles[measure].values, dtype=float)
@@ -109,6 +111,16 @@ def effect_values(atlas: Atlas, name: str, mode: str, family: str) -> HeadValues
         q=q,
         tested=f"{_NO_EFFECT}, over the heads of the model",
         floor=floor,
+    )
+
+
+def imported_values(atlas: Atlas, name: str) -> HeadValues:
+    """A score that another tool measured: a number per head, with neither interval nor null."""
+    entry = IMPORTED[name]
+    n = atlas.summary[f"{name}_n"].values if f"{name}_n" in atlas.summary else None
+    mean = atlas.summary[f"{name}_mean"].values
+    return HeadValues(
+        mean, None, None, n, titled(entry.label), entry.unit, entry.signed, reason="absent from the imported tree"
     )
 
 
