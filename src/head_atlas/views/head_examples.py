@@ -15,7 +15,10 @@ from head_atlas.views.scales import digits_for
 from head_atlas.views.token_text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from head_atlas.heads import HeadId
+    from head_atlas.named_array import NamedArray
     from head_atlas.store import Atlas
     from head_atlas.store.exemplars import Exemplar, StoredExemplars
 
@@ -35,7 +38,7 @@ def sets_of(atlas: Atlas) -> list[tuple[str, str]]:
 
 def bands_of(atlas: Atlas, where: str) -> list[tuple[str, str]]:
     """(label, name) of the bands of a set, the strongest first; then those that suffer most without the head."""
-    arrays = atlas.exemplars.get(where, {})
+    arrays: Mapping[str, NamedArray] = atlas.exemplars.get(where, {})
     if "band_low" in arrays:
         n = arrays["band_low"].shape[-1]
     elif "band" in arrays and arrays["band"].values.size:  # imported: the bounds of the bands are not known
