@@ -16,6 +16,8 @@ from head_atlas.views.induction import induction_heads
 from head_atlas.views.numbers import percent
 
 if TYPE_CHECKING:
+    from head_atlas.live import Ablation
+    from head_atlas.live.experiment import Run
     from head_atlas.models import HeadModel
     from head_atlas.store import Atlas
 
@@ -65,8 +67,8 @@ def run(model: HeadModel, plan: Plan) -> Finding:
         raise PromptError("not every word of this prompt is one token of this model; try other words")
     place = bos + N_WORDS // 2
 
-    def looking(run: object, which: str) -> float:
-        shares = [run.pattern(head, which).values[-1, place] for head in plan.readers]  # type: ignore[attr-defined]
+    def looking(run: Ablation, which: Run) -> float:
+        shares = [run.pattern(head, which).values[-1, place] for head in plan.readers]
         return float(np.mean(shares))
 
     before, after, control = looking(removed, "clean"), looking(removed, "ablated"), looking(instead, "ablated")
