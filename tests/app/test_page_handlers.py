@@ -13,7 +13,7 @@ from head_atlas.app.engine import Engine
 from head_atlas.app.learn_tab import N_SHOWN
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
-from head_atlas.app.page import N_OF_MODEL, N_RESTORED, PageHandlers
+from head_atlas.app.page_handlers import N_OF_MODEL, N_RESTORED, PageHandlers
 from head_atlas.app.page_state import PageState, read_query
 
 

@@ -2,236 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import replace
-from typing import Any
-
 import gradio as gr
 
 from head_atlas.app import (
     about_tab,
-    atlas_handlers,
     atlas_tab,
-    lab_address,
-    lab_handlers,
-    lab_modes,
     lab_tab,
-    lab_view,
     lab_wiring,
     learn_tab,
     public_api,
     start_tab,
 )
-from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured
-from head_atlas.app.chapters import FIRST
+from head_atlas.app.atlas_view import atlas_view
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.engine import Engine
-from head_atlas.app.events import PURE, picked_head, refused
-from head_atlas.app.experiments import FORGETTING_PROMPT
+from head_atlas.app.events import PURE
 from head_atlas.app.library import Library
-from head_atlas.app.limits import Limits, well_formed
-from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_heads, read_query
+from head_atlas.app.limits import Limits
+from head_atlas.app.page_handlers import PageHandlers, note_of
+from head_atlas.app.page_state import PageState
 from head_atlas.app.tour import TOUR
-from head_atlas.app.words import sentence
-from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
-from head_atlas.heads import HeadId
-
-N_RESTORED = 34 + learn_tab.N_SHOWN
-"""How many components an address fills, beside those that belong to a model."""
-
-N_OF_MODEL = 11
-"""How many components `PageHandlers.of_model` fills."""
-
-
-class PageHandlers:
-    """Callbacks that cross tabs: the address, and the ways from one tab to another."""
-
-    def __init__(self, library: Library, engine: Engine) -> None:
-        self.library, self.engine = library, engine
-        self.start = start_tab.StartHandlers(library, start_tab.Shown(engine))
-        self.atlas = atlas_handlers.AtlasHandlers(library)
-        self.lab = lab_handlers.LabHandlers(engine)
-        self.learn = learn_tab.LearnHandlers(engine)
-        self.about = about_tab.AboutHandlers(library)
-
-    def address(
-        self,
-        tab: str,
-        model: str,
-        measure: str,
-        family: str,
-        mode: str,
-        head: str,
-        prompt: str,
-        removed: str,
-        lab_mode: str,
-        target: str,
-        contrast: str,
-        colour: str,
-        corrupted: str,
-        contents: Any = None,
-        *further: Any,
-    ) -> dict:
-        """The address of what is on screen. What could not be opened again is left out of it.
-
-        Its mode is that of the open tab: the Atlas and the Lab have one each.
-        """
-        state = self.atlas.state(model, measure, family, mode, head, *further)
-        with suppress(AtlasError):
-            state, _ = honoured(self.library, state)
-        state = replace(state, tab=tab if tab in TABS else "start")
-        if state.model == self.library.default:
-            state = replace(state, model="")
-        try:
-            heads = read_heads(removed, most=self.engine.limits.removed_heads)
-        except HeadError:
-            heads = ()
-        text = prompt if isinstance(prompt, str) else ""
-        if state.tab != "lab" and text == FORGETTING_PROMPT and not heads:
-            text = ""
-        if len(text) > self.engine.limits.prompt_characters or not well_formed(text):
-            text = ""
-        if state.tab in ("start", "learn", "about") and not state.head:
-            state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
-        if state.tab == "lab" and lab_mode in lab_modes.MODES:
-            state = replace(state, mode=lab_mode)
-        target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
-        state, _ = lab_address.settled(replace(state, target=target, contrast=contrast, colour=colour))
-        other = corrupted if isinstance(corrupted, str) and state.tab == "lab" else ""
-        if len(other) > self.engine.limits.prompt_characters or not well_formed(other):
-            other = ""
-        chapter = self.learn.named(contents) if state.tab == "learn" else ""
-        state = replace(state, chapter="" if chapter == FIRST else chapter)
-        return {"query": replace(state, prompt=text, removed=heads, corrupted=other).query()}
-
-    def opened(self, query: Any) -> tuple[PageState, AtlasView, list[str]]:
-        """What an address asks of the Lab, the view it asks of the Atlas, and a sentence for all that cannot be had."""
-        state, problems = read_query(query)
-        state, more = lab_address.settled(state)
-        if state.chapter and self.learn.named(state.chapter) != state.chapter:
-            more = [*more, f"There is no chapter “{state.chapter}”; the first one is open."]
-        view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
-        return state, view, [*problems, *more, *view.problems]
-
-    def restore(self, query: Any, model: Any = None, swept: Any = None, contents: Any = None) -> list[Any]:
-        """Fill the whole page from an address.
-
-        Args:
-            query: the address.
-            model: what the page shows now; of another model nothing may remain.
-            swept: the sweep that the Lab holds now, if any.
-            contents: those of the Learn tab as they are now, with the chapter that is open.
-        """
-        asked, view, problems = self.opened(query)
-        state = view.state
-        removed, other = asked.removed, state.model != model
-        atlas = self.library.atlas_or_none(state.model)
-        if atlas is not None:
-            removed, lost = keep_heads(removed, atlas.n_layers, atlas.n_heads)
-            problems += lost
-        text = ", ".join(str(head) for head in removed)
-        note = _note(problems)
-        # An address of another tab says nothing of the chapter: the open one stays as it is.
-        chapter = self.learn.named(asked.chapter if state.tab == "learn" else contents)
-        return [
-            state.tab,
-            gr.update(selected=state.tab),
-            state.model,
-            note,
-            *self.atlas.outputs(view),
-            state.prompt or FORGETTING_PROMPT,
-            text,
-            self.lab.grid(state.model, text, asked.colour, swept),
-            state.head,
-            state.tab == "lab",
-            asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
-            *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
-            *(
-                self.learn.opened(state.model, chapter)
-                if other or chapter != self.learn.named(contents)
-                else [gr.skip()] * learn_tab.N_SHOWN
-            ),
-            *(self.of_model(state.model) if other else [gr.skip()] * N_OF_MODEL),
-        ]
-
-    def load(self, request: gr.Request) -> list[Any]:
-        """The page was opened; at the end, what allows the address to be written from now on.
-
-        Without an address the page is painted already, and a visitor may have clicked on.
-        """
-        query = {key: value for key, value in request.query_params.items() if key in KEYS}
-        self.start.shown.begin(self.library.default)
-        nothing = [gr.skip()] * (N_RESTORED + N_OF_MODEL)
-        return [*(self.restore(query, self.library.default) if query else nothing), {"filled": True}]
-
-    def navigate(self, model: Any, swept: Any, contents: Any, event: gr.EventData) -> list[Any]:
-        """Back or forward was pressed."""
-        query = event._data.get("query") if isinstance(event._data, dict) else ""
-        good = isinstance(query, str) and len(query) <= 4000 and well_formed(query)
-        return self.restore(query if good else "", model, swept, contents)
-
-    def tab_chosen(self, event: gr.EventData) -> Any:
-        """A tab was clicked. Anyone can send anything here."""
-        tab = event._data.get("id") if isinstance(event._data, dict) else None
-        return tab if tab in TABS else gr.skip()
-
-    def open_head(self, model: str, measure: str, family: str, mode: str, grid: Any, *further: Any) -> list[Any]:
-        """A head was clicked on the landing page: open its page."""
-        updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid)), *further))
-        return ["atlas", gr.update(selected="atlas"), *updates]
-
-    def take_example(self, event: gr.EventData, model: str, colour: str) -> list[Any]:
-        """Take a prompt of the atlas to the Lab, with the head removed that it shows."""
-        asked = event._data if isinstance(event._data, dict) else {}
-        index, text = asked.get("prompt"), asked.get("head")
-        try:
-            atlas = self.library.atlas(model)
-            head = HeadId.parse(text if isinstance(text, str) else "").within(atlas.n_layers, atlas.n_heads)
-            if not isinstance(index, int) or isinstance(index, bool) or not 0 <= index < len(atlas.prompts):
-                raise AtlasError("There is no such prompt in this atlas.")
-        except HeadAtlasError as error:
-            raise refused("Not possible", sentence(error)) from None
-        return self.to_lab(model, atlas.prompts[index].text, str(head), colour)
-
-    def take_head(self, model: str, head: str, prompt: str, colour: str) -> list[Any]:
-        """Remove the head of the open page in the Lab, on the prompt that is there."""
-        if not isinstance(head, str) or not head.strip():
-            raise refused("No head chosen", "Choose a head first: click one, or type its name.")
-        return self.to_lab(model, prompt if isinstance(prompt, str) else "", head, colour)
-
-    def try_it(self, model: str, colour: str) -> list[Any]:
-        """Take the landing experiment to the Lab."""
-        prompt, removed = self.start.experiment_of(model)
-        return self.to_lab(model, prompt, removed, colour)
-
-    def take_chapter(self, model: str, contents: Any, seed: int, colour: str) -> list[Any]:
-        """Take the chapter's experiment to the Lab."""
-        words, removed = self.learn.for_lab(model, self.learn.named(contents), seed)
-        return self.to_lab(model, words, removed, colour)
-
-    def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
-        """Open the Lab with an experiment."""
-        grid = self.lab.grid(model, removed, colour, None)
-        return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
-
-    def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
-        """Another model was chosen: everything that shows one."""
-        view = self.atlas.view(model, measure, family, mode, "")
-        model = view.state.model
-        grid = self.lab.grid(model, "", lab_view.BY_ATLAS, None)
-        choices = self.lab.choices()
-        learn = self.learn.opened(model, self.learn.named(contents))
-        return [_note(view.problems), *self.atlas.outputs(view), "", grid, "", *choices, *learn, *self.of_model(model)]
-
-    def of_model(self, model: str) -> list[Any]:
-        """What belongs to one model and is not in the address: the Lab's results, Start and About."""
-        self.start.shown.begin(model)
-        return [
-            *self.lab.without_results(model),
-            self.start.grid(model),
-            {"empty": start_tab.WAITING},
-            self.about.card(model),
-        ]
 
 
 def build_page(library: Library, limits: Limits, engine: Engine | None = None) -> tuple[gr.Blocks, PageHandlers]:
@@ -253,7 +43,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         drawn("tour", TOUR, elem_id="tour", boxed=False)
-        notice = drawn("note", _note(first.problems), elem_id="notice", boxed=False)
+        notice = drawn("note", note_of(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab("Start", id="start"):
@@ -334,7 +124,3 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             event.success(**writes)
         public_api.add(library, engine)
     return page, handlers
-
-
-def _note(problems: list[str]) -> dict | None:
-    return {"kind": "error", "text": " ".join(problems)} if problems else None
