@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from head_atlas.catalogue.measure import Measure, by_name
 
-_HEADVIS = "this project: as published with HeadVis trees; the formula is that tool's"
+_HEADVIS = "Luger et al. 2026, HeadVis: as published with its trees; the formula is that tool's"
 _PITFALL = (
     "Measured by another tool on its own text, without an interval and without a null: it cannot be compared with a "
     "score of Head Atlas of a similar name."

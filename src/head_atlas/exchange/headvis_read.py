@@ -1,4 +1,4 @@
-"""A data tree of HeadVis (Anthropic 2026) as the contents of an atlas.
+"""A data tree of HeadVis (Luger et al. 2026) as the contents of an atlas.
 
 A tree has exemplars and one number per head and metric: no ablation, no intervals, no baselines. What it does not
 have is left out by name, and token ids are invented, as a tree has texts only. Trees come from strangers: only

@@ -1,4 +1,4 @@
-"""An atlas as the data tree of HeadVis (Anthropic 2026): a folder of JSON that its static pages read.
+"""An atlas as the data tree of HeadVis (Luger et al. 2026): a folder of JSON that its static pages read.
 
 Its pages know bands of exemplars, patterns, two histograms, tokens and one number per head and metric. Exemplars that
 were chosen by their effect have no place there and are left out; effects go in as metrics.

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 _CONFIDENCE = {
     "read": "seen in the source",
     "reported": "seen in another's account of the source",
-    "memory": "from memory of the source, not seen again",
 }
 
 
