@@ -15,7 +15,7 @@ from head_atlas.catalogue.reading import GROUPS_OF_RESEARCH, PAPERS, cited, unkn
 from head_atlas.catalogue.reference_list import references_markdown
 from head_atlas.catalogue.roles import ROLES
 from head_atlas.views.learning import glossary_props, reading_props, story_props
-from head_atlas.views.terms import marked
+from head_atlas.views.terms import marked, with_terms
 
 
 def joined(segments):
@@ -51,6 +51,22 @@ def test_what_was_seen_is_not_marked_again():
     seen: set[str] = set()
     assert terms(marked("a token", seen)) == ["token"]
     assert terms(marked("two tokens and a logit", seen)) == ["logit"]
+
+
+def test_sections_explain_their_words_once_and_keep_everything_else():
+    sections = [
+        {"kind": "bars", "title": "A token", "lead": "A token and a logit.", "rows": [{"label": "token", "t": 0.5}]},
+        {"kind": "entries", "entries": [{"term": "Logit", "text": "A logit of a neuron.", "source": "a nat"}]},
+        {"kind": "roles", "roles": [{"pitfall": "Tokens.", "sentence": "A token."}], "none": None},
+    ]
+    found = with_terms(sections)
+    assert terms(found[0]["lead"]) == ["token", "logit"]
+    assert joined(found[0]["lead"]) == sections[0]["lead"]
+    assert (found[0]["title"], found[0]["rows"]) == (sections[0]["title"], sections[0]["rows"])
+    assert terms(found[1]["entries"][0]["text"]) == ["neuron"], "the logit is explained above"
+    assert (found[1]["entries"][0]["term"], found[1]["entries"][0]["source"]) == ("Logit", "a nat")
+    assert found[2]["roles"][0] == {"pitfall": ["Tokens."], "sentence": "A token."}
+    assert sections[0]["lead"] == "A token and a logit.", "what was given is not changed"
 
 
 @pytest.mark.parametrize("text", ["", "<b>token</b> ${logit} {{nat}}", "…"])

@@ -122,7 +122,7 @@ def test_a_page_shows_every_score_and_every_family_with_interval_and_n(atlas):
 def test_an_effect_that_is_not_defined_says_so(atlas):
     rows, forest = effects_of_page(atlas, HeadId(0, 0), "logit_difference")
     assert "natural" not in rows
-    assert "Not defined on natural" in forest["lead"]
+    assert "Not defined on natural" in "".join(p if isinstance(p, str) else p["text"] for p in forest["lead"])
 
 
 def test_dots_are_coloured_only_where_the_interval_leaves_zero_out(atlas):

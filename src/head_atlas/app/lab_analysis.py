@@ -22,6 +22,7 @@ from head_atlas.app.lab_view import Asked, asked, check_length, heads_text
 from head_atlas.app.words import busy, failed
 from head_atlas.catalogue import MEASURES
 from head_atlas.errors import HeadAtlasError
+from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -76,12 +77,13 @@ def build(analysis: Analysis, options: Callable[[], Sequence[Any]] = lambda: ())
 
 def _heading(analysis: Analysis) -> dict:
     first = [MEASURES[name] for name in analysis.measures]
-    blocks: list[dict] = [{"kind": "text", "tone": "title", "text": analysis.title}]
+    seen: set[str] = set()
+    blocks: list[dict] = [{"kind": "text", "tone": "title", "text": marked(analysis.title, seen)}]
     sentence = " ".join([analysis.sentence, *(measure.sentence for measure in first)]).strip()
-    blocks.append({"kind": "text", "tone": "lead", "text": sentence})
+    blocks.append({"kind": "text", "tone": "lead", "text": marked(sentence, seen)})
     misleading = " ".join([*(measure.pitfall for measure in first if measure.pitfall), analysis.caution]).strip()
     if misleading:
-        blocks.append({"kind": "text", "tone": "lead", "text": f"How it misleads: {misleading}"})
+        blocks.append({"kind": "text", "tone": "lead", "text": marked(f"How it misleads: {misleading}", seen)})
     return {"blocks": blocks}
 
 

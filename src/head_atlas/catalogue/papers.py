@@ -134,12 +134,6 @@ PAPERS: dict[str, Paper] = {
         "https://transformer-circuits.pub/2022/toy_model/index.html", "superposition", "the citation that its code "
         "asks for; reference lists",
     ),
-    "gao2015": Paper(
-        "Peiran Gao and Surya Ganguli", 2015,
-        "On simplicity and complexity in the brave new world of large-scale neuroscience",
-        "Current Opinion in Neurobiology 32, 148–155", _arxiv("1503.08779"), "dimensions that are in use",
-        "the head of the article; reference lists with pages, DOI and arXiv number",
-    ),
     "gao2017": Paper(
         "Peiran Gao, Eric Trautmann, Byron Yu, Gopal Santhanam, Stephen Ryu, Krishna Shenoy, Surya Ganguli", 2017,
         "A theory of multineuronal dimensionality, dynamics and measurement", "bioRxiv 214262",

@@ -99,7 +99,7 @@ const graph = (block) => {
   return titled(block, svg('svg', { viewBox: `0 0 ${W} ${H}`, class: 'ha-chart', role: 'img', 'aria-label': `${block.title}; the table below has the edges` }, ...edges, ...nodes), info);
 };
 const DRAWN = {
-  text: (block) => el('p', { class: { headline: 'ha-headline', warning: 'ha-verdict', title: 'ha-block-title' }[block.tone] || 'ha-lead' }, block.text),
+  text: (block) => el('p', { class: { headline: 'ha-headline', warning: 'ha-verdict', title: 'ha-block-title' }[block.tone] || 'ha-lead' }, rich(block.text)),
   facts: (block) => el('dl', { class: 'ha-stats' }, block.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))),
   pair: (block) => el('div', { class: 'ha-side' }, block.blocks.map(part)),
   chips: (block) => el('section', { class: 'ha-block' }, ...chipList(block)),

@@ -45,7 +45,7 @@ const notes = (section) => el('details', { class: 'ha-notes' }, el('summary', {}
 const facts = (section) => el('dl', { class: 'ha-facts' }, section.rows.map((r) => [el('dt', {}, r.label), el('dd', {}, r.text)]));
 const empty = (section) => emptyNote(section.text);
 const fold = (section) => el('details', { class: 'ha-notes' }, el('summary', {}, section.summary), drawSection({ ...section.section, title: '' }));
-const entries = (section) => el('dl', { class: 'ha-entries' }, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, n.text, n.source ? el('cite', {}, n.source) : null)]));
+const entries = (section) => el('dl', { class: 'ha-entries' }, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, rich(n.text), n.source ? el('cite', {}, n.source) : null)]));
 // One of several sections at a time: a row of buttons, of which one is pressed.
 const switched = (section) => {
   const place = el('div', {});
@@ -62,7 +62,7 @@ const grades = (role) => [
   el('p', { class: 'ha-role-says' }, role.sentence, role.strength ? ` (${role.strength})` : ''),
   el('ul', { class: 'ha-grades' }, role.grades.map((g) => el('li', { class: ANSWER[String(g.answer)] },
     el('b', {}, g.grade), el('span', { class: 'ha-answer' }, g.word), el('span', { class: 'ha-evidence' }, g.numbers.join(' · '))))),
-  el('details', { class: 'ha-notes' }, el('summary', {}, 'Read with care'), el('p', { class: 'ha-lead' }, role.pitfall, ' ', role.source))];
+  el('details', { class: 'ha-notes' }, el('summary', {}, 'Read with care'), el('p', { class: 'ha-lead' }, rich(role.pitfall), ' ', role.source))];
 // What a head holds is open; what it is not called, though it attends or writes like it, unfolds.
 const roles = (section) => el('div', { class: 'ha-roles' },
   section.none ? emptyNote(section.none) : null,
@@ -89,5 +89,5 @@ const neurons = (section) => el('div', { class: 'ha-neurons' }, section.neurons.
   n.examples.map((x) => el('p', { class: 'ha-prompt' }, x.tokens.map((t, i) => el('span', { class: i === x.tokens.length - 1 ? 'is-here' : '' }, t)), el('small', {}, ` ${x.family}, activation ${x.text}`))))) : emptyNote('none'));
 const KINDS = { bars, forest, profile, notes, facts, empty, fold, entries, switch: switched, roles, tokens, partners, neurons };
 const drawSection = (s) => el('section', { class: `kind-${s.kind}` },
-  s.title ? el('h3', {}, s.title) : null, s.lead ? el('p', { class: 'ha-lead' }, s.lead) : null, KINDS[s.kind](s), s.note ? el('p', { class: 'ha-lead' }, s.note) : null);
+  s.title ? el('h3', {}, s.title) : null, s.lead ? el('p', { class: 'ha-lead' }, rich(s.lead)) : null, KINDS[s.kind](s), s.note ? el('p', { class: 'ha-lead' }, rich(s.note)) : null);
 const drawSections = (list) => list.filter((s) => Object.hasOwn(KINDS, s.kind)).map(drawSection);
