@@ -31,10 +31,11 @@ CHOICES = {
 
 def plan(atlas: Atlas, seed: int) -> Plan:
     """All induction heads, up to `MOST`; at least two are needed."""
+    scores = score(atlas, "induction")
     heads = induction_heads(atlas)[:MOST]
     if len(heads) < 2:
         raise AtlasError(f"This model has fewer than two heads with an {RULE}, so none can stand in for another.")
-    control = control_of(score(atlas, "induction"), heads)
+    control = control_of(scores, heads)
     words, target = repeated_words(seed, vocabulary(atlas))
     return Plan(
         (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Section
-from head_atlas.app.chapters.picks import control_of, effects, labels, prompts_of, score
+from head_atlas.app.chapters.picks import control_of, effects, labels, score, stored_of
 from head_atlas.app.chapters.running import asked_next, expected, keeps, three_rows, without, words_of
 from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary
 from head_atlas.errors import AtlasError
@@ -35,8 +35,11 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     choice = [f for f in _UNLIKE if f in measured]
     if not choice:
         raise AtlasError("This atlas holds no effects on a family in which nothing is repeated.")
-    family = min(choice, key=lambda f: float(np.nansum([abs(measured[f][h.layer, h.head]) for h in heads])))
-    stored = prompts_of(atlas, family)
+    order = sorted(choice, key=lambda f: float(np.nansum([abs(measured[f][h.layer, h.head]) for h in heads])))
+    family = next((f for f in order if stored_of(atlas, f)), "")
+    if not family:
+        raise AtlasError("This atlas holds no prompt in which nothing is repeated and that its model answers right.")
+    stored = stored_of(atlas, family)
     second = stored[seed % len(stored)]
     control = control_of(score(atlas, "induction"), heads)
     words, target = repeated_words(seed, vocabulary(atlas))

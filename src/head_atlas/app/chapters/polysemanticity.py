@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Section
-from head_atlas.app.chapters.picks import effects, labels, prompts_of
+from head_atlas.app.chapters.picks import effects, labels, stored_of
 from head_atlas.app.chapters.running import asked_next, first_choice, keeps, three_rows, without, words_of
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
@@ -43,7 +43,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     order = np.argsort(-cost[head.layer, head.head])
     chosen = []
     for index in order:
-        stored = _stored(atlas, jobs[index])
+        stored = stored_of(atlas, jobs[index])
         if stored:
             chosen.append((jobs[index], stored[seed % len(stored)]))
         if len(chosen) == 2:
@@ -71,13 +71,6 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         family=one,
         second=second,
     )  # fmt: skip
-
-
-def _stored(atlas: Atlas, family: str) -> list:
-    try:
-        return prompts_of(atlas, family)
-    except AtlasError:
-        return []
 
 
 def run(model: HeadModel, plan: Plan) -> Finding:
