@@ -19,7 +19,8 @@ MOST_SEQUENCES = 1000
 MOST_TOKENS = 2**26
 """Of all prompts."""
 MOST_ENTRIES = 2**28
-"""Of all patterns: a tree of 80 x 64 heads as published has about 1.8e8, which take 1.1 GB here."""
+"""Of all patterns, 6 bytes each and as much again while they are put together: a tree of 80 x 64 heads as published
+(5 GB of JSON) has some 1.8e8."""
 MOST_BINS = 1000
 _LONGEST_TOKEN = 1000
 _ROUNDING = 0.02
