@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -61,3 +65,37 @@ def test_gradients_are_those_of_the_plain_module(module):
     (expected,) = torch.autograd.grad(plain(x).sum(), x)
     (found,) = torch.autograd.grad(fast(x).sum(), x)
     assert torch.equal(found, expected)
+
+
+PRODUCTS_OF_MANY_LENGTHS = """
+import os
+
+import torch
+from torch import nn
+
+from head_atlas.models import kernels
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+torch.set_num_threads(1)
+kernels.KERNELS_KEPT = 32
+linear = nn.Sequential(nn.Linear(192, 768))
+kernels.use_fast_kernels(linear)
+with torch.no_grad():
+    for lengths in (range(100, 228), range(228, 484)):
+        for length in lengths:
+            linear(torch.ones(length, 192))
+        print(resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_memory_does_not_grow_with_the_number_of_lengths():
+    """Without a limit on its kernels, the further 256 lengths take 150 MB or more."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+    command = [sys.executable, "-c", PRODUCTS_OF_MANY_LENGTHS]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    first, then = map(float, run.stdout.split())
+    assert then - first < 60
