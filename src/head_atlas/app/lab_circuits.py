@@ -10,6 +10,7 @@ import numpy as np
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
 from head_atlas.app.lab_heads import ordinal
 from head_atlas.errors import HeadAtlasError, PromptError
+from head_atlas.measures.significance import FALSE_DISCOVERIES
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
 from head_atlas.views import blocks
@@ -26,6 +27,7 @@ FAMILIES = ("rand_repeat", *SAMPLERS)
 OVER = (HERE, *FAMILIES)
 MOST_PROMPTS = 24
 TOP_PAIRS = 8
+TOP_ROWS = 10
 N_RANDOM = 50
 
 
@@ -159,33 +161,74 @@ def _joint(found: JointEffect, over: str) -> list[dict]:
 
 def _pairs(found: Interactions, over: str) -> list[dict]:
     labels = [head.label for head in found.heads]
-    values = np.asarray(found.interaction.mean.values, float)
+    values, q = np.asarray(found.interaction.mean.values, float), np.asarray(found.q.values, float)
+    sure, heads = q <= FALSE_DISCOVERIES, range(len(labels))
     texts = [
         [
             f"D = {signed(float(found.harm.mean.values[i]), 2)} alone"
             if i == j
-            else f"I = {_number(found.interaction, i, j)}; D = {_number(found.pair_harm, i, j)} together"
-            for j in range(len(labels))
+            else f"I = {_number(found.interaction, i, j)}; {_q(q[i, j])}; D = {_number(found.pair_harm, i, j)} together"
+            for j in heads
         ]
-        for i in range(len(labels))
+        for i in heads
     ]
+    short = [["" if i == j else signed(values[i, j], 2) + "*" * bool(sure[i, j]) for j in heads] for i in heads]
     chosen = (
         f"the {len(labels)} heads that harm most on these prompts, so their own D is too high"
         if found.chosen_by_harm
         else "the removed heads"
     )
+    unit = unit_of(found.metric)
+    pairs = sorted(zip(*np.triu_indices(len(labels), 1), strict=True), key=lambda pair: -abs(values[pair]))
+    rows = [
+        [f"{labels[i]}, {labels[j]}", f"{_number(found.interaction, i, j)} {unit}", _q(q[i, j]), _story(values[i, j])]
+        for i, j in pairs[:TOP_ROWS]
+    ]
     return [
         blocks.matrix(
             values,
             title=f"Interaction of {chosen}; over {over}",
             rows=labels,
             columns=labels,
-            unit=f"{unit_of(found.metric)}: above 0 they stand in for each other, below 0 one path",
-            numbers=len(labels) <= 12,
+            unit=f"{unit}: above 0 they stand in for each other, below 0 one path",
+            short=short if len(labels) <= 12 else None,
             texts=texts,
             axes=("head", "head"),
-        )
+        ),
+        blocks.table(
+            f"The {len(rows)} strongest of {len(pairs)} pairs",
+            ("Pair", "Interaction", "q over all pairs", "If it holds"),
+            rows,
+            marked=[bool(sure[pair]) for pair in pairs[:TOP_ROWS]],
+        ),
+        blocks.text(_tested(found, int(sure.sum()) // 2, len(pairs))),
     ]
+
+
+def _q(q: float) -> str:
+    return ("q < 0.001" if q < 0.001 else f"q = {q:.3f}") if np.isfinite(q) else "not tested"
+
+
+def _story(value: float) -> str:
+    return "stand in for each other" if value > 0 else "one path, or saturation" if value < 0 else "–"
+
+
+def _tested(found: Interactions, n_sure: int, n_pairs: int) -> str:
+    """What the q values say, and what they could have said."""
+    from head_atlas.measures.circuits import prompt_clusters
+
+    labels = prompt_clusters(found.prompts)
+    n = len(set(labels) - {-1}) + labels.count(-1)
+    if n < 2:
+        return "One prompt, or prompts of one template, cannot be tested: choose a family to see which pairs hold."
+    least = 2.0 ** (1 - n)
+    few = ""
+    if n_pairs * least > FALSE_DISCOVERIES:
+        few = f" {n} templates give no p under {plain(least, 3)}, too few for a pair that stands alone: take more."
+    return (
+        f"* and a mark: q of {plain(FALSE_DISCOVERIES, 2)} or less over all {n_pairs} pairs (Benjamini and Hochberg), "
+        f"by flipping the signs of whole templates: {n_sure} of {n_pairs} pairs.{few}"
+    )
 
 
 def search(bench: Bench, over: Any, n: Any, keep: Any) -> Finding:
