@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import gradio as gr
@@ -300,6 +301,34 @@ def test_all_induction_heads_are_those_of_the_stated_rule(handlers, library):
     expected = {f"{layer}.{head}" for layer, head in np.argwhere(low >= THRESHOLD)}
     assert set(text.split(", ")) == expected
     assert expected
+
+
+def test_all_heads_of_a_role_are_those_of_the_atlas(handlers, library):
+    held = library.atlas("small").roles["held"]
+    menu = {name: label for label, name in handlers.roles("small")}
+    for name, heads in zip(held.coords["role"], held.values, strict=True):
+        expected = {f"{layer}.{head}" for layer, head in np.argwhere(heads)}
+        text, grid, _, run_it, chosen = handlers.of_role("small", name, "atlas", None)
+        assert chosen is None
+        assert run_it
+        assert set(text.split(", ")) == expected == set(grid["removed"])
+        assert menu[name].endswith(f": {len(expected)}")
+
+
+@pytest.mark.parametrize("role", [None, "no such role", ["induction"], {"a": 1}])
+def test_a_role_that_no_head_holds_is_refused_in_words(handlers, role):
+    *_, status, run_it, _ = handlers.of_role("small", role, "atlas", None)
+    assert status["text"] == "No head of this atlas holds that role."
+    assert not run_it
+
+
+def test_resample_says_over_how_many_draws_and_how_they_spread(handlers):
+    *_, last = handlers.run("small", PROMPT, "1.1", "resample", "", "", "", "", "atlas", None)
+    assert "means over 5 prompts" in last[0]["text"]
+    facts = {fact["label"]: fact["text"] for fact in last[1]["facts"]}
+    assert re.search(r"-?\d.* \[.*, .*\]$", facts["Log-probability of the answer"])
+    *_, one = handlers.run("small", PROMPT, "1.1", "zero", "", "", "", "", "atlas", None)
+    assert "means over" not in one[0]["text"]
 
 
 def test_without_an_atlas_the_lab_still_runs(place):

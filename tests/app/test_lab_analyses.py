@@ -301,6 +301,31 @@ def test_heads_removed_together_are_held_against_single_ones(engine):
     assert matrix["t"][0][1] == pytest.approx(values[0, 1] / np.nanmax(np.abs(values)), abs=1e-3)
 
 
+@pytest.mark.parametrize(("mode", "said"), [("resample", True), ("zero", False)])
+@pytest.mark.parametrize(
+    ("analysis", "options"),
+    [(lab_tokens.ANALYSIS, ("gradient_x_input", "mean", False)), (lab_generation.ANALYSIS, (2, 0, 0))],
+)
+def test_one_run_of_a_resample_says_that_it_is_one_draw(engine, analysis, options, mode, said):
+    shown = found(engine, analysis, *options, removed="1.1", mode=mode)
+    texts = [block["text"] for block in kinds(shown, "text")]
+    assert any("the first of 5 reference prompts" in text for text in texts) == said
+
+
+def test_pairs_over_a_family_are_tested_and_marked(engine):
+    shown = found(engine, lab_circuits.JOINT, "ioi", 12, removed="0.1, 1.2, 2.3")
+    matrix, (table,) = kinds(shown, "matrix")[0], kinds(shown, "table")
+    assert len(table["rows"]) == 3
+    for row in table["rows"]:
+        q = float(row["cells"][2].split()[-1])
+        one, other = (matrix["rows"].index(label) for label in row["cells"][0].split(", "))
+        assert row["marked"] == (q <= 0.05) == matrix["short"][one][other].endswith("*")
+        assert row["cells"][2] in matrix["text"][one][other]
+    alone = found(engine, lab_circuits.JOINT, "this prompt", 4, removed="0.1, 1.2, 2.3")
+    assert {row["cells"][2] for row in kinds(alone, "table")[0]["rows"]} == {"not tested"}
+    assert "cannot be tested" in kinds(alone, "text")[-1]["text"]
+
+
 def test_a_graph_connects_the_removed_heads(engine):
     shown = found(engine, lab_graph.GRAPH, "this prompt", 4, "path_k", removed="0.1, 1.2, 2.3", corrupted=CORRUPTED)
     (graph,) = kinds(shown, "graph")
@@ -354,15 +379,21 @@ def test_a_result_is_taken_away_as_files_and_as_code_that_makes_it_again(engine)
     ("analysis", "options", "experiment"),
     [
         (lab_tokens.ANALYSIS, ("occlusion_mask", "mean", True), {"removed": "1.1", "mode": "mean"}),
+        (lab_tokens.ANALYSIS, ("integrated_gradients", "corpus", True), {"contrast": " cat"}),
+        (lab_heads.ANALYSIS, (), {"contrast": " cat"}),
+        (lab_layers.LENS, (), {}),
         (lab_layers.DIRECT, (), {"contrast": " cat", "removed": "1.1"}),
         (lab_generation.ANALYSIS, (3, 0, 0), {"removed": "1.1", "mode": "resample"}),
+        (lab_patching.PATCH, ("z", "noise"), {"corrupted": CORRUPTED}),
         (lab_patching.PATHS, ("1.2.k", "noise"), {"corrupted": CORRUPTED}),
         (lab_tracing.TRACE, ("cat", "mlp_out", 2, 3, 2), {}),
         (lab_circuits.JOINT, ("this prompt", 4), {"removed": "0.1, 1.2"}),
+        (lab_circuits.JOINT, ("ioi", 4), {"removed": "0.1, 1.2"}),
         (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
     ],
 )
-def test_every_analysis_can_be_taken_away(engine, analysis, options, experiment):
+def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, analysis, options, experiment):
+    monkeypatch.chdir(place)  # a snippet looks for the atlas where it is run
     asked_for = {"removed": "", "mode": "zero", "target": "", "contrast": "", "corrupted": "", **experiment}
     handlers = AnalysisHandlers(engine, analysis)
     *_, (status, _, made, _) = handlers.run("small", PROMPT, *asked_for.values(), *options)
@@ -375,7 +406,9 @@ def test_every_analysis_can_be_taken_away(engine, analysis, options, experiment)
         if file["mime"] == "image/svg+xml":
             ElementTree.fromstring(file["text"])
         if file["mime"] == "text/x-python":
-            compile(file["text"], file["name"], "exec")
+            names = {}
+            exec(compile(file["text"], file["name"], "exec"), names)
+            assert names["result"] is not None
 
 
 def test_what_is_no_longer_kept_is_said(engine):

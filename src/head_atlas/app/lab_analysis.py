@@ -134,7 +134,8 @@ class AnalysisHandlers:
         assert found is not None
         caption = found.over or caption
         if found.needs_heads:
-            caption += f", without {heads_text(what.heads)} ({what.mode.replace('_', ' ')})"
+            removed = f"without {heads_text(what.heads)}" if what.heads else "heads removed"
+            caption += f", {removed} ({what.mode.replace('_', ' ')})"
         yield [
             {"kind": "done", "text": f"On {caption}."},
             found.figure,

@@ -50,6 +50,12 @@ class Bench:
         return self.model.strings([self.prompt.contrasts[-1]])[0] if self.prompt.contrasts else None
 
     @property
+    def one_draw(self) -> str:
+        """What an analysis of one run says in resample mode, where others take the mean over several; else ""."""
+        n = getattr(self.reference, "n_draws", 1) if self.what.heads else 1
+        return f"Outputs on the first of {n} reference prompts stand in for the removed heads." if n > 1 else ""
+
+    @property
     def measured(self) -> str:
         """What is measured, in words."""
         if self.contrast is None:

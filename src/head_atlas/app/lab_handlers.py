@@ -17,8 +17,11 @@ from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
+from head_atlas.views.choices import titled
 from head_atlas.views.grid import without_marks
+from head_atlas.views.head_roles import heads_by_role, role_label
 from head_atlas.views.induction import RULE, induction_heads
+from head_atlas.views.numbers import count
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -240,6 +243,32 @@ class LabHandlers:
     def recolour(self, model: str, removed: str, colour: str, swept: Any) -> dict:
         """Another measure was chosen for the grid."""
         return without_marks(self.grid(model, removed, colour, swept))
+
+    def roles(self, model: str) -> list[tuple[str, str]]:
+        """Roles that heads of the atlas hold, with how many, for the menu."""
+        atlas = self.engine.library.atlas_or_none(model)
+        with suppress(AtlasError):
+            held = {} if atlas is None else heads_by_role(atlas)
+            return [(f"{titled(role_label(name))}: {count(len(heads))}", name) for name, heads in held.items()]
+        return []
+
+    def role_menu(self, model: str) -> Any:
+        """The menu of another model; hidden where its atlas gives no role to any head."""
+        roles = self.roles(model)
+        return gr.update(choices=roles, value=None, visible=bool(roles))
+
+    def of_role(self, model: str, role: Any, colour: str, swept: Any) -> list[Any]:
+        """Remove every head that holds a role in the atlas; the menu forgets it, since heads may be put back."""
+        atlas = self.engine.library.atlas_or_none(model)
+        heads: list[HeadId] = []
+        with suppress(AtlasError):
+            held = {} if atlas is None else heads_by_role(atlas)
+            heads = held.get(role, []) if isinstance(role, str) else []
+        if not heads:
+            refusal = {"kind": "error", "text": "No head of this atlas holds that role."}
+            return [gr.skip(), gr.skip(), refusal, False, None]
+        text = _listed(tuple(heads))
+        return [text, self.grid(model, text, colour, swept), gr.skip(), True, None]
 
     def induction(self, model: str, colour: str, swept: Any) -> list[Any]:
         """Remove every induction head of the atlas."""

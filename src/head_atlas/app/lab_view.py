@@ -151,7 +151,8 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
             else None
         )
         named = _token_names(model, run)
-        warning = f"{engine.mismatch(what.model, model)} {_typed_special(model, what.prompt)}".strip()
+        notes = (engine.mismatch(what.model, model), _typed_special(model, what.prompt), _of_draws(run))
+        warning = " ".join(note for note in notes if note)
     target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
     chips = [
         attribution_props(
@@ -184,6 +185,16 @@ def _typed_special(model: HeadModel, prompt: str) -> str:
     if len(found) == 1:
         return f"{names} names a special token of this model; typed into a prompt it is plain text, here {n} tokens."
     return f"{names} name special tokens of this model; typed into a prompt they are plain text."
+
+
+def _of_draws(run: Ablation) -> str:
+    """What is a mean over draws and what is not, where heads take their outputs on several other prompts."""
+    if run.n_draws == 1:
+        return ""
+    return (
+        f"Probabilities and effects are means over {run.n_draws} prompts whose outputs stand in, effects with the 95 % "
+        "interval of that mean; tokens and attention are of the first of them."
+    )
 
 
 def _certainty(one: Attribution) -> str:
@@ -238,6 +249,7 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
             headline=f"With all its heads, the model says {quoted(named[top[0]])}, at {sure}.",
             summary="Click a head in the grid to remove it.",
         )
+    intervals = {name: run.interval(name) for name in run.effects} if run.n_draws > 1 else None
     return distribution_props(
         run.clean_log_probs,
         run.ablated_log_probs,
@@ -245,7 +257,7 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
         target=run.target,
         contrast=run.contrast,
         headline=verdict(named[top[0]], named[top[1]], named[run.target], before, after, heads_text(run.heads)),
-        facts=effect_facts(run.effects, run.clean, labels),
+        facts=effect_facts(run.effects, run.clean, labels, intervals),
     )
 
 

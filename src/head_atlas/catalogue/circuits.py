@@ -39,8 +39,8 @@ CIRCUITS: dict[str, Measure] = by_name(
             source="this project; the second difference of F, as in the interaction indices of Grabisch and Roubens "
             "1999",
             sentence="Above 0 two heads stand in for each other; below 0 they are links of one path.",
-            pitfall="A metric that saturates also gives values below 0. Intervals are of single pairs, not corrected "
-            "for how many there are.",
+            pitfall="A metric that saturates also gives values below 0. An interval is of one pair "
+            "alone; q holds for all pairs together.",
             measured_on="the user's prompts",
         ),
         Measure(

@@ -10,6 +10,7 @@ import numpy as np
 from head_atlas.catalogue.published import published_heads
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
 from head_atlas.errors import HeadAtlasError
+from head_atlas.heads import HeadId
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles
 from head_atlas.views.choices import label_of, titled, without_article
@@ -19,7 +20,6 @@ from head_atlas.views.numbers import count, interval, ordinal, plain
 from head_atlas.views.scales import percentile
 
 if TYPE_CHECKING:
-    from head_atlas.heads import HeadId
     from head_atlas.store import Atlas
 
 _CONFIDENCE = {
@@ -59,6 +59,19 @@ def held_roles(atlas: Atlas, head: HeadId) -> list[str]:
             labels = array.coords.get(axis, ())
             names += [name for i, name in enumerate(labels) if array.values[i, head.layer, head.head] == 1]
     return names
+
+
+def heads_by_role(atlas: Atlas) -> dict[str, list[HeadId]]:
+    """Heads of every role or state that any head of the atlas holds, in order of layers; jobs first."""
+    found: dict[str, list[HeadId]] = {}
+    for group, axis in (("held", "role"), ("states", "state")):
+        if group in atlas.roles:
+            array = atlas.roles[group]
+            for name, held in zip(array.coords.get(axis, ()), array.values, strict=False):
+                heads = [HeadId(int(layer), int(head)) for layer, head in np.argwhere(np.asarray(held) == 1)]
+                if heads:
+                    found[str(name)] = heads
+    return found
 
 
 def role_label(name: str) -> str:
