@@ -68,7 +68,7 @@ def test_a_visitor_who_leaves_while_waiting_is_out_of_the_line(engine):
         gone.close()
     last = in_background(engine, "small", lambda *_: "there")
     assert result_of(last) == "there"
-    assert not engine._models()._entries["small"].line
+    assert not engine._models("small")._entries["small"].line
 
 
 def test_time_spent_waiting_is_not_time_spent_running(library):

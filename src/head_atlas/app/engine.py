@@ -40,11 +40,15 @@ class Engine:
         self.builder = QuickBuilder(library)
         self._draws: dict[str, tuple[Atlas, ResampleReference]] = {}
 
-    def _models(self) -> ModelCache:
+    def _models(self, name: str) -> ModelCache:
+        """The cache of models; `name` is the one that is asked for, and waits while torch is imported."""
         with self._guard:
             if self._cache is None:
-                from head_atlas.live.cache import ModelCache
-
+                self._said[name] = "importing torch"
+                try:
+                    from head_atlas.live.cache import ModelCache
+                finally:
+                    del self._said[name]
                 self._cache = ModelCache(timeout=self.limits.wait_seconds, load=self._load)
             return self._cache
 
@@ -98,7 +102,7 @@ class Engine:
         wait = self.limits.wait_seconds if self.ready(name) else max(600, self.limits.wait_seconds)
         with (
             self.visitors.admitted(current_visitor()),
-            self._models().use(name, timeout=wait, waiting=waiting) as model,
+            self._models(name).use(name, timeout=wait, waiting=waiting) as model,
         ):
             yield model
 
