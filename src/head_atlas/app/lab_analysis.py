@@ -106,8 +106,6 @@ class AnalysisHandlers:
         caption = taken = ""
         try:
             what = asked(self.engine, *experiment)
-            for message in self.engine.prepare(what.model):
-                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
 
             def work(model: HeadModel, progress: Progress) -> Finding:
                 nonlocal caption, taken
@@ -122,10 +120,8 @@ class AnalysisHandlers:
                 return found
 
             for last in in_background(self.engine, what.model, work):
-                if last.result is None:
-                    share = last.done / last.total if last.total else None
-                    count = f": {last.done} of {last.total}" if last.total else ""
-                    yield [busy(f"{last.phase}{count} …", share), gr.skip(), gr.skip(), gr.skip()]
+                if not last.finished:
+                    yield [busy(last.text, last.fraction), gr.skip(), gr.skip(), gr.skip()]
         except HeadAtlasError as error:
             yield [failed(error), {"empty": self.analysis.empty}, None, {"empty": ""}]
             return

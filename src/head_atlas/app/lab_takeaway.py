@@ -96,24 +96,23 @@ def files_of(
     return {"files": files, "left_out": left_out}
 
 
-def taken_result(engine: Engine, what: Asked) -> dict:
-    """The files of the main result: the ablation, and the attribution of its target.
+def taken_result(engine: Engine, model: HeadModel, what: Asked) -> dict:
+    """The files of the main result: the ablation, and the attribution of its target. The caller holds the model.
 
     Raises:
         HeadAtlasError: as the run itself.
     """
     from head_atlas.live import ablate, attribute
 
-    with engine.use(what.model) as model:
-        reference = reference_for(engine, model, what)
-        args: tuple[Any, ...] = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
-        run = ablate(*args)
-        around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
-        top = run.top(10)
-        rows = [(visible(one.text), 100 * one.change, f"token {one.token}") for one in top]
-        figure = blocks.figure(blocks.bars("Change of the next token’s probability", rows, unit="percentage points"))
-        calls: tuple[ModelCall, ...] = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
-        return files_of(engine, model, what, "result", figure, calls)
+    reference = reference_for(engine, model, what)
+    args: tuple[Any, ...] = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+    run = ablate(*args)
+    around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
+    top = run.top(10)
+    rows = [(visible(one.text), 100 * one.change, f"token {one.token}") for one in top]
+    figure = blocks.figure(blocks.bars("Change of the next token’s probability", rows, unit="percentage points"))
+    calls: tuple[ModelCall, ...] = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
+    return files_of(engine, model, what, "result", figure, calls)
 
 
 def _written(engine: Engine, model: HeadModel, what: Asked, value: Any, name: str = "") -> Any:

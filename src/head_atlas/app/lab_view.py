@@ -132,27 +132,24 @@ def check_length(engine: Engine, model: HeadModel, prompt: str) -> None:
     model.policy.encode(prompt, max_length=min(engine.limits.prompt_tokens, model.max_length))
 
 
-def experiment(engine: Engine, what: Asked) -> LabResult:
-    """Run clean against ablated, and attribute the target to the prompt's tokens.
+def experiment(engine: Engine, model: HeadModel, what: Asked) -> LabResult:
+    """Run clean against ablated, and attribute the target to the prompt's tokens. The caller holds the model.
 
     Raises:
         HeadAtlasError: with words for the visitor.
     """
     from head_atlas.live import ablate, attribute
 
-    with engine.use(what.model) as model:
-        check_length(engine, model, what.prompt)
-        reference = reference_for(engine, model, what)
-        run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
-        clean = attribute(model, what.prompt, run.target, run.contrast)
-        without = (
-            attribute(model, what.prompt, run.target, run.contrast, run.heads, what.mode, reference)
-            if run.heads
-            else None
-        )
-        named = _token_names(model, run)
-        notes = (engine.mismatch(what.model, model), _typed_special(model, what.prompt), _of_draws(run))
-        warning = " ".join(note for note in notes if note)
+    check_length(engine, model, what.prompt)
+    reference = reference_for(engine, model, what)
+    run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+    clean = attribute(model, what.prompt, run.target, run.contrast)
+    without = (
+        attribute(model, what.prompt, run.target, run.contrast, run.heads, what.mode, reference) if run.heads else None
+    )
+    named = _token_names(model, run)
+    notes = (engine.mismatch(what.model, model), _typed_special(model, what.prompt), _of_draws(run))
+    warning = " ".join(note for note in notes if note)
     target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
     chips = [
         attribution_props(
@@ -268,21 +265,20 @@ def _targets(run: Ablation, named: dict[int, str]) -> list[tuple[str, str]]:
     return [(f"{visible(named[i])}  {percent(float(np.exp(run.clean_log_probs[i])))}", f"{BY_ID}{i}") for i in ranked]
 
 
-def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
-    """One head's attention, clean and ablated.
+def attention_of(engine: Engine, model: HeadModel, what: Asked, head_text: Any) -> dict:
+    """One head's attention, clean and ablated. The caller holds the model.
 
     Raises:
         HeadAtlasError: with words for the visitor.
     """
     from head_atlas.live import ablate
 
-    with engine.use(what.model) as model:
-        check_length(engine, model, what.prompt)
-        head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
-        reference = reference_for(engine, model, what)
-        run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
-        clean = run.pattern(head, "clean").values
-        ablated = run.pattern(head, "ablated").values if run.heads else None
+    check_length(engine, model, what.prompt)
+    head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
+    reference = reference_for(engine, model, what)
+    run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
+    clean = run.pattern(head, "clean").values
+    ablated = run.pattern(head, "ablated").values if run.heads else None
     lead = ""
     if head in run.heads:
         lead = (

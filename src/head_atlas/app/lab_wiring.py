@@ -81,7 +81,7 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         [tab.attention, tab.picker],
         **ON_MODEL,
     )
-    picked_look = tab.picker.select(handlers.pick, [model, tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
+    picked_look = tab.picker.select(handlers.pick, [tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
     sweeping = tab.sweep.click(
         handlers.sweep,
         [model, *tab.asked, tab.colour],

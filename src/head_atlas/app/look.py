@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from head_atlas.app.limits import Limits
+
 # Gradio ships the semi-bold cut with few glyphs, so headings use the bold one.
 _FONT = (gr.themes.utils.fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
 _MONO = (gr.themes.utils.fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace")
@@ -69,9 +71,18 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch_options() -> dict[str, Any]:
-    """Options of `Blocks.launch`: no other host is contacted, no error detail leaks."""
+BROWSING_THREADS = 40
+"""Threads for all that is no run."""
+
+
+def launch_options(limits: Limits | None = None) -> dict[str, Any]:
+    """Options of `Blocks.launch`: no other host is contacted, no error detail leaks.
+
+    Args:
+        limits: of the server; a run that waits for its turn holds a thread.
+    """
     return {
+        "max_threads": BROWSING_THREADS + (limits or Limits()).queue_size,
         "theme": theme(),
         "css": "\n".join(
             files("head_atlas.app").joinpath("assets", name).read_text(encoding="utf-8")

@@ -76,6 +76,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         }
         ran, running = lab_wiring.wire(lab, handlers.lab, model)
         opened, experimenting = learn_tab.wire(learn, handlers.learn, model)
+        about_tab.wire(about, handlers.about, model)
         changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran, *opened]
         running.append(experimenting)
 

@@ -46,7 +46,7 @@ class PageHandlers:
         self.atlas = atlas_handlers.AtlasHandlers(library)
         self.lab = lab_handlers.LabHandlers(engine)
         self.learn = learn_tab.LearnHandlers(engine)
-        self.about = about_tab.AboutHandlers(library)
+        self.about = about_tab.AboutHandlers(engine)
 
     def address(
         self,

@@ -87,7 +87,17 @@ const neurons = (section) => el('div', { class: 'ha-neurons' }, section.neurons.
   el('h4', {}, n.title, el('span', { class: 'ha-tag' }, n.text)),
   el('p', { class: 'ha-role-says' }, 'fires on ', n.families.map((f) => `${f.label} ${f.text}`).join(', ')),
   n.examples.map((x) => el('p', { class: 'ha-prompt' }, x.tokens.map((t, i) => el('span', { class: i === x.tokens.length - 1 ? 'is-here' : '' }, t)), el('small', {}, ` ${x.family}, activation ${x.text}`))))) : emptyNote('none'));
-const KINDS = { bars, forest, profile, notes, facts, empty, fold, entries, switch: switched, roles, tokens, partners, neurons };
+// A text to be copied as it stands.
+const code = (section) => {
+  const copy = el('button', { type: 'button', class: 'ha-pick', 'aria-label': `Copy: ${section.title}` }, 'Copy');
+  const text = el('pre', { class: 'ha-code', tabindex: '0', role: 'region', 'aria-label': section.title }, section.text);
+  copy.addEventListener('click', async () => {
+    try { await navigator.clipboard.writeText(section.text); copy.textContent = 'Copied'; }
+    catch { getSelection().selectAllChildren(text); copy.textContent = 'Selected: copy it with your keyboard'; }
+  });
+  return el('div', {}, text, copy);
+};
+const KINDS = { bars, forest, profile, notes, facts, empty, fold, entries, switch: switched, roles, tokens, partners, neurons, code };
 const drawSection = (s) => el('section', { class: `kind-${s.kind}` },
   s.title ? el('h3', {}, s.title) : null, s.lead ? el('p', { class: 'ha-lead' }, rich(s.lead)) : null, KINDS[s.kind](s), s.note ? el('p', { class: 'ha-lead' }, rich(s.note)) : null);
 const drawSections = (list) => list.filter((s) => Object.hasOwn(KINDS, s.kind)).map(drawSection);
