@@ -58,6 +58,7 @@ def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
     folded = [{"kind": "fold", "summary": variants["title"], "section": variants}] if "rows" in variants else []
     return {
         "title": head.label,
+        "head": str(head),
         "groups": [
             {
                 "title": "What breaks without it?",

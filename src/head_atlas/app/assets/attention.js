@@ -118,7 +118,10 @@ const draw = () => {
   });
   root.replaceChildren(
     value.lead ? el('p', { class: 'ha-lead' }, value.lead) : '',
-    el('div', { class: 'ha-figures', 'data-count': value.runs.length }, figures), info, strip);
+    el('div', { class: 'ha-figures', 'data-count': value.runs.length }, figures), info, strip,
+    saveMenu(`Attention of ${value.head}`, { figure: () => root, about: value.about, table: () => ({
+      columns: ['query', 'query_token', 'key', 'key_token', ...value.runs.map((r) => r.label)],
+      rows: value.tokens.flatMap((query, q) => value.tokens.slice(0, q + 1).map((key, k) => [q, query, k, key, ...value.runs.map((r) => cell(r.rows, q, k))])) }) }));
   refresh();
 };
 watch('value', draw);
