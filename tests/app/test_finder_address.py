@@ -39,13 +39,14 @@ def test_filters_are_written_short_and_read_back(atlas):
     assert state.query().endswith("view=find&find=L1&role=induction&where=previous_token:..0.5&sort=previous_token:up")
     assert read_query(state.query()) == (state, [])
     shown = finder_address.shown(atlas, state)
-    assert {key: shown[key] for key in ("text", "role", "column", "way", "limit", "rank")} == {
+    assert {key: shown[key] for key in ("text", "role", "column", "way", "limit", "sort", "down")} == {
         "text": "L1",
         "role": "induction",
         "column": "previous_token",
         "way": "most",
         "limit": "0.5",
-        "rank": [3, False],
+        "sort": "previous_token",
+        "down": False,
     }
 
 
@@ -54,7 +55,7 @@ def test_a_table_as_it_opens_adds_nothing_to_the_address(atlas):
     assert empty == ("",) * len(FILTERS)
     own_order, _ = finder_address.settled(atlas, asked(sort="induction"))
     assert own_order.sort == ""
-    assert finder_address.shown(atlas, own_order)["rank"] == [2, True]
+    assert finder_address.shown(atlas, own_order)["sort"] == ""
 
 
 @pytest.mark.parametrize(

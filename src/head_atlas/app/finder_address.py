@@ -60,7 +60,8 @@ def shown(atlas: Atlas, state: PageState) -> dict:
         "column": column,
         "way": way,
         "limit": limit,
-        "rank": [names.index(by) if by in names else FIRST_RANK, not state.sort.endswith(UP)],
+        "sort": by if by in names and by != names[FIRST_RANK] else "",
+        "down": not state.sort.endswith(UP),
     }
 
 

@@ -1,16 +1,20 @@
 // All heads as a table: filter by role, state, name and a smallest value, rank by any column, take it along.
 const root = element.querySelector('.ha-finder-panel');
 const MOST = 300;
-let rank = null;
+// The column that ranks, by name, as the measure of the first one may change; "" is the table's own order.
+let sort = '';
+let down = true;
 let state = { text: '', role: '', column: '', limit: '', way: 'least' };
 let serial = null;
+let first = '';
 let waiting = null;
 const at = (name) => props.value.columns.findIndex((c) => c.name === name);
 // The address is the server's to write, and it says what the table is filtered by. Words are typed letter by letter.
 const tell = (pause) => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => trigger('filter', { text: state.text, role: state.role, column: state.column, way: state.way, limit: state.limit === '' || Number.isNaN(Number(state.limit)) ? '' : String(Number(state.limit)), sort: rank && !(rank[0] === props.value.rank && rank[1]) ? props.value.columns[rank[0]].name : '', down: !rank || rank[1] }), pause);
+  waiting = setTimeout(() => trigger('filter', { text: state.text, role: state.role, column: state.column, way: state.way, limit: state.limit === '' || Number.isNaN(Number(state.limit)) ? '' : String(Number(state.limit)), sort: sort || (down ? '' : props.value.columns[props.value.rank].name), down }), pause);
 };
+const ranked = () => { const i = at(sort); return i < 0 ? props.value.rank : i; };
 const found = () => {
   const value = props.value, words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
   let rows = value.rows.filter((row) => {
@@ -22,8 +26,7 @@ const found = () => {
     }
     return true;
   });
-  const [column, down] = rank;
-  const key = (row) => row.cells[column].sort;
+  const key = (row) => row.cells[ranked()].sort;
   rows = [...rows].sort((a, b) => {
     const x = key(a), y = key(b);
     if (x === null || y === null) return (x === null) - (y === null);
@@ -36,17 +39,20 @@ const draw = () => {
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   // What an address asks is done once: what a visitor changes afterwards stays.
   if (value.asked && value.asked.serial !== serial) {
-    const { serial: latest, rank: by, ...fields } = value.asked;
-    [serial, rank, state] = [latest, by, fields];
+    const { serial: latest, sort: by, down: way, ...fields } = value.asked;
+    [serial, sort, down, state] = [latest, by, way, fields];
     clearTimeout(waiting);
   }
-  if (!rank || rank[0] >= value.columns.length) rank = [value.rank, true];
+  if (at(sort) < 0) sort = '';
+  // Upside down by the first column, which is another measure now: the address is to name it.
+  if (first && first !== value.columns[value.rank].name && !sort && !down) tell(0);
+  first = value.columns[value.rank].name;
   const count = el('p', { class: 'ha-grid-info', 'aria-live': 'polite' });
   const body = el('tbody', {});
-  const heads = value.columns.map((c, i) => el('th', { scope: 'col' }, el('button', { type: 'button', on: { click: () => { rank = [i, rank[0] === i ? !rank[1] : true]; fill(); tell(0); } } }, c.label)));
+  const heads = value.columns.map((c, i) => el('th', { scope: 'col' }, el('button', { type: 'button', on: { click: () => { down = ranked() === i ? !down : true; sort = i === value.rank ? '' : c.name; fill(); tell(0); } } }, c.label)));
   const fill = () => {
     const rows = found(), chosen = selectedHead.get();
-    heads.forEach((h, i) => h.setAttribute('aria-sort', rank[0] === i ? (rank[1] ? 'descending' : 'ascending') : 'none'));
+    heads.forEach((h, i) => h.setAttribute('aria-sort', ranked() === i ? (down ? 'descending' : 'ascending') : 'none'));
     body.replaceChildren(...rows.slice(0, MOST).map((row) => el('tr', { class: isHead(row.at, chosen) ? 'is-selected' : '' }, row.cells.map((cell, i) => (i === 0
       ? el('th', { scope: 'row' }, el('button', { type: 'button', class: 'ha-link', 'aria-pressed': String(isHead(row.at, chosen)), on: { click: () => choose(row.at) } }, cell.text))
       : el('td', { class: value.columns[i].number ? 'ha-num' : '', title: cell.title }, cell.text))))));

@@ -106,7 +106,7 @@ const draw = () => {
   board.classList.toggle('is-toggle', !!value.toggle);
   const slot = root.querySelector('.ha-legend-slot');
   slot.replaceChildren(...(scale ? [legend(scale)] : []), value.rule ? el('span', { class: 'ha-rule' }, value.rule) : '');
-  root.querySelector('.ha-save-slot').replaceChildren(value.saved ? saveMenu(value.title, {
+  root.querySelector('.ha-save-slot').replaceChildren(value.saved ? saveMenu(value.toggle ? `Heads by ${value.label}` : value.title, {
     figure: () => root, about: value.saved.about, table: () => value.saved }) : '');
   if (!root.contains(document.activeElement) || document.activeElement === document.body) rest();
   else show(...active);
