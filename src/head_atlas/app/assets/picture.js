@@ -112,6 +112,20 @@ const picture = async (node, title, lines) => {
     const look = textStyle(style, opacity);
     marks.push(word(text.trim(), (which === '::after' ? line.right + 4 : box.left) - origin.left, baseline(line.box, look.font), look));
   };
+  // Takes what a canvas would be told to draw.
+  const shapes = (box) => {
+    let [left, top] = [box.left - origin.left, box.top - origin.top];
+    return {
+      translate(x, y) { left += x; top += y; },
+      fillRect(x, y, w, h) { marks.push(svg('rect', { x: places(left + x), y: places(top + y), width: places(w), height: places(h), fill: colour(this.fillStyle).fill })); },
+      fillText(text, x, y) {
+        const size = parseFloat(this.font), node = word(text, left + x, top + y + size * 0.35, { ...colour(this.fillStyle), size, mono: true });
+        node.setAttribute('text-anchor', this.textAlign === 'right' ? 'end' : 'start');
+        marks.push(node);
+      },
+      strokeRect() { /* the cross-hair is where the pointer is */ },
+    };
+  };
   const KEPT = ['fill', 'fill-opacity', 'stroke', 'stroke-opacity', 'stroke-width', 'stroke-dasharray', 'stroke-linecap', 'opacity', 'visibility', 'font-size', 'text-anchor'];
   const drawing = (node, box) => {
     const copy = node.cloneNode(true), from = [node, ...node.querySelectorAll('*')];
@@ -147,6 +161,7 @@ const picture = async (node, title, lines) => {
       return;
     }
     if (node instanceof SVGElement) { drawing(node, box); return; }
+    if (node.haOnto) { reach(box); node.haOnto(shapes(box)); return; }
     if (node.tagName === 'CANVAS') { reach(box); marks.push(svg('image', { x: places(box.left - origin.left), y: places(box.top - origin.top), width: places(box.width), height: places(box.height), href: node.toDataURL() })); return; }
     if (node.classList.contains('ha-ramp')) { ramp(node, box); return; }
     const start = marks.length;
