@@ -6,7 +6,7 @@ from full_atlas import full_contents
 from head_atlas.app import finder_address
 from head_atlas.app.atlas_view import atlas_view
 from head_atlas.app.library import Library
-from head_atlas.app.page_state import FILTERS, PageState, read_query
+from head_atlas.app.page_state import UNFILTERED, PageState, read_query
 from head_atlas.store import open_atlas, write_atlas
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -34,7 +34,7 @@ def test_filters_are_written_short_and_read_back(atlas):
     sent = {"text": " L1 ", "role": "induction", "column": "previous_token", "way": "most", "limit": "0.5"}
     texts = finder_address.written(sent | {"sort": "previous_token", "down": False})
     assert texts == ("L1", "induction", "previous_token:..0.5", "previous_token:up")
-    state, problems = finder_address.settled(atlas, asked(**finder_address.held(texts)))
+    state, problems = finder_address.settled(atlas, asked().filtered(finder_address.held(texts)))
     assert problems == []
     assert state.query().endswith("view=find&find=L1&role=induction&where=previous_token:..0.5&sort=previous_token:up")
     assert read_query(state.query()) == (state, [])
@@ -52,7 +52,7 @@ def test_filters_are_written_short_and_read_back(atlas):
 
 def test_a_table_as_it_opens_adds_nothing_to_the_address(atlas):
     empty = finder_address.written({"text": "", "role": "", "column": "", "way": "least", "limit": "", "sort": ""})
-    assert empty == ("",) * len(FILTERS)
+    assert empty == UNFILTERED
     own_order, _ = finder_address.settled(atlas, asked(sort="induction"))
     assert own_order.sort == ""
     assert finder_address.shown(atlas, own_order)["sort"] == ""
@@ -82,8 +82,8 @@ def test_what_the_table_cannot_do_is_refused_with_a_sentence(atlas, key, value, 
 
 @pytest.mark.parametrize("sent", [None, 3, [], {"text": 3, "role": ["x"], "limit": {}}, {"text": "x" * 5000}])
 def test_anything_else_that_is_sent_counts_as_no_filter(sent):
-    assert finder_address.written(sent) == ("",) * len(FILTERS)
-    assert finder_address.held(sent) == dict.fromkeys(FILTERS, "")
+    assert finder_address.written(sent) == UNFILTERED
+    assert finder_address.held(sent) == UNFILTERED
 
 
 def test_filters_belong_to_the_open_table(library):

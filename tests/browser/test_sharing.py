@@ -137,10 +137,10 @@ def test_the_link_is_copied_or_stands_selected(open_page, full_server, clipboard
     page.keyboard.press("Enter")
     expected = re.sub("&?__theme=dark", "", page.url)
     if clipboard:
-        expect(page.locator("#header [role=status]")).to_have_text("Copied")
+        expect(page.locator("#header .ha-copied")).to_have_text("Copied")
         assert page.evaluate("navigator.clipboard.readText()") == expected
     else:
-        expect(page.locator("#header [role=status]")).to_contain_text("Ctrl+C")
+        expect(page.locator("#header .ha-copied")).to_contain_text("Ctrl+C")
         field = page.get_by_label("Link to what is shown")
         expect(field).to_be_focused()
         assert page.evaluate("getSelection().toString() || document.activeElement.value") == expected

@@ -37,7 +37,7 @@ class AtlasHandlers:
         texts: dict[str, Any] = {
             key: x.strip() if isinstance(x, str) else "" for key, x in zip(_SET, inputs, strict=False)
         }
-        return PageState(**texts, **finder_address.held(inputs[len(_SET)] if len(inputs) > len(_SET) else None))
+        return PageState(**texts).filtered(finder_address.held(inputs[len(_SET)] if len(inputs) > len(_SET) else None))
 
     def view(self, *inputs: Any) -> AtlasView:
         """The view for what the components hold."""

@@ -11,7 +11,7 @@ from head_atlas.app.atlas_handlers import AtlasHandlers
 from head_atlas.app.atlas_view import VIEWS, AtlasView
 from head_atlas.app.components import drawn
 from head_atlas.app.events import PURE
-from head_atlas.app.page_state import FILTERS
+from head_atlas.app.page_state import UNFILTERED
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def build(first: AtlasView) -> AtlasTab:
     page = drawn("head", first.page, elem_id="atlas-page", boxed=False)
     return AtlasTab(
         *(measure, family, mode, head, note, grid, sentence, headline, examples, page, other, view, views),
-        *(x, y, by, scatter, finder, prompts, band, previous, following, live, gr.State(("",) * len(FILTERS))),
+        *(x, y, by, scatter, finder, prompts, band, previous, following, live, gr.State(UNFILTERED)),
     )
 
 

@@ -6,14 +6,14 @@ scripts and styles are the app's own, and the data come as JSON, so nothing of i
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from head_atlas.app.atlas_view import MAIN_EFFECT
 from head_atlas.app.components import asset
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
 
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *",
+    "font-src 'self'; base-uri 'none'; form-action 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "max-age=300",
 }
-"""Any page may frame it; it loads nothing from elsewhere and runs nothing but the app's own script."""
+"""Any page may frame it (even `frame-ancestors *` would shut out files and notebooks, so there is none); it loads
+nothing from elsewhere and runs nothing but the app's own script."""
 _MOST_QUERY = 2000
 
 
 class _Asked(Route):
     """The app's own address, but only where it asks for the card."""
 
-    def matches(self, scope: MutableMapping[str, Any]) -> tuple[Match, dict[str, Any]]:
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
         asked = b"embed=1" in scope.get("query_string", b"")[:_MOST_QUERY].split(b"&")
         return super().matches(scope) if asked else (Match.NONE, {})
 

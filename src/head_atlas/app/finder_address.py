@@ -13,7 +13,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from head_atlas.app.limits import well_formed
-from head_atlas.app.page_state import FILTERS, PageState
+from head_atlas.app.page_state import FILTERS, UNFILTERED, PageState
 from head_atlas.views.finder import FIRST_RANK, NO_ROLE, column_names, held_names
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     They belong to the open table: of another view there are none.
     """
     if state.view != "find":
-        return replace(state, **dict.fromkeys(FILTERS, "")), []
+        return state.filtered(UNFILTERED), []
     problems = []
     names = column_names(atlas, state.measure, state.family, state.mode) if state.where or state.sort else []
     if state.role and state.role != NO_ROLE and state.role not in held_names(atlas):
@@ -76,10 +76,10 @@ def written(asked: Any) -> tuple[str, ...]:
     return texts["text"].strip(), texts["role"], where, texts["sort"] + up
 
 
-def held(texts: Any) -> dict[str, str]:
-    """The four texts that the page's own state keeps, by name; empty for anything else."""
+def held(texts: Any) -> tuple[str, ...]:
+    """The four texts that the page's own state keeps; empty ones for anything else."""
     good = isinstance(texts, list | tuple) and len(texts) == len(FILTERS) and all(isinstance(t, str) for t in texts)
-    return dict(zip(FILTERS, texts if good else [""] * len(FILTERS), strict=True))
+    return tuple(texts) if good else UNFILTERED
 
 
 def _text(value: Any) -> str:

@@ -51,7 +51,11 @@ def lab_grid(engine: Engine, model: str, removed_text: Any, colour: Any, swept: 
     if isinstance(colour, str) and colour in EFFECTS:
         swept = swept if swept and swept.what.model == model else None
         shown = _swept_values(colour, swept, shape)
-        about = None if swept is None else swept.what.about | {"measure": colour, "mode": swept.what.mode, "removed": "each head alone"}
+        about = (
+            None
+            if swept is None
+            else swept.what.about | {"measure": colour, "mode": swept.what.mode, "removed": "each head alone"}
+        )
     else:
         shown = _by_atlas(engine, model, shape)
         atlas = engine.library.atlas_or_none(model)

@@ -25,7 +25,7 @@ from head_atlas.app.events import picked_head, refused
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import well_formed
-from head_atlas.app.page_state import FILTERS, KEYS, TABS, PageState, keep_heads, read_heads, read_query
+from head_atlas.app.page_state import KEYS, TABS, UNFILTERED, PageState, keep_heads, read_heads, read_query
 from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
@@ -88,7 +88,7 @@ class PageHandlers:
             text = ""
         if state.tab in ("start", "learn", "about") and not state.head:
             state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
-            state = replace(state, **dict.fromkeys(FILTERS, ""))
+            state = state.filtered(UNFILTERED)
         if state.tab == "lab" and lab_mode in lab_modes.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -13,6 +13,7 @@ from head_atlas.heads import HeadId
 TABS = ("start", "atlas", "lab", "learn", "about")
 FILTERS = ("find", "role", "where", "sort")
 """What the table of heads is filtered and sorted by."""
+UNFILTERED = ("",) * len(FILTERS)
 _OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band", *FILTERS)
 _OF_LAB = ("prompt", "removed", "target", "contrast", "colour", "corrupted")
 KEYS = ("tab", "chapter", "model", *_OF_ATLAS, *_OF_LAB)
@@ -75,6 +76,11 @@ class PageState:
     colour: str = ""
     corrupted: str = ""
     chapter: str = ""
+
+    def filtered(self, texts: Sequence[str]) -> PageState:
+        """The state with other filters of the table, in the order of `FILTERS`."""
+        find, role, where, sort = texts
+        return replace(self, find=find, role=role, where=where, sort=sort)
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""

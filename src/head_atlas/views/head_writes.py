@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def tokens_section(atlas: Atlas, head: HeadId) -> dict:
     if not all(name in atlas.weights for name in needed):
         why = atlas.left_out.get("promoted_tokens", "this atlas was built without scores of the weights")
         return {"kind": "empty", "title": title, "text": f"Not known: {why}."}
-    columns = []
+    columns: list[dict[str, Any]] = []
     for side, word in (("promoted", "raises"), ("suppressed", "lowers")):
         ids = atlas.weights[f"{side}_tokens"].values[head.layer, head.head]
         logits = np.asarray(atlas.weights[f"{side}_logits"].values[head.layer, head.head], dtype=float)
@@ -73,7 +73,7 @@ def weights_section(atlas: Atlas, head: HeadId) -> dict:
     if not names:
         why = atlas.left_out.get("weights", "this atlas was built without scores of the weights")
         return {"kind": "empty", "title": title, "text": f"Not known: {why}."}
-    rows = []
+    rows: list[dict[str, Any]] = []
     at = (head.layer, head.head)
     for name in names:
         entry = WEIGHT_SCORES[name]

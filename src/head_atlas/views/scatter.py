@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,8 @@ def scatter_props(atlas: Atlas, x: str, y: str, by: str, mode: str) -> dict:
     across, up, colour = (axis_values(atlas, axis, mode) for axis in (x, y, by))
     shades = scale_for(colour.values, sign=colour.signed, high=colour.most, unit=colour.unit)
     right, upwards = _span(across), _span(up)
-    points, missing = [], 0
+    points: list[dict[str, Any]] = []
+    missing = 0
     for layer in range(atlas.n_layers):
         for head in range(atlas.n_heads):
             at = (layer, head)
