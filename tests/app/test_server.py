@@ -34,7 +34,7 @@ PROMPT = "The cat sat on the"
 def client(library):
     page, _ = build_page(library, Limits(prompt_tokens=20), Engine(library, Limits(prompt_tokens=20)))
     page.queue(max_size=4, api_open=False)
-    _, url, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options())
+    _, url, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(library))
     yield Client(url, verbose=False)
     page.close()
 
@@ -89,8 +89,9 @@ from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.look import launch_options
 from head_atlas.app.page import build_page
-page, handlers = build_page(Library.of({str(place)!r}), Limits())
-launch_options()
+library = Library.of({str(place)!r})
+page, handlers = build_page(library, Limits())
+launch_options(library)
 handlers.restore("tab=atlas&measure=logprob&family=ioi&head=2.5", "small")
 handlers.atlas.typed("small", "kl", "ioi", "zero", "1.1")
 handlers.about.card("small")

@@ -140,7 +140,7 @@ def test_programs_are_counted_by_the_address_that_a_trusted_proxy_names(library)
     engine = Engine(library, limits)
     page, _ = build_page(library, limits, engine)
     page.queue(max_size=4, api_open=False)
-    _, url, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(limits))
+    _, url, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(library, limits))
 
     def ablate(forwarded):
         headers = {"x-forwarded-for": forwarded} if forwarded else {}

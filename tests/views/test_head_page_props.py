@@ -194,10 +194,10 @@ def test_every_axis_can_be_drawn_and_missing_heads_are_counted(atlas):
 def test_the_table_has_every_head_with_its_roles_and_what_to_sort_by(atlas):
     table = finder_props(atlas, "induction", "rand_repeat", "zero")
     json.dumps(table, allow_nan=False)
-    assert [f["name"] for f in table["filters"]] == ["induction head"]
+    assert [f["name"] for f in table["filters"]] == ["induction"]
     rows = {tuple(row["at"]): row for row in table["rows"]}
     assert len(rows) == 6
-    assert rows[INDUCTION_HEAD]["held"] == ["induction head"]
+    assert rows[INDUCTION_HEAD]["held"] == ["induction"]
     assert all(len(row["cells"]) == len(table["columns"]) for row in table["rows"])
     excess = values_of(atlas, "induction", "zero", "rand_repeat").values
     assert np.isclose(rows[0, 0]["cells"][2]["sort"], excess[0, 0])

@@ -116,7 +116,7 @@ class AnalysisHandlers:
                 bench = Bench(self.engine, model, what, reference, prompt, progress)
                 caption = _caption(bench)
                 found = self.analysis.work(bench, *options)
-                taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.figure, found.calls))
+                taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.calls))
                 return found
 
             for last in in_background(self.engine, what.model, work):
@@ -134,7 +134,7 @@ class AnalysisHandlers:
             caption += f", {removed} ({what.mode.replace('_', ' ')})"
         yield [
             {"kind": "done", "text": f"On {caption}."},
-            found.figure,
+            found.figure | {"about": what.about | ({"over": found.over} if found.over else {})},
             Made(what, caption, self.analysis.key, found.needs_heads, taken, found.over),
             {"empty": ""},
         ]

@@ -63,6 +63,18 @@ class Asked:
     contrast: str | int | None
     corrupted: str = ""
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What a file says of this experiment that is saved from a figure; exact ids are in the files of the result."""
+        facts = {
+            "model_id": self.model,
+            "prompt": self.prompt,
+            "removed": ", ".join(map(str, self.heads)) or "no head",
+            "mode": self.mode if self.heads else "",
+            "corrupted": self.corrupted,
+        }
+        return {key: value for key, value in facts.items() if value}
+
 
 def asked(
     engine: Engine,
@@ -163,10 +175,11 @@ def experiment(engine: Engine, model: HeadModel, what: Asked) -> LabResult:
         for label, one in (("With all heads", clean), (f"Without {heads_text(run.heads)}", without))
         if one is not None
     ]
+    about = {"about": what.about}
     return LabResult(
-        bars=_bars(run, named),
-        attribution=chips[0],
-        attribution_without=chips[1] if len(chips) > 1 else {"empty": ""},
+        bars=_bars(run, named) | about,
+        attribution=chips[0] | about,
+        attribution_without=chips[1] | about if len(chips) > 1 else {"empty": ""},
         targets=_targets(run, named),
         warning=warning,
     )
@@ -285,4 +298,6 @@ def attention_of(engine: Engine, model: HeadModel, what: Asked, head_text: Any) 
             f"{head.label} is removed: “ablated” is where it would have looked. What it found there no longer "
             "reaches the model."
         )
-    return attention_props(clean, ablated, run.strings, head.label, lead=lead)
+    return attention_props(clean, ablated, run.strings, head.label, lead=lead) | {
+        "about": what.about | {"head": str(head)}
+    }

@@ -20,6 +20,7 @@ from head_atlas.app.words import busy, failed, sentence
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.learning import glossary_props, reading_props, story_props
 from head_atlas.views.measured import effect_values
+from head_atlas.views.saved import measured_by, source_of
 from head_atlas.views.token_text import visible_all
 
 if TYPE_CHECKING:
@@ -160,7 +161,9 @@ class LearnHandlers:
             yield [failed(error), gr.skip()]
             return
         assert step.result is not None
-        yield [None, finding_props(chapter, step.result, prediction)]
+        heads = {"removed": ", ".join(map(str, plan.heads)), "control": ", ".join(map(str, plan.control))}
+        about = {"model_id": model, "chapter": name, "prompt": plan.text, **heads}
+        yield [None, finding_props(chapter, step.result, prediction) | {"about": about}]
 
     def evidence(self, model: str, name: str) -> dict:
         """What the atlas says over all its prompts of the kind; or the chapter's own panel."""
@@ -185,6 +188,7 @@ class LearnHandlers:
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over the "
             f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({atlas.modes[0]} ablation, 95 % interval, n "
             "prompts).",
+            "about": source_of(atlas) | measured_by("logprob", plan.family, atlas.modes[0]),
             "sections": [{"kind": "facts", "rows": rows}],
         }
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from head_atlas.app.embedding import embed_routes
 from head_atlas.app.limits import Limits
+
+if TYPE_CHECKING:
+    from head_atlas.app.library import Library
 
 # Gradio ships the semi-bold cut with few glyphs, so headings use the bold one.
 _FONT = (gr.themes.utils.fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
@@ -75,10 +79,11 @@ BROWSING_THREADS = 40
 """Threads for all that is no run."""
 
 
-def launch_options(limits: Limits | None = None) -> dict[str, Any]:
-    """Options of `Blocks.launch`: no other host is contacted, no error detail leaks.
+def launch_options(library: Library, limits: Limits | None = None) -> dict[str, Any]:
+    """Options of `Blocks.launch`: no other host is contacted, no error detail leaks; a head's card can be embedded.
 
     Args:
+        library: what the embedded cards are of.
         limits: of the server; a run that waits for its turn holds a thread.
     """
     return {
@@ -98,4 +103,6 @@ def launch_options(limits: Limits | None = None) -> dict[str, Any]:
         "max_file_size": "1mb",
         "strict_cors": True,
         "quiet": True,
+        # Routes that are there before Gradio adds its own.
+        "app_kwargs": {"routes": embed_routes(library)},
     }

@@ -23,6 +23,9 @@ from head_atlas.app.page_handlers import PageHandlers, note_of
 from head_atlas.app.page_state import PageState
 from head_atlas.app.tour import TOUR
 
+HEADER_SCRIPTS = ("common.js", "theme.js", "copying.js", "link.js", "picture.js", "saving.js")
+"""What the page has once: the theme, the link to it, and the menu that saves any figure or table."""
+
 
 def build_page(library: Library, limits: Limits, engine: Engine | None = None) -> tuple[gr.Blocks, PageHandlers]:
     """The app, ready to launch, and its callbacks.
@@ -39,7 +42,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
     with gr.Blocks(title="Head Atlas", analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_classes=["ha-top"]):
             with gr.Column(scale=5, min_width=260):
-                fixed(asset("header.html"), script="theme.js", elem_id="header")
+                fixed(asset("header.html"), scripts=HEADER_SCRIPTS, elem_id="header")
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         drawn("tour", TOUR, elem_id="tour", boxed=False)

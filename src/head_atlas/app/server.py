@@ -71,7 +71,7 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     engine = Engine(library, limits)
     page, handlers = build_page(library, limits, engine)
     page.queue(max_size=limits.queue_size, api_open=False)
-    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(limits))
+    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(library, limits))
     print(f"Head Atlas is at http://{host}:{port}", file=sys.stderr, flush=True)
     # The page is being served: now torch may be imported, and the first experiment run.
     handlers.start.shown.begin(library.default)

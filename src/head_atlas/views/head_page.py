@@ -91,6 +91,7 @@ def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
     ]
     return {
         "title": head.label,
+        "head": str(head),
         # Each group explains a word once: another may be folded away.
         "groups": [with_terms(group) for group in groups],
     }

@@ -10,6 +10,7 @@ import numpy as np
 from head_atlas.views.choices import label_of
 from head_atlas.views.citing import atlas_bibtex, software_bibtex
 from head_atlas.views.numbers import percent, plain
+from head_atlas.views.saved import source_of
 
 if TYPE_CHECKING:
     from head_atlas.live.recheck import Recheck
@@ -210,6 +211,7 @@ def about_props(atlas: Atlas) -> dict:
         "title": atlas.model_id or "this atlas",
         "subtitle": f"{atlas.n_layers} layers × {atlas.n_heads} heads · {len(atlas.prompts)} prompts"
         f" · {atlas.path.name}",
+        "about": source_of(atlas),
         "sections": sections,
     }
 
