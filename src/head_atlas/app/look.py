@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from head_atlas.app.public_api.refusals import exception_handlers
+
 # Gradio ships the semi-bold cut with few glyphs, so headings use the bold one.
 _FONT = (gr.themes.utils.fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
 _MONO = (gr.themes.utils.fonts.LocalFont("IBM Plex Mono", weights=(400, 700)), "ui-monospace", "monospace")
@@ -87,4 +89,5 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": "1mb",
         "strict_cors": True,
         "quiet": True,
+        "app_kwargs": {"exception_handlers": exception_handlers()},
     }
