@@ -14,11 +14,10 @@ import gradio as gr
 
 from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
-from head_atlas.app.lab_bench import Analysis, Bench, Finding, Made
-from head_atlas.app.lab_modes import measured_prompt, reference_for
+from head_atlas.app.lab_bench import Analysis, Bench, Finding, Made, bench_for
 from head_atlas.app.lab_running import Progress, Step, in_background
 from head_atlas.app.lab_takeaway import Shelf, files_of
-from head_atlas.app.lab_view import Asked, asked, check_length, heads_text
+from head_atlas.app.lab_view import Asked, asked, heads_text
 from head_atlas.app.words import busy, failed
 from head_atlas.catalogue import MEASURES
 from head_atlas.errors import HeadAtlasError
@@ -109,11 +108,7 @@ class AnalysisHandlers:
 
             def work(model: HeadModel, progress: Progress) -> Finding:
                 nonlocal caption, taken
-                check_length(self.engine, model, what.prompt)
-                model.heads(what.heads)
-                reference = reference_for(self.engine, model, what)
-                prompt = measured_prompt(model, what, reference)
-                bench = Bench(self.engine, model, what, reference, prompt, progress)
+                bench = bench_for(self.engine, model, what, progress)
                 caption = _caption(bench)
                 found = self.analysis.work(bench, *options)
                 taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.calls))

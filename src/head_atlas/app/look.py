@@ -9,6 +9,7 @@ import gradio as gr
 
 from head_atlas.app.embedding import embed_routes
 from head_atlas.app.limits import Limits
+from head_atlas.app.public_api.refusals import exception_handlers
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -103,6 +104,9 @@ def launch_options(library: Library, limits: Limits | None = None) -> dict[str, 
         "max_file_size": "1mb",
         "strict_cors": True,
         "quiet": True,
-        # Routes that are there before Gradio adds its own.
-        "app_kwargs": {"routes": embed_routes(library)},
+        "app_kwargs": {
+            # Routes that are there before Gradio adds its own.
+            "routes": embed_routes(library),
+            "exception_handlers": exception_handlers(),
+        },
     }

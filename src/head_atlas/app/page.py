@@ -40,6 +40,8 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
     first = atlas_view(library, PageState())
     name = library.default
     with gr.Blocks(title="Head Atlas", analytics_enabled=False, fill_width=True) as page:
+        # First, so that no event of the page takes a call's name.
+        public_api.add(library, engine)
         with gr.Row(elem_classes=["ha-top"]):
             with gr.Column(scale=5, min_width=260):
                 fixed(asset("header.html"), scripts=HEADER_SCRIPTS, elem_id="header")
@@ -126,5 +128,4 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for event in [*changed, switched]:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)
-        public_api.add(library, engine)
     return page, handlers

@@ -51,7 +51,7 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
         environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a published atlas by
             its address `hub:owner/name@revision`, a model's folder or hub id; several with commas between them),
             `MODELS` which other models may be opened (then no others), `PUBLIC=1` that others than the owner come,
-            and the names in `Limits` what a visitor may ask. DEPLOY.md has them all.
+            `MCP=0` that there is no MCP server, and the names in `Limits` what a visitor may ask. DEPLOY.md has them all.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if environment.get("SPACE_ID"):
@@ -62,6 +62,7 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     from head_atlas.app.limits import Limits
     from head_atlas.app.look import launch_options
     from head_atlas.app.page import build_page
+    from head_atlas.app.public_api import mcp_tools
 
     # On a Space the server must be reachable from outside its container.
     host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")
@@ -71,7 +72,11 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     engine = Engine(library, limits)
     page, handlers = build_page(library, limits, engine)
     page.queue(max_size=limits.queue_size, api_open=False)
-    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options(library, limits))
+    mcp = mcp_tools.offered(environment)
+    options = launch_options(library, limits)
+    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, mcp_server=mcp, **options)
+    if mcp:
+        mcp_tools.answer_in_json(page)
     print(f"Head Atlas is at http://{host}:{port}", file=sys.stderr, flush=True)
     # The page is being served: now torch may be imported, and the first experiment run.
     handlers.start.shown.begin(library.default)

@@ -16,6 +16,7 @@ from head_atlas.views.scales import digits_for, positions, scale_for
 from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
+    from head_atlas.catalogue.roles import Role
     from head_atlas.heads import HeadId
     from head_atlas.views.head_values import HeadValues
 
@@ -102,10 +103,15 @@ def measure_props(measure: str) -> dict:
         return _words("Score, from roles and effects", sentence, formula, "", "", "this project")
     if role_of(measure):
         role = ROLES[role_of(measure)]
-        first = role.criteria[0]
-        formula = f"clip((x - n99) / (1 - n99), 0, 1), x the {first.number}, n99 the 99th percentile of its null"
-        return _words("Membership of a role", role.sentence, formula, "1 = ideal", role.pitfall, role.sources)
+        return _words(
+            "Membership of a role", role.sentence, membership_formula(role), "1 = ideal", role.pitfall, role.sources
+        )
     return {"empty": "No measure is chosen."}
+
+
+def membership_formula(role: Role) -> str:
+    """How strongly a head shows a role's first sign, in plain characters."""
+    return f"clip((x - n99) / (1 - n99), 0, 1), x the {role.criteria[0].number}, n99 the 99th percentile of its null"
 
 
 def _words(kind: str, sentence: str, formula: str, unit: str, pitfall: str, source: str) -> dict:

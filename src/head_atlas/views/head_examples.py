@@ -89,9 +89,8 @@ def _example(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict:
     prompt = atlas.prompts[exemplar.prompt]
     pattern = stored.pattern(exemplar)
     weights = pattern.weights.copy()
-    inner = weights.copy()
-    inner[:, 0] = 0  # the first position takes what is not wanted elsewhere
-    query, key = (int(i) for i in np.unravel_index(int(inner.argmax()), inner.shape))
+    inner = _without_first(weights)
+    query, key = largest_look(weights)
     n = len(prompt)
     start = 0 if n <= LONGEST else max(0, min(query - LONGEST + LONGEST // 4, n - LONGEST, key))
     stop = min(n, start + LONGEST)
@@ -113,6 +112,19 @@ def _example(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict:
         "rows": rows,
         "dropped": [round(float(x), 3) for x in pattern.dropped[start:stop]],
     }
+
+
+def largest_look(weights: np.ndarray) -> tuple[int, int]:
+    """Where a pattern, [query, key], is largest, the first position left out: query and key."""
+    inner = _without_first(weights)
+    query, key = np.unravel_index(int(inner.argmax()), inner.shape)
+    return int(query), int(key)
+
+
+def _without_first(weights: np.ndarray) -> np.ndarray:
+    inner = weights.copy()
+    inner[:, 0] = 0  # the first position takes what is not wanted elsewhere
+    return inner
 
 
 def histogram_section(atlas: Atlas, head: HeadId, where: str = "text") -> dict:

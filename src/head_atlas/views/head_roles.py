@@ -43,7 +43,7 @@ def sentence_of(atlas: Atlas, head: HeadId) -> str:
     """One sentence that sums a head up, with the evidence; of an atlas without roles, why there is none."""
     found = head_roles(atlas)
     if found is None:
-        return f"No role has been judged: {_why_not(atlas)}. What was measured stands below."
+        return f"No role has been judged: {why_no_roles(atlas)}. What was measured stands below."
     try:
         return describe(found, head.layer, head.head, mode=str(atlas.provenance.get("role_mode", "")))
     except (KeyError, ValueError, HeadAtlasError):
@@ -84,7 +84,7 @@ def roles_section(atlas: Atlas, head: HeadId) -> dict:
     """Roles that the head holds, or nearly holds, each with its three grades and the numbers behind them."""
     found = head_roles(atlas)
     if found is None:
-        return {"kind": "empty", "title": "Roles", "text": f"No role has been judged: {_why_not(atlas)}."}
+        return {"kind": "empty", "title": "Roles", "text": f"No role has been judged: {why_no_roles(atlas)}."}
     at = (head.layer, head.head)
     rows = {label: i for i, label in enumerate(found.evidence["value"].coords["criterion"])}
     names = list(found.held.coords["role"])
@@ -218,5 +218,6 @@ def published_section(atlas: Atlas, head: HeadId, mode: str) -> dict | None:
     return {"kind": "entries", "title": "What others have published of it", "entries": entries}
 
 
-def _why_not(atlas: Atlas) -> str:
+def why_no_roles(atlas: Atlas) -> str:
+    """Why no role of any head can be given."""
     return atlas.left_out.get("roles", "this atlas was built without roles, or before there were any")
