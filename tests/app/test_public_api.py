@@ -34,7 +34,9 @@ def url(library):
     page, _ = build_page(library, limits, Engine(library, limits))
     page.queue(max_size=4, api_open=False)
     mcp = mcp_tools.offered({})
-    _, address, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", mcp_server=mcp, **launch_options())
+    _, address, _ = page.launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", mcp_server=mcp, **launch_options(library)
+    )
     if mcp:
         mcp_tools.answer_in_json(page)
     yield address

@@ -34,7 +34,7 @@ def url():
     library, limits = Library.of(str(ROOT / "atlas" / "demo")), Limits()
     page, _ = build_page(library, limits, Engine(library, limits))
     page.queue(max_size=8, api_open=False)
-    _, address, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options())
+    _, address, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(library))
     yield address
     page.close()
 

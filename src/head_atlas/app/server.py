@@ -51,7 +51,8 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
         environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a published atlas by
             its address `hub:owner/name@revision`, a model's folder or hub id; several with commas between them),
             `MODELS` which other models may be opened (then no others), `PUBLIC=1` that others than the owner come,
-            `MCP=0` that there is no MCP server, and the names in `Limits` what a visitor may ask. DEPLOY.md has them all.
+            `MCP=0` that there is no MCP server, and the names in `Limits` what a visitor may ask. DEPLOY.md has them
+            all.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     if environment.get("SPACE_ID"):
