@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
 
-DEFAULT_MODEL = "atlas/demo"
+DEFAULT_MODEL = "atlas/demo,atlas/demo-early"
 
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")

@@ -81,7 +81,7 @@ const draw = () => {
         return { about: { ...value.about, ...Object.fromEntries(Object.entries(said).filter(([, v]) => v)), columns: Object.fromEntries(value.columns.filter((c) => c.number).map((c) => [c.name, [c.label, c.unit].filter(Boolean).join(', ')])) },
           columns: value.columns.map((c) => c.name), rows: found().map((row) => row.cells.map((cell, i) => (value.columns[i].number ? cell.sort : cell.text))) };
       } })),
-    el('div', { class: 'ha-scroll ha-table', tabindex: '0', role: 'region', 'aria-label': value.title }, el('table', {}, el('thead', {}, el('tr', {}, heads)), body)), count);
+    el('div', { class: 'ha-scroll ha-heads-table', tabindex: '0', role: 'region', 'aria-label': value.title }, el('table', {}, el('thead', {}, el('tr', {}, heads)), body)), count);
   fill();
   root.haFill = fill;
 };
