@@ -70,6 +70,16 @@ def test_programs_see_the_documented_calls_and_no_private_event(client, url):
     assert not told["unnamed_endpoints"]
 
 
+def test_calls_take_no_place_on_the_page(library):
+    page, _ = build_page(library, Limits())
+    components = {one["id"]: one for one in page.config["components"]}
+    own = [one["id"] for one in page.config["layout"]["children"]]
+    assert "api" not in {components[i]["type"] for i in own}
+    assert components[own[0]]["props"]["visible"] is False
+    inside = page.config["layout"]["children"][0]["children"]
+    assert {components[one["id"]]["type"] for one in inside} == {"api"}
+
+
 def test_every_parameter_is_typed_and_described_to_programs(client):
     for name, endpoint in client.view_api(return_format="dict")["named_endpoints"].items():
         for parameter in endpoint["parameters"]:

@@ -29,11 +29,13 @@ def add(library: Library, engine: Engine) -> None:
     # Experiments wait with the page's own runs.
     on_model = {key: ON_MODEL[key] for key in ("concurrency_id", "concurrency_limit") if key in ON_MODEL}
     reading, running = BrowsingCalls(library), ExperimentCalls(engine)
-    for name in BrowsingCalls.NAMES:
-        call = published(getattr(reading, name))
-        gr.api(call, api_name=name, concurrency_id="atlas", concurrency_limit=MOST_READING)
-    for name in ExperimentCalls.NAMES:
-        gr.api(published(getattr(running, name)), api_name=name, **on_model)
+    # Gradio makes a component of every argument: nothing of the page, so nothing that it draws.
+    with gr.Column(visible=False):
+        for name in BrowsingCalls.NAMES:
+            call = published(getattr(reading, name))
+            gr.api(call, api_name=name, concurrency_id="atlas", concurrency_limit=MOST_READING)
+        for name in ExperimentCalls.NAMES:
+            gr.api(published(getattr(running, name)), api_name=name, **on_model)
 
 
 def markdown() -> str:
