@@ -389,8 +389,12 @@ class ExperimentCalls:
             the two runs hardly differ; effects: the metric minus that of the run that was patched, in the same unit.
 
         Example:
-            client.predict("Harry Potter went home. Everyone knew Harry",
-                           "Harry Smith went home. Everyone knew Harry", what="resid_pre", api_name="/patch")
+            client.predict(
+                "Harry Potter went home. Everyone knew Harry",
+                "Harry Smith went home. Everyone knew Harry",
+                what="resid_pre",
+                api_name="/patch",
+            )
         """
         option(what, [name for _, name in PLACES], "what")
         option(direction, [name for _, name in DIRECTIONS], "direction")
