@@ -37,6 +37,14 @@ def test_undo_brings_the_experiment_before_back(engine, history):
     assert len(tried(engine, history, after, "1.1")[0]) == 1
 
 
+def test_running_the_same_again_forgets_nothing(engine, history):
+    kept = tried(engine, history, tried(engine, history, [], "1.1")[0], "2.2")[0]
+    again, listed, undo = tried(engine, history, kept, "2.2")
+    assert [one.inputs[1] for one in again] == ["1.1", "2.2"]
+    assert listed["visible"] is True
+    assert undo["interactive"] is True
+
+
 def test_with_nothing_to_undo_nothing_happens(history):
     *rest, wanted = history.undo([], "small", "atlas", None)
     assert wanted is False

@@ -63,6 +63,23 @@ def test_a_matrix_is_read_by_keyboard(open_page, server):
     assert page.locator("#lab-lens .ha-mcell[tabindex='0']").count() == 1
 
 
+def test_all_heads_of_a_role_are_removed_by_one_choice(open_page, server):
+    page = open_lab(open_page, server)
+    page.locator("#lab-role input").click()
+    option = page.get_by_role("option").first
+    n = int(option.inner_text().rsplit(": ", 1)[1])
+    option.click()
+    removed = page.locator("#lab-removed input, #lab-removed textarea")
+    expect(removed).not_to_have_value("1.2,2.5")
+    expect(page.locator("#lab-status")).to_contain_text("Ran with", timeout=PATIENT)
+    assert len(removed.input_value().split(", ")) == n
+    expect(page.locator("#lab-role input")).to_have_value("")  # heads may now be put back one by one
+    page.locator("#lab-run").click()  # the same once more: the list keeps what was before
+    expect(page.locator("#lab-undo")).to_be_enabled()
+    page.locator("#lab-undo").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without L1H2, L2H5", timeout=PATIENT)
+
+
 def test_undo_the_list_and_the_pin_bring_experiments_back(open_page, server):
     page = open_lab(open_page, server)
     expect(page.locator("#lab-undo")).to_be_disabled()

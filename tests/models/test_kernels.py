@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from head_atlas.models.kernels import FEWEST_PRODUCTS, WRITTEN_OUT, use_fast_kernels
+from head_atlas.models.kernels import FEWEST_PRODUCTS, RMS_NORMS, WRITTEN_OUT, use_fast_kernels
 
 
 def both(module: nn.Module) -> tuple[nn.Module, nn.Module]:
@@ -106,6 +107,30 @@ def test_gradients_to_the_input_are_those_of_the_plain_module(kind, dtype, toler
         (found,) = torch.autograd.grad((weight * fast(x)).sum(), x)
         assert found.shape == expected.shape
         assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", sorted(RMS_NORMS))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float64, 1e-6)])
+def test_norms_keep_their_values_and_have_the_same_gradient(name, dtype, tolerance):
+    family = name.removesuffix("RMSNorm").lower()
+    kind = getattr(importlib.import_module(f"transformers.models.{family}.modeling_{family}"), name)
+    norm = kind(192, eps=0.01).to(dtype).requires_grad_(False)
+    norm.weight.copy_(random(192, dtype=dtype))
+    plain, fast = both(norm)
+    x = random(20, 11, 192, dtype=dtype).requires_grad_()
+    weight = random(20, 11, 192, dtype=dtype)
+    assert torch.equal(fast(x), plain(x))
+    (expected,) = torch.autograd.grad((weight * plain(x)).sum(), x)
+    (found,) = torch.autograd.grad((weight * fast(x)).sum(), x)
+    assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+    for module in (norm, fast[0]):
+        module.requires_grad_(True)
+    assert torch.equal(
+        *(
+            torch.autograd.grad((weight * one(x)).sum(), one_weight)[0]
+            for one, one_weight in ((plain, norm.weight), (fast, fast[0].weight))
+        )
+    )
 
 
 @pytest.mark.parametrize("frozen", ["nothing", "weight", "bias"])

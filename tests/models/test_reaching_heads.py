@@ -9,6 +9,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from head_atlas.errors import UnsupportedModelError
 from head_atlas.models import HeadModel, Intervention, PatternReader, attention
 from head_atlas.models.attention import NAME, recording_calls
+from head_atlas.models.kernels import WRITTEN_OUT
 from head_atlas.models.readers import Trace
 from tiny_models import CONFIGS, FAMILIES, IGNORING, OWN_KEYS, TOKENIZER, UNREACHED, head_model, plain_model, tolerance
 
@@ -30,15 +31,17 @@ class Scaled(Intervention):
 
 
 @pytest.mark.parametrize("family", CONFIGS)
-def test_the_logits_are_those_of_plain_transformers(family):
+def test_the_logits_are_those_of_plain_transformers(family, monkeypatch):
     # attention by the eager formula where our function is ignored: Falcon has another one by default
     plain = plain_model(CONFIGS[family](), implementation="eager" if family in IGNORING else None)
     with torch.no_grad():
         expected = plain(input_ids=TOKENS).logits
     model = head_model(family)
     torch.testing.assert_close(model.logits(TOKENS), expected, atol=1e-5, rtol=0)  # by faster kernels
-    with torch.enable_grad():
-        assert torch.equal(model.model(input_ids=TOKENS).logits.detach(), expected)
+    for module in model.model.modules():
+        if type(module) in WRITTEN_OUT:
+            monkeypatch.delattr(module, "forward")
+    assert torch.equal(model.model(input_ids=TOKENS).logits, expected)  # products as small as these stay plain
 
 
 @pytest.mark.parametrize(("family", "dtype"), FAMILIES)

@@ -86,10 +86,8 @@ class HistoryHandlers:
         """An experiment was run: keep it, if it is another one than the last."""
         kept = _tried(tried)
         if isinstance(ran, lab_view.Asked) and isinstance(bars, dict) and all(isinstance(x, str) for x in inputs):
-            kept = [*([] if kept and kept[-1].what == ran else kept), Tried(ran, tuple(inputs), bars)]
-            if len(kept) > 1 and kept[-2].what == ran:
-                kept.pop(-2)
-            kept = kept[-MOST_KEPT:]
+            before = kept[:-1] if kept and kept[-1].what == ran else kept
+            kept = [*before, Tried(ran, tuple(inputs), bars)][-MOST_KEPT:]
         return _listed(kept)
 
     def undo(self, tried: Any, model: str, colour: str, swept: Any) -> list[Any]:
