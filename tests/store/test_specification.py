@@ -162,7 +162,7 @@ def test_xarray_gives_names_and_units(path):
     with xarray.open_dataset(path, engine="h5netcdf", group="summary") as dataset:
         units = {name: variable.attrs.get("units") for name, variable in dataset.data_vars.items()}
         assert units["kl_ci_low"] == units["kl_macro"] == units["clean_logprob_ci_high"] == "nats"
-        assert units["clean_correct"] is None  # the catalogue has no such measure
+        assert units["clean_correct"] == "share of positions"
         assert units["kl_n"] == units["induction_excess"] == "1"
         assert units["diffuse_sink_free_mean"] == SCORES["diffuse_sink_free"].unit
 
