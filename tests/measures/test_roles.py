@@ -434,8 +434,8 @@ def test_small_numbers_keep_their_sign_and_size():
     assert [_rounded(x, 2) for x in (0.0, 0.94, -0.005, -0.0023, 0.00017)] == [
         "0.00",
         "0.94",
-        "-0.01",
-        "-0.002",
+        "−0.01",
+        "−0.002",
         "0.0002",
     ]
 
@@ -450,13 +450,13 @@ def test_a_head_in_one_sentence():
     found = assign_roles(measured, CLEAN)
     assert describe(found, 1, 2) == (
         "Attends like an induction head (excess 0.94 [0.92, 0.96], n = 100), writes like one (copying 3.00 [2.98, "
-        "3.02] logits, n = 100), and matters (removing it changes the logit difference on rand repeat by -40.0 % "
-        "[-41.0, -39.0], n = 100)."
+        "3.02] logits, n = 100), and matters (removing it changes the logit difference on rand repeat by −40.0 % "
+        "[−41.0, −39.0], n = 100)."
     )
     assert describe(found, 1, 3) == (
         f"Holds none of the {len(JOBS)} roles that could be judged; attends like an induction head (excess 0.94 "
-        "[0.92, 0.96], n = 100), does not write like one (copying -3.00 [-3.02, -2.98] logits, n = 100), and "
-        "matters (removing it changes the logit difference on rand repeat by -40.0 % [-41.0, -39.0], n = 100), so "
+        "[0.92, 0.96], n = 100), does not write like one (copying −3.00 [−3.02, −2.98] logits, n = 100), and "
+        "matters (removing it changes the logit difference on rand repeat by −40.0 % [−41.0, −39.0], n = 100), so "
         "it is not called one; is unexplained: its effect is felt on rand repeat."
     )
     assert describe(found, 0, 0) == (
@@ -470,7 +470,7 @@ def test_a_head_in_one_sentence():
     )
     without = {key: value for key, value in heads[1, 2].items() if key != ("logit_difference", "rand_repeat")}
     assert describe(assign_roles(measure({(1, 2): without}), CLEAN), 1, 2).endswith(
-        "and does not matter (removing it changes the logit difference on rand repeat by 0.0 % [-1.0, 1.0], n = 100); "
+        "and does not matter (removing it changes the logit difference on rand repeat by 0.0 % [−1.0, 1.0], n = 100); "
         "is decorative: its effect is felt on no family."
     )
     several = {("logit_difference", family): -0.5 for family in ("ioi", "successor", "pronoun")}

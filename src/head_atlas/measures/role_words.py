@@ -151,7 +151,8 @@ class _Sentence:
 
 def _rounded(value: float, digits: int) -> str:
     """A number to so many decimals; a small one to one significant digit, so that its sign and size are not lost."""
-    return f"{value:.{digits}f}" if value == 0 or abs(value) >= 0.5 * 10**-digits else f"{value:.1g}"
+    text = f"{value:.{digits}f}" if value == 0 or abs(value) >= 0.5 * 10**-digits else f"{value:.1g}"
+    return text.replace("-", "−")  # the sign of the page's other numbers
 
 
 def _back(offset: int) -> str:
