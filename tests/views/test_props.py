@@ -338,6 +338,21 @@ def test_what_was_measured_again_says_how_far_apart_it_is(atlas):
         == "FAILED: the largest difference is 0.02 nats, allowed there 0.0011; 43 of 48 within what is allowed"
     )
     assert rows["Compared"].startswith("48 effects")
-    assert rows["Where"] == "L1H2 on prompt 3: live -0.5000 nats, atlas -0.4800 nats"
+    assert rows["Where"] == "L1H2 on prompt 3: live −0.5000 nats, atlas −0.4800 nats"
     assert rows["A number on one side only"] == "2 effects"
     assert rows["Other weights"] == "Other weights."
+
+
+def test_imported_and_merged_atlases_say_of_what_one_by_one():
+    rows = provenance_rows(
+        {
+            "imported": {"from": "a HeadVis data tree", "dataset_name": "a text", "tool": ""},
+            "merged": [{"seed": 1, "modes": ["zero"]}, {}],
+        }
+    )
+    assert [(row["label"], row["text"]) for row in rows] == [
+        ("Merged of, 1", "modes zero, seed 1"),
+        ("Merged of, 2", "nothing that all do not share"),
+        ("Imported: from", "a HeadVis data tree"),
+        ("Imported: dataset name", "a text"),
+    ]

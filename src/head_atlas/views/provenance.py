@@ -9,7 +9,7 @@ import numpy as np
 
 from head_atlas.views.choices import label_of
 from head_atlas.views.citing import atlas_bibtex, software_bibtex
-from head_atlas.views.numbers import percent, plain
+from head_atlas.views.numbers import percent, plain, signed
 from head_atlas.views.saved import source_of
 
 if TYPE_CHECKING:
@@ -61,12 +61,26 @@ def provenance_rows(provenance: Mapping[str, Any]) -> list[dict]:
     rows = []
     for key in [*(key for key in _LABELS if key in provenance), *(key for key in provenance if key not in _LABELS)]:
         value = provenance[key]
+        if parts := _parts(key, value):
+            rows += parts
+            continue
         text = _BOS.get(value, _text(value)) if key == "bos_policy" and isinstance(value, str) else _text(value)
         if key == "windows" and text == "none":
             text = "none: every layer sees the whole prompt"
         if text:
             rows.append({"label": _LABELS.get(key, key[:1].upper() + key[1:].replace("_", " ")), "text": text})
     return rows
+
+
+def _parts(key: str, value: Any) -> list[dict]:
+    """One row per fact of an import, and one per atlas that was merged or cut; empty for other values."""
+    label = _LABELS.get(key, key)
+    if key == "imported" and isinstance(value, Mapping):
+        return [{"label": f"{label}: {str(k).replace('_', ' ')}", "text": _text(v)} for k, v in value.items() if v]
+    if key in ("merged", "extracted") and isinstance(value, Sequence) and not isinstance(value, str):
+        found = [(f"{label}, {i}", _text(one)) for i, one in enumerate(value, start=1)]
+        return [{"label": name, "text": text or "nothing that all do not share"} for name, text in found]
+    return []
 
 
 def _text(value: Any) -> str:
@@ -146,8 +160,8 @@ def recheck_props(found: Recheck, prompts: Sequence[PromptRecord], warning: str 
         },
         {
             "label": "Where",
-            "text": f"{found.head.label} on prompt {found.prompt}: live {found.live:+.4f} nats, "
-            f"atlas {found.stored:+.4f} nats",
+            "text": f"{found.head.label} on prompt {found.prompt}: live {signed(found.live, 4)} nats, "
+            f"atlas {signed(found.stored, 4)} nats",
         },
     ]
     if found.missing:
