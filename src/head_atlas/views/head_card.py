@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from head_atlas.views.head_effects import MEAN_OVER_FAMILIES, effects_section
+from head_atlas.views.head_effects import MEAN_OVER_FAMILIES, effects_section, forest_section
 from head_atlas.views.head_page import summary_props
 from head_atlas.views.head_scores import offsets_section
 
@@ -27,9 +27,7 @@ def card_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str) -> dict:
         mode: the ablation mode.
     """
     summary = summary_props(atlas, head, mode)
-    effects = effects_section(atlas, head, effect, mode)
-    if effects["kind"] == "switch":
-        effects = _short(effects["options"][effects["chosen"]]["section"])
+    effects = _short(forest_section(atlas, head, effect, mode)) if effect else effects_section(atlas, head, "", mode)
     roles = [section for section in summary["sections"] if section["kind"] == "roles"]
     published = [
         {"summary": section["title"], "section": section | {"title": ""}}

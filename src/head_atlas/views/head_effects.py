@@ -33,12 +33,21 @@ def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current:
     """
     if not effect:
         return {"kind": "empty", "title": "Effects", "text": "This atlas was built without removing heads."}
-    options = [{"label": name, "section": _forest(atlas, head, effect, name, current)} for name in atlas.modes]
+    options = [{"label": name, "section": forest_section(atlas, head, effect, name, current)} for name in atlas.modes]
     chosen = atlas.modes.index(mode) if mode in atlas.modes else 0
     return {"kind": "switch", "title": "", "label": "Ablation mode", "chosen": chosen, "options": options}
 
 
-def _forest(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str]) -> dict:
+def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
+    """Effects of removing the head, per family, in one mode.
+
+    Args:
+        atlas: where the numbers are.
+        head: a head that the atlas has.
+        effect: name of the metric.
+        mode: the ablation mode.
+        current: the measure and family that the grid shows; their row is marked.
+    """
     measure = EFFECTS[effect]
     families = [family for family in atlas.families if family not in WITHOUT_EFFECTS]
     shown = [(label_of(family), effect_values(atlas, effect, mode, family)) for family in families]
