@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from head_atlas import catalogue as catalogue
+    from head_atlas.exchange import difference as difference
+    from head_atlas.exchange import match_heads as match_heads
     from head_atlas.heads import HeadId as HeadId
     from head_atlas.live import Attribution as Attribution
     from head_atlas.live import ablate as ablate
@@ -49,6 +51,7 @@ _HOMES = {
     "attribution_change": "head_atlas.live",
     "causal_trace": "head_atlas.live",
     "circuit_graph": "head_atlas.live",
+    "difference": "head_atlas.exchange",
     "direct_and_total": "head_atlas.live",
     "direct_logits": "head_atlas.live",
     "estimate": "head_atlas.measures.estimates",
@@ -59,6 +62,7 @@ _HOMES = {
     "joint_effect": "head_atlas.live",
     "load_model": "head_atlas.models",
     "logit_lens": "head_atlas.live",
+    "match_heads": "head_atlas.exchange",
     "open_atlas": "head_atlas.store",
     "patch": "head_atlas.live",
     "path_patch": "head_atlas.live",
@@ -80,6 +84,7 @@ __all__ = [
     "catalogue",
     "causal_trace",
     "circuit_graph",
+    "difference",
     "direct_and_total",
     "direct_logits",
     "estimate",
@@ -90,6 +95,7 @@ __all__ = [
     "joint_effect",
     "load_model",
     "logit_lens",
+    "match_heads",
     "open_atlas",
     "patch",
     "path_patch",

@@ -212,7 +212,7 @@ def test_the_address_holds_the_views_and_both_heads(handlers):
     fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
     further = ("L0H3", "scatter", "previous_token@natural", "kl@ioi", "layer", "", "")
     written = handlers.address(
-        "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, None, *further
+        "atlas", "small", "induction", "rand_repeat", "zero", "2.5", "", "", "zero", *fresh, None, None, *further
     )["query"]
     state, problems = read_query(written)
     assert problems == []

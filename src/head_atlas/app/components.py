@@ -33,6 +33,7 @@ Kind = Literal[
     "finder",
     "figure",
     "takeaway",
+    "matches",
 ]
 
 _ROOTS: dict[str, str] = {
@@ -55,6 +56,7 @@ _ROOTS: dict[str, str] = {
     "finder": "ha-finder-panel",
     "figure": "ha-figure-panel",
     "takeaway": "ha-takeaway-panel",
+    "matches": "ha-matches-panel",
 }
 _SHARED: dict[str, tuple[str, ...]] = {
     "chips": ("chip-list",),

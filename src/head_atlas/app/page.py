@@ -7,6 +7,7 @@ import gradio as gr
 from head_atlas.app import (
     about_tab,
     atlas_tab,
+    compare_tab,
     lab_tab,
     lab_wiring,
     learn_tab,
@@ -59,6 +60,8 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
                 lab = lab_tab.build(engine, name)
             with gr.Tab("Learn", id="learn"):
                 learn = learn_tab.build(handlers.learn, name)
+            with gr.Tab("Compare", id="compare"):
+                compare = compare_tab.build(handlers.compare, name)
             with gr.Tab("About", id="about"):
                 about = about_tab.build(handlers.about, name)
         address = drawn("address", None, elem_id="address", boxed=False)
@@ -74,6 +77,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
                 lab.mode,
                 *lab.choices,
                 learn.contents,
+                compare.beside,
                 *atlas.further,
             ],
             "outputs": [address],
@@ -87,7 +91,8 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
 
         of_model = [*lab.results, start.grid, start.experiment, about.card]
         restored = [tab_name, tabs, model, notice, *atlas.all, lab.prompt, lab.removed, lab.grid, lab.head]
-        restored += [lab.wanted, lab.mode, *lab.choices, *learn.all]
+        restored += [lab.wanted, lab.mode, *lab.choices, compare.beside, *learn.all]
+        compared = compare_tab.fill_if_open(compare, handlers.compare, tab_name, model)
         run_if = lab_wiring.run_if(lab, handlers.lab, model)
         for filled in (
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
@@ -97,10 +102,13 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         ):
             lab_wiring.follow(lab, filled.then(**run_if))
             filled.then(handlers.start.wake, None, [start.timer], **PURE)
+            filled.then(**compared)
         asked = [start.experiment, start.grid, start.timer]
         start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
         changed.append(tabs.select(handlers.tab_chosen, None, [tab_name], **(PURE | {"trigger_mode": "multiple"})))
+        changed[-1].then(**compared)
+        changed.append(compare.beside.input(**compared))
         in_atlas = [tab_name, tabs, *atlas.all]
         from_start = [model, atlas.measure, atlas.family, atlas.mode, start.grid, *atlas.further]
         changed.append(start.grid.select(handlers.open_head, from_start, in_atlas, **PURE))
@@ -125,6 +133,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
             cancels=running,
         )
         switched.then(handlers.start.wake, None, [start.timer], **PURE)
+        switched.then(**compared)
         for event in [*changed, switched]:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)

@@ -11,6 +11,7 @@ import gradio as gr
 from head_atlas.app import (
     about_tab,
     atlas_handlers,
+    compare_tab,
     lab_address,
     lab_handlers,
     lab_modes,
@@ -46,6 +47,7 @@ class PageHandlers:
         self.atlas = atlas_handlers.AtlasHandlers(library)
         self.lab = lab_handlers.LabHandlers(engine)
         self.learn = learn_tab.LearnHandlers(engine)
+        self.compare = compare_tab.CompareHandlers(library)
         self.about = about_tab.AboutHandlers(engine)
 
     def address(
@@ -64,6 +66,7 @@ class PageHandlers:
         colour: str,
         corrupted: str,
         contents: Any = None,
+        beside: Any = None,
         *further: Any,
     ) -> dict:
         """The address of what is on screen. What could not be opened again is left out of it.
@@ -75,6 +78,7 @@ class PageHandlers:
             state, _ = honoured(self.library, state)
             state = shortened(self.library.atlas(state.model), state)
         state = replace(state, tab=tab if tab in TABS else "start")
+        state = replace(state, beside=self.compare.named(state.tab, state.model, beside))
         if state.model == self.library.default:
             state = replace(state, model="")
         try:
@@ -86,7 +90,7 @@ class PageHandlers:
             text = ""
         if len(text) > self.engine.limits.prompt_characters or not well_formed(text):
             text = ""
-        if state.tab in ("start", "learn", "about") and not state.head:
+        if state.tab in ("start", "learn", "compare", "about") and not state.head:
             state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
             state = state.filtered(UNFILTERED)
         if state.tab == "lab" and lab_mode in lab_modes.MODES:
@@ -106,6 +110,8 @@ class PageHandlers:
         state, more = lab_address.settled(state)
         if state.chapter and self.learn.named(state.chapter) != state.chapter:
             more = [*more, f"There is no chapter “{state.chapter}”; the first one is open."]
+        if state.beside and state.beside not in self.library.names:
+            more = [*more, f"No model “{state.beside}” is served here to compare with."]
         view = atlas_view(self.library, replace(state, mode="") if state.tab == "lab" else state)
         return state, view, [*problems, *more, *view.problems]
 
@@ -142,6 +148,7 @@ class PageHandlers:
             state.tab == "lab",
             asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
             *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
+            self.compare.menu(state.model, asked.beside),
             *(
                 self.learn.opened(state.model, chapter)
                 if other or chapter != self.learn.named(contents)

@@ -10,13 +10,15 @@ from urllib.parse import parse_qs, urlencode
 from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 
-TABS = ("start", "atlas", "lab", "learn", "about")
+TABS = ("start", "atlas", "lab", "learn", "compare", "about")
 FILTERS = ("find", "role", "where", "sort")
 """What the table of heads is filtered and sorted by."""
 UNFILTERED = ("",) * len(FILTERS)
 _OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band", *FILTERS)
 _OF_LAB = ("prompt", "removed", "target", "contrast", "colour", "corrupted")
-KEYS = ("tab", "chapter", "model", *_OF_ATLAS, *_OF_LAB)
+KEYS = ("tab", "chapter", "model", "with", *_OF_ATLAS, *_OF_LAB)
+_ATTRIBUTES = {"with": "beside"}
+"""By key of the address, where the attribute has another name: `with` is a word of the language."""
 _LONGEST = {"prompt": 4000, "corrupted": 4000, "removed": 1500, "target": 100, "contrast": 100}
 _LONGEST_OTHER = 80
 
@@ -28,6 +30,7 @@ class PageState:
     Attributes:
         tab: one of `TABS`.
         model: name of a served model.
+        beside: name of the served model that it is compared with; `with` in the address.
         measure: name of a score or an effect.
         mode: ablation mode of the open tab; the Atlas and the Lab have one each.
         family: prompt family of an effect.
@@ -54,6 +57,7 @@ class PageState:
 
     tab: str = "start"
     model: str = ""
+    beside: str = ""
     measure: str = ""
     mode: str = ""
     family: str = ""
@@ -84,7 +88,7 @@ class PageState:
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""
-        values = {key: getattr(self, key) for key in KEYS if key not in ("removed", "tab")}
+        values = {key: getattr(self, _ATTRIBUTES.get(key, key)) for key in KEYS if key not in ("removed", "tab")}
         if self.tab != "start":
             values["tab"] = self.tab
         values["removed"] = ",".join(str(head) for head in self.removed)
@@ -153,7 +157,7 @@ def read_query(query: str | Mapping[str, str]) -> tuple[PageState, list[str]]:
         if len(text) > _LONGEST.get(key, _LONGEST_OTHER):
             problems.append(f"The {key} in the address is too long and was left out.")
         elif text:
-            values[key] = text
+            values[_ATTRIBUTES.get(key, key)] = text
     if (tab := values.setdefault("tab", "start")) not in TABS:
         problems.append(f"There is no tab “{tab}”; the page opens on Start.")
         values["tab"] = "start"

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from urllib.parse import parse_qs
+
+import gradio as gr
+import numpy as np
+import pytest
+from synthetic_atlas import synthetic_contents
+
+from head_atlas.app.compare_tab import CompareHandlers
+from head_atlas.app.compare_view import compare_view
+from head_atlas.app.engine import Engine
+from head_atlas.app.library import Library
+from head_atlas.app.limits import Limits
+from head_atlas.app.page_handlers import N_OF_MODEL, N_RESTORED, PageHandlers
+from head_atlas.app.page_state import PageState, read_query
+from head_atlas.named_array import NamedArray
+from head_atlas.store import write_atlas
+
+SKIPPED = [gr.skip()] * 5
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    """`one`; `two`, where removing L1H2 costs 2 more on every prompt; `deep`, of another shape; and nothing."""
+    folder = tmp_path_factory.mktemp("compared")
+    one = synthetic_contents(2, 4, n_prompts=20)
+    changed = dict(one.arrays)
+    effect = np.array(changed["effects/logit_difference"].values)
+    effect[:, 1, 2] -= 2
+    changed["effects/logit_difference"] = NamedArray(effect, ("mode", "layer", "head", "prompt"))
+    contents = {
+        "one": one,
+        "two": dataclasses.replace(one, arrays=changed),
+        "deep": synthetic_contents(3, 4, n_prompts=8),
+    }
+    for name, some in contents.items():
+        (folder / name / "model").mkdir(parents=True)
+        write_atlas(folder / name / "atlas.h5", some)
+    return Library.of(",".join(str(folder / name) for name in ("one", "two", "deep", "gone")))
+
+
+@pytest.fixture(scope="module")
+def handlers(served):
+    return CompareHandlers(served)
+
+
+def test_every_panel_is_filled_with_plain_values(handlers):
+    menu, *panels = handlers.fill("compare", "one", "two", None)
+    assert (menu["choices"], menu["value"]) == (["two", "deep", "gone"], "two")
+    for panel in panels:
+        json.dumps(panel, allow_nan=False)
+        assert "empty" not in panel
+
+
+def test_the_sentence_and_the_map_say_what_changed(served):
+    view = compare_view(served, "one", "two")
+    assert "8 of 8 heads of one match one of the 8 heads of two" in view.summary["headline"]
+    assert "8 match the head in their own place" in view.summary["headline"]
+    assert "changed for 1 of 8 heads" in view.summary["headline"]
+    matrix = next(block for block in view.changes["blocks"] if block["kind"] == "matrix")
+    assert matrix["values"][1][2] == pytest.approx(-2, abs=0.01)
+    assert [x for row in matrix["values"] for x in row].count(0.0) == 7
+    # The other families have five templates, and five signs alike prove nothing.
+    assert "mean over 8 families; 1 changed, most on rand repeat: −2.00 [−2.00, −2.00]" in matrix["text"][1][2]
+    tables = [block for block in view.changes["blocks"] if block["kind"] == "table"]
+    assert {row["cells"][0] for row in tables[-1]["rows"]} == {"L1H2"}
+
+
+def test_matched_heads_are_links_to_their_pages(served):
+    rows = compare_view(served, "one", "two").matches["rows"]
+    assert len(rows) == 8
+    for row in rows:
+        first, second, similarity, *_ = row["cells"]
+        assert first["text"] == second["text"]
+        assert similarity["sort"] == pytest.approx(1)
+        assert parse_qs(first["query"])["tab"] == ["atlas"]
+        assert "model" not in parse_qs(first["query"])
+        assert parse_qs(second["query"])["model"] == ["two"]
+        assert read_query(second["query"])[1] == []
+
+
+def test_models_of_other_shapes_are_matched_and_say_why_nothing_changed(served):
+    view = compare_view(served, "one", "deep")
+    assert view.matches["rows"]
+    assert len(view.matches["rows"]) >= 12
+    assert "other shapes (2 layers of 4 heads; 3 layers of 4 heads)" in view.changes["empty"]
+    alone = [row for row in view.matches["rows"] if "none" in (row["cells"][0]["text"], row["cells"][1]["text"])]
+    assert all(
+        "nearer to another" in row["cells"][0 if row["cells"][0]["text"] == "none" else 1]["title"] for row in alone
+    )
+
+
+def test_the_other_way_round_turns_the_sign(served):
+    there, back = (compare_view(served, *pair).changes["blocks"] for pair in (("one", "two"), ("two", "one")))
+    values = [next(b for b in some if b["kind"] == "matrix")["values"][1][2] for some in (there, back)]
+    assert values[0] == pytest.approx(-values[1])
+    link = compare_view(served, "one", "two").summary["links"][0]["query"]
+    assert read_query(link)[0] == PageState(tab="compare", model="two", beside="one")
+
+
+def test_a_model_without_an_atlas_is_a_sentence(served):
+    view = compare_view(served, "one", "gone")
+    assert "atlas.h5" in view.summary["empty"]
+    assert "both models" in view.summary["empty"]
+
+
+def test_one_atlas_alone_says_how_to_serve_two(library):
+    handlers = CompareHandlers(library)
+    menu, summary, *_ = handlers.fill("compare", "small", None, None)
+    assert menu["visible"] is False
+    assert "MODEL=" in summary["empty"]
+
+
+def test_nothing_is_computed_for_a_tab_that_is_not_open_or_shows_the_pair(handlers):
+    assert handlers.fill("atlas", "one", "two", None) == SKIPPED
+    assert handlers.fill("compare", "one", "two", {"pair": ["one", "two"]}) == SKIPPED
+    assert handlers.fill("compare", "two", "two", {"pair": ["one", "two"]})[1]["pair"] == ["two", "one"]
+
+
+@pytest.mark.parametrize("forged", [None, 7, ["two"], {"a": 1}, "<b>", "\ud800"])
+def test_a_forged_model_is_the_first_other_one(handlers, forged):
+    assert handlers.fill("compare", "one", forged, forged)[1]["pair"] == ["one", "two"]
+    assert handlers.fill("compare", forged, "two", None)[1]["pair"] == ["one", "two"]
+    assert handlers.named("compare", "one", forged) == ""
+
+
+@pytest.fixture(scope="module")
+def page(served):
+    return PageHandlers(served, Engine(served, Limits()))
+
+
+def test_the_address_holds_the_other_model_and_restores_it(page):
+    nothing = ("one", *[""] * 4, "", "", "zero", "", "", "", "", None)
+    assert page.address("compare", *nothing, "deep")["query"] == "tab=compare&with=deep"
+    assert page.address("compare", *nothing, "two")["query"] == "tab=compare"
+    assert "with" not in page.address("atlas", *nothing, "deep")["query"]
+    restored = page.restore("tab=compare&model=two&with=deep", "one")
+    assert len(restored) == N_RESTORED + N_OF_MODEL
+    assert restored[0] == "compare"
+    assert any(
+        isinstance(x, dict) and x.get("choices") == ["one", "deep", "gone"] and x["value"] == "deep" for x in restored
+    )
+
+
+def test_an_address_with_a_model_that_is_not_served_says_so(page):
+    restored = page.restore("tab=compare&with=<b>", "one")
+    assert "No model “<b>” is served here to compare with." in restored[3]["text"]
