@@ -6,6 +6,10 @@ from importlib.resources import files
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+
+from head_atlas.app.components import scripts
 
 # Gradio ships the semi-bold cut with few glyphs, so headings use the bold one.
 _FONT = (gr.themes.utils.fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
@@ -78,7 +82,7 @@ def launch_options() -> dict[str, Any]:
             for name in ("look.css", "atlas.css")
         ),
         "head": '<meta name="description" content="What each attention head of a language model does, and what '
-        'happens without it.">',
+        f'happens without it."><script>{scripts()}</script>',
         "ssr_mode": False,
         "run_history": False,
         "enable_monitoring": False,
@@ -87,4 +91,6 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": "1mb",
         "strict_cors": True,
         "quiet": True,
+        # Gradio compresses its files, but neither the page (with its configuration, most of a megabyte) nor answers.
+        "app_kwargs": {"middleware": [Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)]},
     }

@@ -39,12 +39,13 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
     with gr.Blocks(title="Head Atlas", analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_classes=["ha-top"]):
             with gr.Column(scale=5, min_width=260):
-                fixed(asset("header.html"), script="theme.js", elem_id="header")
+                fixed(asset("header.html"), script="header.js", elem_id="header")
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", note_of(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
+        shown, switches = gr.State(name), gr.State(0)
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(handlers.start, name)
@@ -91,6 +92,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         ):
             lab_wiring.follow(lab, filled.then(**run_if))
             filled.then(handlers.start.wake, None, [start.timer], **PURE)
+            filled.then(lambda chosen: chosen, [model], [shown], **PURE)
         asked = [start.experiment, start.grid, start.timer]
         start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
         # Not the event of the single tabs: theirs also fires when the first one is drawn, before the page is filled.
@@ -110,8 +112,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
         page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
+        model.input(handlers.switches, [model, shown, switches], [shown, switches], **PURE)
         switched = gr.on(
-            [model.input, lab.own.opened.change],
+            [switches.change, lab.own.opened.change],
             handlers.other_model,
             [model, atlas.measure, atlas.family, atlas.mode, learn.contents],
             [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model],
