@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 7860
 
-.PHONY: app test fast test-cluster check format clean chromium bench-peers
+.PHONY: app test fast test-cluster check format clean chromium axe bench-peers
 
 app: $(VENV)/.app
 	HOST=$(HOST) PORT=$(PORT) MODEL="$(MODEL)" $(BIN)/python app.py
 
-test: $(VENV)/.dev chromium
+test: $(VENV)/.dev chromium axe
 	$(BIN)/python -m pytest
 
 fast: $(VENV)/.dev
@@ -50,6 +50,18 @@ chromium:
 	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq chromium >/dev/null; } || \
 	  { echo "Could not install it. Please run: apt-get install chromium"; exit 1; }
 
+# The browser tests look for accessibility faults with axe-core; npm checks it against the lock file's hash.
+AXE := tests/browser/node_modules/.package-lock.json
+axe: $(AXE)
+$(AXE): tests/browser/package.json tests/browser/package-lock.json
+	@command -v npm >/dev/null || { \
+	  echo "The browser tests need axe-core from npm; installing the Debian package 'npm' with apt-get."; \
+	  SUDO=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$SUDO apt-get update -qq && $$SUDO apt-get install -y -qq --no-install-recommends npm >/dev/null; } || \
+	  { echo "Could not install it. Please run: apt-get install npm"; exit 1; }
+	npm ci --prefix tests/browser --no-audit --no-fund --loglevel=error
+	touch $@
+
 # What `scripts/bench.py sweep` compares with, each in an environment of its own. torch is the one we pin.
 TORCH := $(shell grep '^torch==' requirements.txt)
 bench-peers: .bench/transformer-lens-2/.done .bench/transformer-lens-4/.done .bench/nnsight/.done
@@ -63,4 +75,4 @@ bench-peers: .bench/transformer-lens-2/.done .bench/transformer-lens-4/.done .be
 	touch $@
 
 clean:
-	rm -rf $(VENV) .bench build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .bench tests/browser/node_modules build dist .pytest_cache .mypy_cache .ruff_cache

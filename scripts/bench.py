@@ -14,11 +14,12 @@ def parser() -> argparse.ArgumentParser:
         prog="bench.py",
         description="Measure Head Atlas against other ways to the same numbers, in one run. `sweep` removes every "
         "head; `patterns` scores attention patterns; `attribution` integrates gradients; `published` looks published "
-        "heads up in an atlas; `atlas` writes a large synthetic atlas, about 2 GB, and times reading it. The table "
+        "heads up in an atlas; `atlas` writes a large synthetic atlas, about 2 GB, and times reading it; `app` starts "
+        "the app and lets a browser and twenty visitors in. The table "
         "goes to stdout, in markdown. Peers other than plain transformers and Captum are installed by "
         "`make bench-peers`.",
     )
-    p.add_argument("what", choices=("sweep", "patterns", "attribution", "published", "atlas"))
+    p.add_argument("what", choices=("sweep", "patterns", "attribution", "published", "atlas", "app"))
     p.add_argument("--only", nargs="+", metavar="PART", help="cases with one of these in their name")
     p.add_argument("--repeats", type=int, default=5, metavar="N", help="at most, of each case (default 5)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
@@ -31,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--folder", type=Path, metavar="FOLDER", help="atlas: where it is written (default: temporary files)"
     )
+    p.add_argument("--serve", default="atlas/demo", metavar="MODEL", help="app: what is served (default atlas/demo)")
+    p.add_argument("--check", action="store_true", help="app: status 1 where a bar is missed")
     p.add_argument("--build", action="store_true", help="published: make that atlas first")
     return p
 
@@ -64,6 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from benchmarks.atlas import atlas_table
 
         return atlas_table(tiny=args.tiny, folder=args.folder, repeats=args.repeats, json_file=args.json)
+    if args.what == "app":
+        from benchmarks.app import app_table
+
+        return app_table(tiny=args.tiny, repeats=args.repeats, model=args.serve, check=args.check, json_file=args.json)
     from benchmarks.patterns import patterns_table
 
     return patterns_table(

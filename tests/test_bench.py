@@ -58,3 +58,20 @@ def test_attributions_agree_with_captum(tmp_path):
     assert [row["engine"] for row in rows] == ["Head Atlas", "Captum", "Captum, last logits, 8 nodes at once"]
     assert all(row["seconds"] > 0 and row["deviation"] < 1e-3 and not row["remark"] for row in rows)
     assert "| gpt2, 20 tokens, 32 nodes | Captum |" in run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_app_is_started_opened_and_visited(tmp_path):
+    run = bench("app", "--json", str(tmp_path / "table.json"))
+    assert run.returncode == 0, run.stdout + run.stderr
+    rows = {row["what"]: row for row in json.loads((tmp_path / "table.json").read_text())["rows"]}
+    promised = [name for name, row in rows.items() if row["bar_ms"]]
+    assert len([name for name in promised if "is painted after" in name]) == 4
+    assert "the page answers after the process started" in promised
+    assert any(name.startswith(("heat map", "head page")) for name in promised)
+    assert rows["page opened"]["n"] == 3
+    for name, row in rows.items():
+        assert 0 < row["median_ms"] <= row["max_ms"], name
+        assert (row["met"] is None) == (row["bar_ms"] is None)
+        assert f"| {name} | {row['n']} |" in run.stdout

@@ -90,6 +90,15 @@ def test_a_page_without_an_address_is_left_as_it_was_painted(handlers):
     assert opened[7] == "1.1"
     assert len(opened) == len(nothing) == N_RESTORED + N_OF_MODEL
     assert address == {"filled": True}
+    # The heat map is painted with a ring around the head; the measure, its menus and the Lab stay as they are.
+    assert opened[9]["selected"] == [1, 1]
+    assert opened[4] == opened[5] == gr.skip()
+    assert sum(update != gr.skip() for update in opened) < 10
+
+
+def test_a_menu_that_is_left_as_it_was_is_no_other_model(handlers):
+    assert handlers.switches("small", "small", 3) == ("small", 3)
+    assert handlers.switches("other", "small", 3) == ("other", 4)
 
 
 @pytest.mark.parametrize("data", [None, {}, {"id": "admin"}, {"id": ["lab"]}, {"id": 2}, "lab"])

@@ -114,6 +114,21 @@ def full_server(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def every_server(place, tmp_path_factory):
+    """Serves the usual entry, and as "full" an atlas with every part, which has no model."""
+    from full_atlas import full_contents
+
+    from head_atlas.store import write_atlas
+
+    folder = tmp_path_factory.mktemp("every") / "full"
+    (folder / "model").mkdir(parents=True)
+    write_atlas(folder / "atlas.h5", full_contents())
+    process, url = start(f"{place},{folder}")
+    yield url
+    stop(process)
+
+
+@pytest.fixture(scope="session")
 def troubled_server(tmp_path_factory):
     """Serves a damaged atlas, an atlas whose every text is hostile (and whose model is not there), and nothing."""
     from small_place import make_atlas
@@ -157,9 +172,23 @@ def open_page(chromium):
     """Opens pages; at the end of the test none of them may have seen an error or asked another host."""
     contexts, trouble = [], []
 
-    def opener(url: str, *, viewport: dict = DESKTOP, dark: bool = False, hold: list | None = None, late: str = ""):
-        """Open a page; requests whose path ends in `late` wait in `hold` until the test lets them go on."""
-        context = chromium.new_context(viewport=viewport, color_scheme="dark" if dark else "light")
+    def opener(
+        url: str,
+        *,
+        viewport: dict = DESKTOP,
+        dark: bool = False,
+        hold: list | None = None,
+        late: str = "",
+        still: bool = False,
+    ):
+        """Open a page, which is `still` for a visitor who asks for less motion.
+
+        Requests whose path ends in `late` wait in `hold` until the test lets them go on.
+        """
+        motion = "reduce" if still else "no-preference"
+        context = chromium.new_context(
+            viewport=viewport, color_scheme="dark" if dark else "light", reduced_motion=motion
+        )
         contexts.append(context)
         page = context.new_page()
         host = urlsplit(url).netloc

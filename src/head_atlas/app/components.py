@@ -7,9 +7,10 @@ file beside its module.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import gradio as gr
 
@@ -68,10 +69,31 @@ _SHARED: dict[str, tuple[str, ...]] = {
 """Scripts that a kind needs before its own."""
 
 
+_GIVEN = "element, trigger, props, watch"
+"""What Gradio gives to the script of a component."""
+
+
 @cache
 def asset(name: str) -> str:
     """The text of a file in `assets`."""
     return files("head_atlas.app").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+@cache
+def scripts() -> str:
+    """The scripts of all kinds, for the page's head: once for the page, as it has many components of one kind."""
+    functions = [f"{kind}({_GIVEN}) {{\n{_script(kind)}\n}}" for kind in get_args(Kind)]
+    return "window.headAtlas = (() => {\n" + asset("common.js") + "\nreturn {\n" + ",\n".join(functions) + "\n};\n})();"
+
+
+def _script(kind: str) -> str:
+    return "\n".join(asset(f"{name}.js") for name in (*_SHARED.get(kind, ()), kind))
+
+
+def _call(kind: str) -> str:
+    """The script of one component. Gradio knows the events that it sends by their names, in quotes, in this text."""
+    events = sorted(set(re.findall(r"trigger\(('\w+')", _script(kind))))
+    return f"headAtlas.{kind}({_GIVEN});" + (f" // sends {', '.join(events)}" if events else "")
 
 
 def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTML:
@@ -86,7 +108,7 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
     return gr.HTML(
         value,
         html_template=f"<div class='{_ROOTS[kind]}'></div>",
-        js_on_load="\n".join(asset(f"{name}.js") for name in ("common", *_SHARED.get(kind, ()), kind)),
+        js_on_load=_call(kind),
         apply_default_css=False,
         container=False,
         padding=False,

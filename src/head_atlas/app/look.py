@@ -6,7 +6,10 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
+from head_atlas.app.components import scripts
 from head_atlas.app.embedding import embed_routes
 from head_atlas.app.limits import Limits
 from head_atlas.app.public_api.refusals import exception_handlers
@@ -95,7 +98,7 @@ def launch_options(library: Library, limits: Limits | None = None) -> dict[str, 
             for name in ("look.css", "atlas.css")
         ),
         "head": '<meta name="description" content="What each attention head of a language model does, and what '
-        'happens without it.">',
+        f'happens without it."><script>{scripts()}</script>',
         "ssr_mode": False,
         "run_history": False,
         "enable_monitoring": False,
@@ -108,5 +111,7 @@ def launch_options(library: Library, limits: Limits | None = None) -> dict[str, 
             # Routes that are there before Gradio adds its own.
             "routes": embed_routes(library),
             "exception_handlers": exception_handlers(),
+            # Gradio compresses its files, but neither the page (its configuration is most of a megabyte) nor answers.
+            "middleware": [Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)],
         },
     }

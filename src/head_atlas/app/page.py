@@ -24,7 +24,7 @@ from head_atlas.app.page_handlers import PageHandlers, note_of
 from head_atlas.app.page_state import PageState
 from head_atlas.app.tour import TOUR
 
-HEADER_SCRIPTS = ("common.js", "theme.js", "copying.js", "link.js", "picture.js", "saving.js")
+HEADER_SCRIPTS = ("common.js", "header.js", "copying.js", "link.js", "picture.js", "saving.js")
 """What the page has once: the theme, the link to it, and the menu that saves any figure or table."""
 
 
@@ -51,6 +51,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", note_of(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
+        shown, switches = gr.State(name), gr.State(0)
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(handlers.start, name)
@@ -102,6 +103,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         ):
             lab_wiring.follow(lab, filled.then(**run_if))
             filled.then(handlers.start.wake, None, [start.timer], **PURE)
+            filled.then(lambda chosen: chosen, [model], [shown], **PURE)
             filled.then(**compared)
         asked = [start.experiment, start.grid, start.timer]
         start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
@@ -124,8 +126,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
         page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
+        model.input(handlers.switches, [model, shown, switches], [shown, switches], **PURE)
         switched = gr.on(
-            [model.input, lab.own.opened.change],
+            [switches.change, lab.own.opened.change],
             handlers.other_model,
             [model, atlas.measure, atlas.family, atlas.mode, learn.contents],
             [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model],

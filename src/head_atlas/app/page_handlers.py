@@ -165,7 +165,12 @@ class PageHandlers:
         query = {key: value for key, value in request.query_params.items() if key in KEYS}
         self.start.shown.begin(self.library.default)
         nothing = [gr.skip()] * (N_RESTORED + N_OF_MODEL)
-        return [*(self.restore(query, self.library.default) if query else nothing), {"filled": True}]
+        if not query:
+            return [*nothing, {"filled": True}]
+        # What is painted already is not sent again: the page would draw it again.
+        asked, painted = (self.restore(of, self.library.default) for of in (query, ""))
+        updates = [gr.skip() if new == old else new for new, old in zip(asked, painted, strict=True)]
+        return [*updates, {"filled": True}]
 
     def navigate(self, model: Any, swept: Any, contents: Any, event: gr.EventData) -> list[Any]:
         """Back or forward was pressed."""
@@ -216,6 +221,11 @@ class PageHandlers:
         """Open the Lab with an experiment."""
         grid = self.lab.grid(model, removed, colour, None)
         return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
+
+    @staticmethod
+    def switches(model: Any, shown: str, switches: int) -> tuple[Any, int]:
+        """How often another model was chosen: Gradio's menus report a choice whenever the focus leaves them."""
+        return model, switches + (model != shown)
 
     def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
         """Another model was chosen: everything that shows one."""

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -59,16 +60,18 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
         os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("head_atlas").setLevel(logging.INFO)
+    # On a Space the server must be reachable from outside its container.
+    host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")
+    port = int(environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or 7860)
+    library = library_of(environment, host)
+    # The atlas is checked in a process of its own; meanwhile this one imports gradio, which takes most of the start.
+    Thread(target=library.atlas_or_none, args=(library.default,), name="first atlas", daemon=True).start()
     from head_atlas.app.engine import Engine
     from head_atlas.app.limits import Limits
     from head_atlas.app.look import launch_options
     from head_atlas.app.page import build_page
     from head_atlas.app.public_api import mcp_tools
 
-    # On a Space the server must be reachable from outside its container.
-    host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")
-    port = int(environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or 7860)
-    library = library_of(environment, host)
     limits = Limits.from_environment(environment, public=is_public(environment, host))
     engine = Engine(library, limits)
     page, handlers = build_page(library, limits, engine)

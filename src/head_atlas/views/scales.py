@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,13 @@ class Scale:
 
     def position(self, x: float) -> float | None:
         """Where a value lies: 0 to 1, or -1 to 1 on a signed scale; None where it is not a number."""
-        if not np.isfinite(x):
+        # Plain numbers, not arrays of one: a head's page asks for a thousand positions.
+        if not math.isfinite(x):
             return None
         if self.signed:
-            return float(np.clip(x / self.high, -1, 1)) if self.high > 0 else 0.0
+            return min(1.0, max(-1.0, float(x) / self.high)) if self.high > 0 else 0.0
         span = self.high - self.low
-        return float(np.clip((x - self.low) / span, 0, 1)) if span > 0 else 0.0
+        return min(1.0, max(0.0, (float(x) - self.low) / span)) if span > 0 else 0.0
 
     def props(self) -> dict:
         """The legend."""

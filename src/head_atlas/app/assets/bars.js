@@ -9,17 +9,17 @@ const draw = () => {
     value.summary ? el('p', { class: 'ha-lead' }, value.summary) : '',
     el('div', { class: 'ha-dist-key', 'aria-hidden': 'true' }, el('span', { class: 'key-clean' }, 'clean'), paired ? el('span', { class: 'key-ablated' }, 'ablated') : null),
     el('div', { class: 'ha-dist', role: 'table', 'aria-label': 'probability of the next token' },
-      value.rows.map((row) => el('div', { role: 'row', class: 'ha-dist-row' + (row.target ? ' is-target' : '') },
-        el('span', { role: 'rowheader', class: 'ha-token', title: row.title }, row.token, row.target ? el('span', { class: 'ha-tag' }, row.target) : null),
+      explained(value.rows.map((row) => [el('div', { role: 'row', class: 'ha-dist-row' + (row.target ? ' is-target' : '') },
+        el('span', { role: 'rowheader', class: 'ha-token' }, row.token, row.target ? el('span', { class: 'ha-tag' }, row.target) : null),
         el('span', { role: 'cell', class: 'ha-pair', 'aria-hidden': 'true' },
           el('i', { class: 'bar-clean', vars: { '--w': row.clean } }),
           paired ? el('i', { class: 'bar-ablated', vars: { '--w': row.ablated } }) : null),
         el('span', { role: 'cell', class: 'ha-num' }, row.text),
-        paired ? el('span', { role: 'cell', class: 'ha-num ha-change' }, row.change) : null))),
+        paired ? el('span', { role: 'cell', class: 'ha-num ha-change' }, row.change) : null), `${row.token}: ${row.title}`]))),
     saveMenu(value.headline || 'The next token', { figure: () => root, about: value.about, table: () => ({
       columns: ['token', 'token_id', 'mark', 'clean', ...(paired ? ['ablated'] : [])],
       rows: value.rows.map((r) => [r.token, r.title.replace('token ', ''), r.target, r.clean, ...(paired ? [r.ablated] : [])]) }) }),
-    value.facts ? el('dl', { class: 'ha-stats' }, value.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))) : '');
+    value.facts ? numberList(value.facts) : '');
 };
 watch('value', draw);
 draw();

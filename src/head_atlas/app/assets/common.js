@@ -35,20 +35,20 @@ const legend = (scale) => el('div', { class: 'ha-legend' },
   scale.unit ? el('span', { class: 'ha-unit' }, scale.unit) : null);
 // A text as the server cuts it: plain pieces, and words of the glossary. Such a word is a button; its meaning opens beside
 // it, by mouse, touch or keyboard, and closes with Escape or a click elsewhere. It is made when first asked for.
+const placeBeside = (note, node) => {
+  const at = node.getBoundingClientRect(), box = note.getBoundingClientRect();
+  const below = at.bottom + 6 + box.height < window.innerHeight;
+  note.style.left = `${Math.max(8, Math.min(at.left, window.innerWidth - box.width - 8))}px`;
+  note.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - 6 - box.height)}px`;
+};
 const term = (word) => {
   const button = el('button', { type: 'button', class: 'ha-term', 'aria-haspopup': 'true', 'aria-expanded': 'false' }, word.text);
-  const place = (note) => {
-    const at = button.getBoundingClientRect(), box = note.getBoundingClientRect();
-    const below = at.bottom + 6 + box.height < window.innerHeight;
-    note.style.left = `${Math.max(8, Math.min(at.left, window.innerWidth - box.width - 8))}px`;
-    note.style.top = `${below ? at.bottom + 6 : Math.max(8, at.top - 6 - box.height)}px`;
-  };
   button.addEventListener('click', () => {
     if (button.popoverTargetElement) return;
     const note = el('span', { popover: 'auto', class: 'ha-meaning', role: 'note' }, el('strong', {}, word.term), `: ${word.meaning}`);
     note.addEventListener('toggle', (e) => {
       button.setAttribute('aria-expanded', String(e.newState === 'open'));
-      if (e.newState === 'open') place(note);
+      if (e.newState === 'open') placeBeside(note, button);
     });
     button.after(note);
     // The click's own default then opens it, as it does and undoes later.
@@ -56,7 +56,37 @@ const term = (word) => {
   });
   return button;
 };
+// Single numbers; what each is opens beside its name.
+const numberList = (list) => el('dl', { class: 'ha-stats' }, list.map((f) =>
+  el('div', {}, el('dt', {}, f.sentence ? term({ text: f.label, term: f.label, meaning: f.sentence }) : f.label), el('dd', {}, f.text))));
 const rich = (parts) => (Array.isArray(parts) ? parts : [parts]).map((part) => (typeof part === 'string' ? part : term(part)));
+// Rows that mean more than they show, as [node, sentence]. A mouse sees the sentence as a title. For the keyboard they are
+// one stop of the Tab key, arrow keys go from row to row, and the sentence stands below the row that has the focus.
+const explained = (rows) => {
+  const said = rows.filter(([, sentence]) => sentence);
+  const note = el('p', { popover: 'manual', class: 'ha-meaning', 'aria-hidden': 'true' });
+  const nodes = said.map(([node]) => node);
+  said.forEach(([node, sentence], i) => {
+    node.title = sentence;
+    node.setAttribute('aria-description', sentence);
+    node.setAttribute('tabindex', i ? '-1' : '0');
+    node.addEventListener('focus', () => {
+      nodes.forEach((other) => other.setAttribute('tabindex', other === node ? '0' : '-1'));
+      if (!node.matches(':focus-visible')) return;
+      note.textContent = sentence;
+      (node.closest('section') || document.body).append(note);
+      note.showPopover();
+      placeBeside(note, node);
+    });
+    node.addEventListener('blur', () => { if (note.isConnected) note.remove(); });
+    node.addEventListener('keydown', (e) => {
+      if (e.key === 'Escape' && note.isConnected) { e.stopPropagation(); note.remove(); return; }
+      const j = { ArrowUp: i - 1, ArrowDown: i + 1, Home: 0, End: nodes.length - 1 }[e.key];
+      if (j !== undefined && nodes[j]) { e.preventDefault(); nodes[j].focus(); }
+    });
+  });
+  return rows.map(([node]) => node);
+};
 // One head is selected on the Atlas tab. Its views tell each other through the document, so that a click shows at once
 // in all of them; a view that is drawn later asks here.
 const selectedHead = {

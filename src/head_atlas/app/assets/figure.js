@@ -13,13 +13,15 @@ const matrix = (block) => {
   const axes = block.axes[0] ? `rows: ${block.axes[0]}, columns: ${block.axes[1]}` : '';
   const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite', 'data-pictured': axes }, axes);
   const say = (r, c) => { info.textContent = `${block.rows[r]} · ${block.columns[c]}: ${block.text[r][c]}`; };
+  // What is read in a cell is its name; the whole number describes it.
+  const seen = (r, c) => (block.short ? block.short[r][c] : '');
   const board = el('div', { role: 'grid', class: 'ha-matrix' + (block.short ? '' : ' is-plain'), 'aria-label': block.title, 'aria-rowcount': n + 1, 'aria-colcount': m + 1, vars: { '--columns': m } });
   board.append(el('div', { role: 'row', class: 'ha-row' },
     el('span', { role: 'columnheader', class: 'ha-corner' }, el('span', { class: 'ha-sr' }, block.axes.join(' by '))),
     block.columns.map((label) => el('span', { role: 'columnheader', class: 'ha-column' }, el('span', {}, label)))));
   const cells = block.rows.map((label, r) => {
     const row = block.columns.map((_, c) => {
-      const cell = el('div', { role: 'gridcell', tabindex: r + c === 0 ? '0' : '-1', class: 'ha-mcell', 'data-r': r, 'data-c': c, 'aria-label': `${label}, ${block.columns[c]}: ${block.text[r][c]}` }, block.short ? block.short[r][c] : '');
+      const cell = el('div', { role: 'gridcell', tabindex: r + c === 0 ? '0' : '-1', class: 'ha-mcell', 'data-r': r, 'data-c': c, 'aria-label': `${label}, ${block.columns[c]}: ${seen(r, c) || block.text[r][c]}`, 'aria-description': seen(r, c) ? block.text[r][c] : null }, seen(r, c));
       paint(cell, block.t[r][c], block.scale.signed);
       return cell;
     });
@@ -74,11 +76,11 @@ const curves = (block) => {
   return titled(block, el('p', { class: 'ha-lead' }, block.y_label), chart,
     el('div', { class: 'ha-keys' }, block.lines.map((line, k) => el('span', {}, keyLine(k), line.label))), info);
 };
-const bars = (block) => titled(block, el('div', { role: 'table', 'aria-label': block.title }, block.rows.map((row) =>
-  el('div', { role: 'row', class: 'ha-sbar', title: row.title }, el('span', { role: 'rowheader' }, row.label),
+const bars = (block) => titled(block, el('div', { role: 'table', 'aria-label': block.title }, explained(block.rows.map((row) => [
+  el('div', { role: 'row', class: 'ha-sbar' }, el('span', { role: 'rowheader' }, row.label),
     el('span', { class: 'ha-line', vars: { '--zero': 0.5 }, role: 'cell', 'aria-hidden': 'true' },
       row.t === null ? null : el('i', { class: 'ha-swing ' + (row.t < 0 ? 'is-minus' : 'is-plus'), vars: { '--a': Math.min(0.5, 0.5 + row.t / 2), '--b': Math.max(0.5, 0.5 + row.t / 2) } })),
-    el('span', { role: 'cell', class: 'ha-num' }, row.text)))), el('p', { class: 'ha-lead' }, block.unit));
+    el('span', { role: 'cell', class: 'ha-num' }, row.text)), row.title]))), el('p', { class: 'ha-lead' }, block.unit));
 const table = (block) => titled(block, el('div', { class: 'ha-scroll', tabindex: '0', role: 'region', 'aria-label': block.title }, el('table', { class: 'ha-table' },
   el('thead', {}, el('tr', {}, block.columns.map((label) => el('th', { scope: 'col' }, label)))),
   el('tbody', {}, block.rows.map((row) => el('tr', { class: row.marked ? 'is-current' : null }, row.cells.map((cell, i) => (i ? el('td', {}, cell) : el('th', { scope: 'row' }, cell)))))))));
@@ -100,7 +102,7 @@ const graph = (block) => {
 };
 const DRAWN = {
   text: (block) => el('p', { class: { headline: 'ha-headline', warning: 'ha-verdict', title: 'ha-block-title' }[block.tone] || 'ha-lead' }, rich(block.text)),
-  facts: (block) => el('dl', { class: 'ha-stats' }, block.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))),
+  facts: (block) => numberList(block.facts),
   pair: (block) => el('div', { class: 'ha-side' }, block.blocks.map(part)),
   chips: (block) => el('section', { class: 'ha-block' }, ...chipList(block, props.value.about)),
   matrix, curves, bars, table, graph,

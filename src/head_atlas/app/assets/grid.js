@@ -97,10 +97,12 @@ const draw = () => {
     cell.classList.toggle('is-removed', removed);
     cell.classList.toggle('is-faint', !!(value.faint && value.faint[l][h]));
     cell.setAttribute('aria-selected', String(value.toggle ? removed : !!chosen));
-    cell.setAttribute('aria-label', describe(value, l, h));
+    // What is read in a cell is said first; the whole number, with its interval, describes it.
+    const seen = (value.short && value.short[l][h]) || '', whole = describe(value, l, h);
+    cell.setAttribute('aria-label', seen ? `L${l}H${h} · ${seen}${removed ? ' · removed' : ''}` : whole);
+    cell.setAttribute('aria-description', seen ? whole : '');
     cell.title = (t === null && value.reason) || '';
-    const short = value.short && value.short[l][h];
-    if (cell.textContent !== (short || '')) cell.textContent = short || '';
+    if (cell.textContent !== seen) cell.textContent = seen;
     cell.setAttribute('tabindex', active[0] === l && active[1] === h ? '0' : '-1');
   }
   board.classList.toggle('is-toggle', !!value.toggle);

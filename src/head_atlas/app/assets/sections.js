@@ -1,25 +1,26 @@
 // Sections of a card or of a head's page, drawn by kind. Stands between common.js and a component's own script.
+const meant = (row) => (row.t === null ? row.reason : '') || row.sentence;
 const bars = (section) => el('div', { class: 'ha-bars', role: 'table', 'aria-label': section.title, 'data-columns': section.columns.length },
   el('div', { role: 'row', class: 'ha-bar-row ha-bar-head' }, section.columns.map((c) => el('span', { role: 'columnheader' }, c))),
-  section.rows.map((row) => el('div', { role: 'row', class: 'ha-bar-row' + (row.current ? ' is-current' : '') + (row.faint ? ' is-faint' : ''), title: row.sentence },
+  explained(section.rows.map((row) => [el('div', { role: 'row', class: 'ha-bar-row' + (row.current ? ' is-current' : '') + (row.faint ? ' is-faint' : '') },
     el('span', { role: 'rowheader' }, row.label),
     el('span', { role: 'cell', class: 'ha-track' }, row.t === null
-      ? el('i', { class: 'ha-fill paint-none', title: row.reason || '' })
+      ? el('i', { class: 'ha-fill paint-none' })
       : [el('i', { class: 'ha-fill', vars: { '--w': Math.max(0, Math.min(1, row.t)) } }),
         row.low !== null ? el('i', { class: 'ha-whisker', vars: { '--a': row.low, '--b': row.high } }) : null],
       row.chance !== undefined && row.chance !== null ? el('i', { class: 'ha-chance', vars: { '--a': row.chance } }) : null),
-    row.cells.map((c) => el('span', { role: 'cell', class: 'ha-num' }, c)))));
+    row.cells.map((c) => el('span', { role: 'cell', class: 'ha-num' }, c))), meant(row)])));
 const forest = (section) => el('div', { class: 'ha-forest', role: 'table', 'aria-label': section.title },
   el('div', { role: 'row', class: 'ha-bar-row ha-bar-head' }, section.columns.map((c) => el('span', { role: 'columnheader' }, c))),
-  section.rows.map((row) => el('div', { role: 'row', class: 'ha-bar-row' + (row.current ? ' is-current' : ''), title: row.sentence },
+  explained(section.rows.map((row) => [el('div', { role: 'row', class: 'ha-bar-row' + (row.current ? ' is-current' : '') },
     el('span', { role: 'rowheader' }, row.label),
     el('span', { role: 'cell', class: 'ha-line', vars: { '--zero': section.zero } },
       (row.peers || []).map((p) => el('i', { class: 'ha-peer', vars: { '--a': p } })),
       row.t === null
-      ? el('i', { class: 'ha-fill paint-none', title: row.reason || '' })
+      ? el('i', { class: 'ha-fill paint-none' })
       : [el('i', { class: 'ha-range ' + (row.sign < 0 ? 'is-minus' : row.sign > 0 ? 'is-plus' : ''), vars: { '--a': row.low, '--b': row.high } }),
         el('i', { class: 'ha-dot ' + (row.sign < 0 ? 'is-minus' : row.sign > 0 ? 'is-plus' : ''), vars: { '--a': row.t } })]),
-    row.cells.map((c) => el('span', { role: 'cell', class: 'ha-num' }, c)))));
+    row.cells.map((c) => el('span', { role: 'cell', class: 'ha-num' }, c))), meant(row)])));
 const profile = (section) => {
   const info = el('p', { class: 'ha-grid-info', 'data-pictured': section.scale }, section.hint);
   const list = el('div', { class: 'ha-profile' + (section.apart === false ? '' : ' is-apart'), role: 'list', 'aria-label': section.title });
@@ -73,10 +74,10 @@ const roles = (section) => el('div', { class: 'ha-roles' },
   section.states.length ? el('dl', { class: 'ha-facts' }, section.states.map((s) => [el('dt', {}, s.label), el('dd', {}, s.text)])) : null);
 const tokens = (section) => el('div', { class: 'ha-token-columns' }, section.columns.map((column) => el('div', {},
   el('h4', {}, column.title),
-  column.rows.length ? el('ol', { class: 'ha-token-rows' }, column.rows.map((row) => el('li', { title: row.title },
+  column.rows.length ? el('ol', { class: 'ha-token-rows' }, explained(column.rows.map((row) => [el('li', {},
     el('span', { class: 'ha-token' }, row.token),
     el('span', { class: 'ha-track', 'aria-hidden': 'true' }, el('i', { class: 'ha-fill ' + (column.sign > 0 ? 'is-plus' : column.sign < 0 ? 'is-minus' : ''), vars: { '--w': row.t || 0 } })),
-    el('span', { class: 'ha-num' }, row.text)))) : emptyNote('none'))));
+    el('span', { class: 'ha-num' }, row.text)), row.title]))) : emptyNote('none'))));
 const partners = (section) => el('div', { class: 'ha-token-columns is-many' }, section.columns.map((column) => el('div', {},
   el('h4', {}, column.title),
   column.rows.length ? el('ol', { class: 'ha-token-rows' }, column.rows.map((row) => el('li', {},
