@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
-MOST_KEPT = 2**25
-"""Numbers that a backward pass may keep in any case: 128 MiB in float32."""
+MOST_KEPT = 2**24
+"""Numbers that a backward pass may keep in any case: 64 MiB in float32."""
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _REACHED: WeakKeyDictionary[HeadModel, bool] = WeakKeyDictionary()
 
