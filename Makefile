@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 7860
 
-.PHONY: app test fast check format clean chromium bench-peers
+.PHONY: app test fast test-cluster check format clean chromium bench-peers
 
 app: $(VENV)/.app
 	HOST=$(HOST) PORT=$(PORT) MODEL="$(MODEL)" $(BIN)/python app.py
@@ -15,6 +15,11 @@ test: $(VENV)/.dev chromium
 
 fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not browser and not slow"
+
+# Ray takes 240 MB; where it is installed, `make test` runs these too.
+test-cluster: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -r requirements-cluster.txt
+	$(BIN)/python -m pytest tests/build/test_cluster.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -32,7 +37,7 @@ $(VENV)/.app: requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.app requirements-dev.txt pyproject.toml
+$(VENV)/.dev: $(VENV)/.app requirements-dev.txt requirements-mcp.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@

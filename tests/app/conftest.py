@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from small_place import make_place
 
 from head_atlas.app.engine import Engine
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "views"))
 
 
 @pytest.fixture(scope="session")

@@ -84,10 +84,10 @@ def test_a_landing_experiment_that_breaks_ends_the_waiting_and_is_tried_again(li
         ready_now = False
 
         @contextmanager
-        def use(self, name):
+        def use(self, name, waiting=None):
             if not self.ready_now:
                 raise MemoryError("too little")
-            with super().use(name) as model:
+            with super().use(name, waiting) as model:
                 yield model
 
     engine = Broken(library, Limits())
@@ -107,9 +107,9 @@ def test_a_long_landing_sweep_holds_the_model_a_step_at_a_time(library):
         turns = 0
 
         @contextmanager
-        def use(self, name):
+        def use(self, name, waiting=None):
             self.turns += 1
-            with super().use(name) as model:
+            with super().use(name, waiting) as model:
                 yield model
 
     engine = Counting(library, Limits())

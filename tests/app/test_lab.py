@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
 from dataclasses import replace
+from threading import Semaphore
 
 import gradio as gr
 import numpy as np
@@ -190,11 +193,11 @@ def test_attention_shows_both_runs_and_says_why_nothing_moved(handlers):
 
 def test_another_heads_attention_belongs_to_the_run_on_screen(handlers):
     ran = run(handlers, removed="1.2")[7]
-    pattern, picker = handlers.look("small", "3.3", ran)
+    *_, (pattern, picker) = handlers.look("small", "3.3", ran)
     assert pattern == run(handlers, removed="1.2", head="3.3")[6]
     assert picker["selected"] == [3, 3]
-    assert "empty" in handlers.look("small", "3.3", None)[0]
-    assert "no head 9.9" in handlers.look("small", "9.9", ran)[0]["empty"]
+    assert "empty" in next(handlers.look("small", "3.3", None))[0]
+    assert "no head 9.9" in [*handlers.look("small", "9.9", ran)][-1][0]["empty"]
 
 
 def test_a_sweep_ends_with_the_same_effects_as_single_ablations(handlers, engine):
@@ -209,12 +212,30 @@ def test_a_sweep_ends_with_the_same_effects_as_single_ablations(handlers, engine
             assert found["logprob"][layer][head] == pytest.approx(one.effects["logprob"], abs=1e-4)
 
 
+def painted(grid):
+    return sum(t is not None for row in grid["t"] for t in row)
+
+
 def test_a_sweep_paints_as_it_goes_and_hatches_the_rest(handlers):
-    steps = list(handlers.sweep("small", PROMPT, "", "zero", "", "", "", "kl"))
-    painted = [sum(t is not None for row in step[1]["t"] for t in row) for step in steps[1:-1]]
-    assert painted == sorted(painted)
-    assert painted[0] < painted[-1] == 24
-    assert steps[1][1]["reason"]
+    gate = Semaphore(0)
+
+    class Slow(Engine):
+        """Lends the model as often as the test says."""
+
+        @contextmanager
+        def use(self, name, waiting=None):
+            gate.acquire()
+            with handlers.engine.use(name, waiting) as model:
+                yield model
+
+    sweep = LabHandlers(Slow(handlers.engine.library, Limits())).sweep("small", PROMPT, "", "zero", "", "", "", "kl")
+    gate.release()
+    grid = next(step[1] for step in sweep if isinstance(step[1], dict) and "t" in step[1])
+    assert 0 < painted(grid) < 24
+    assert grid["reason"]
+    gate.release(100)
+    *_, whole, _ = sweep
+    assert painted(whole[1]) == 24
 
 
 def test_a_sweep_belongs_to_its_prompt(handlers):
@@ -248,9 +269,10 @@ def test_an_abandoned_sweep_leaves_the_model_free(handlers, engine):
 
 def test_a_sweep_that_takes_too_long_stops_and_says_so(library):
     engine = Engine(library, Limits(run_seconds=0))
-    last = list(LabHandlers(engine).sweep("small", PROMPT, "", "zero", "", "", "", "kl"))[-1]
+    *_, before, last = LabHandlers(engine).sweep("small", PROMPT, "", "zero", "", "", "", "kl")
+    assert 0 < painted(before[1]) < 24
     assert last[0]["kind"] == "error"
-    assert "Stopped after 0 s with" in last[0]["text"]
+    assert "Stopped after 0 s, at 6 of 24" in last[0]["text"]
 
 
 def test_a_click_removes_and_a_second_click_puts_back(handlers):
@@ -302,6 +324,34 @@ def test_all_induction_heads_are_those_of_the_stated_rule(handlers, library):
     assert expected
 
 
+def test_all_heads_of_a_role_are_those_of_the_atlas(handlers, library):
+    held = library.atlas("small").roles["held"]
+    menu = {name: label for label, name in handlers.roles("small")}
+    for name, heads in zip(held.coords["role"], held.values, strict=True):
+        expected = {f"{layer}.{head}" for layer, head in np.argwhere(heads)}
+        text, grid, _, run_it, chosen = handlers.of_role("small", name, "atlas", None)
+        assert chosen is None
+        assert run_it
+        assert set(text.split(", ")) == expected == set(grid["removed"])
+        assert menu[name].endswith(f": {len(expected)}")
+
+
+@pytest.mark.parametrize("role", [None, "no such role", ["induction"], {"a": 1}])
+def test_a_role_that_no_head_holds_is_refused_in_words(handlers, role):
+    *_, status, run_it, _ = handlers.of_role("small", role, "atlas", None)
+    assert status["text"] == "No head of this atlas holds that role."
+    assert not run_it
+
+
+def test_resample_says_over_how_many_draws_and_how_they_spread(handlers):
+    *_, last = handlers.run("small", PROMPT, "1.1", "resample", "", "", "", "", "atlas", None)
+    assert "means over 5 prompts" in last[0]["text"]
+    facts = {fact["label"]: fact["text"] for fact in last[1]["facts"]}
+    assert re.search(r"-?\d.* \[.*, .*\]$", facts["Log-probability of the answer"])
+    *_, one = handlers.run("small", PROMPT, "1.1", "zero", "", "", "", "", "atlas", None)
+    assert "means over" not in one[0]["text"]
+
+
 def test_without_an_atlas_the_lab_still_runs(place):
     engine = Engine(Library.of(str(place / "model")), Limits())
     handlers = LabHandlers(engine)
@@ -332,7 +382,7 @@ def test_loading_is_told_and_then_over(place):
     assert all(step[0]["kind"] == "busy" for step in steps[:-1])
     assert steps[-1][0]["kind"] == "done"
     assert engine.ready("small")
-    assert list(engine.prepare("small")) == []
+    assert engine.loading("small") == ""
 
 
 def test_weights_other_than_the_atlas_was_measured_on_are_named(tmp_path, place):

@@ -76,7 +76,7 @@ def test_the_main_result_is_taken_away(engine):
     lab = LabHandlers(engine)
     assert "Run" in next(iter(lab.take("hostile")))["empty"]
     *_, taken = lab.take(asked(engine, "small", PROMPT, "1.1", "mean", "", ""))
-    assert {file["name"].rpartition(".")[2] for file in taken["files"]} == {"json", "csv", "py", "svg"}
+    assert {file["name"].rpartition(".")[2] for file in taken["files"]} == {"json", "csv", "py"}
     assert taken["left_out"] == []
     code = next(file["text"] for file in taken["files"] if file["name"].endswith("result.py"))
     assert "ablate(" in code

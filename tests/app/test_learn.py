@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from head_atlas.app import lab_analysis
 from head_atlas.app.chapters import CHAPTERS, FIRST
 from head_atlas.app.chapters.chapter import Finding, Row
 from head_atlas.app.chapters.picks import control_of, strongest
+from head_atlas.app.chapters.running import expected, first_choice, keeps, probability
+from head_atlas.app.lab_sections import SECTIONS
 from head_atlas.app.lab_view import heads_text
 from head_atlas.app.learn_tab import N_SHOWN, NAMES, LearnHandlers, finding_props
 from head_atlas.errors import AtlasError
@@ -119,6 +123,37 @@ def test_a_verdict_says_what_came_true_whatever_was_predicted():
     assert wrong["verdict"] == f"Your prediction did not hold. {chapter.choices['lost']} Numbers."
     open_end = finding_props(chapter, Finding(("a",), (("How much?", rows),), "", "Numbers."), "same")
     assert (open_end["held"], open_end["verdict"]) == (None, "Numbers.")
+
+
+def test_a_word_that_the_model_did_not_expect_decides_nothing(engine):
+    with engine.use("small") as model:
+        sure = ablate(model, "one two three", [HeadId(0, 0)])
+        unlikely = int(np.argmin(sure.clean_log_probs))
+        unsure = ablate(model, "one two three", [HeadId(0, 0)], target=unlikely)
+    assert (first_choice(sure, "clean"), first_choice(unsure, "clean")) == (True, False)
+    assert expected(sure, "both", "Numbers.") == ("both", "Numbers.")
+    outcome, said = expected(unsure, "both", "Numbers.")
+    assert outcome == ""
+    assert said.startswith("Numbers. But the model did not expect")
+    for run in (sure, unsure):
+        assert keeps(run) is bool(probability(run) >= 0.9 * probability(run, "clean"))
+
+
+def test_two_losses_too_small_to_compare_decide_nothing(engine, handlers):
+    chapter, plan = CHAPTERS["backup"], handlers.plan("small", "induction", 0)[1]
+    with engine.use("small") as model:
+        found = chapter.run(model, replace(plan, heads=(), control=()))
+    assert found.outcome == ""
+    assert "too little to compare" in found.said
+
+
+def test_the_labs_analyses_explain_their_words():
+    found = {}
+    for analysis in [one for _, _, group in SECTIONS for one, _ in group]:
+        blocks = lab_analysis._heading(analysis)["blocks"]
+        found[analysis.key] = [p["term"] for block in blocks for p in block["text"] if not isinstance(p, str)]
+    assert all(len(set(terms)) == len(terms) for terms in found.values()), "each is explained once"
+    assert {"logit lens", "causal tracing", "MLP"} <= {term for terms in found.values() for term in terms}, found
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS.values(), ids=list(CHAPTERS))

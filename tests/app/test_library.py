@@ -7,8 +7,10 @@ from threading import Event
 import pytest
 
 from head_atlas.app.about_tab import AboutHandlers
+from head_atlas.app.engine import Engine
 from head_atlas.app.library import Library, Served, served_from
 from head_atlas.app.limits import Limits
+from head_atlas.app.server import is_public, library_of
 from head_atlas.errors import AtlasError, ModelError, PromptError
 from head_atlas.store.fetching import checksum_line
 from hub_server import point_client_at, serving
@@ -82,13 +84,14 @@ def test_a_published_atlas_is_served_and_a_failure_is_said(place, tmp_path, monk
         library = Library.of(f"hub:someone/heads,{place},hub:no/such@v1,hub:nonsense")
         assert library.names == ["heads", "small", "such", "hub:nonsense"]
         assert library.atlas("heads") is library.atlas("heads")
-        card = AboutHandlers(library).card("heads")
-        rows = {row["label"]: row["text"] for section in card["sections"] for row in section["rows"]}
+        about = AboutHandlers(Engine(library, Limits()))
+        inner = [section.get("section", section) for section in about.card("heads")["sections"]]
+        rows = {row["label"]: row["text"] for section in inner for row in section.get("rows", [])}
         assert rows["Always this version"] == f"hub:someone/heads@{commit}"
         assert rows["This file (SHA-256)"] == hashlib.sha256(files["atlas.h5"]).hexdigest()
 
-        assert AboutHandlers(library).card("such")["empty"].startswith("there is no data set 'no/such' on the hub")
-        assert "is not the address of an atlas" in AboutHandlers(library).card("hub:nonsense")["empty"]
+        assert about.card("such")["empty"].startswith("there is no data set 'no/such' on the hub")
+        assert "is not the address of an atlas" in about.card("hub:nonsense")["empty"]
         hub.asked.clear()
         assert library.atlas_or_none("such") is None
         assert hub.asked == []  # visitors do not make it ask again and again
@@ -101,6 +104,33 @@ def test_a_published_atlas_is_served_and_a_failure_is_said(place, tmp_path, monk
 
 def test_limits_come_from_the_environment():
     assert Limits.from_environment({"PROMPT_TOKENS": "64", "QUEUE_SIZE": ""}) == Limits(prompt_tokens=64)
+
+
+def test_visitors_are_counted_by_default_only_where_others_come():
+    assert Limits.from_environment({}) == Limits()
+    own = Limits.from_environment({}, public=False)
+    assert (own.runs_per_minute, own.runs_at_once) == (0, 0)
+    assert own.run_seconds == Limits().run_seconds
+    assert Limits.from_environment({"RUNS_PER_MINUTE": "5"}, public=False).runs_per_minute == 5
+    assert Limits.from_environment({"RUNS_PER_MINUTE": "0"}).runs_per_minute == 0
+    with pytest.raises(ValueError, match="RUNS_AT_ONCE must be a whole number or 0, found 'no'"):
+        Limits.from_environment({"RUNS_AT_ONCE": "no"})
+
+
+@pytest.mark.parametrize(
+    ("environment", "host", "public"),
+    [
+        ({}, "127.0.0.1", False),
+        ({"PUBLIC": "0"}, "localhost", False),
+        ({"PUBLIC": "1"}, "127.0.0.1", True),
+        ({"SPACE_ID": "x/y"}, "127.0.0.1", True),
+        ({"MODELS": "gpt2"}, "::1", True),
+        ({}, "0.0.0.0", True),
+    ],
+)
+def test_on_a_public_server_no_visitor_brings_a_model(place, environment, host, public):
+    assert is_public(environment, host) == public
+    assert library_of({"MODEL": str(place), **environment}, host).own_models != public
 
 
 @pytest.mark.parametrize("text", ["0", "-3", "many", "1.5"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import expect
@@ -91,7 +92,8 @@ def test_a_hostile_prompt_stays_text_in_every_figure(open_page, server):
     measure(page, "generation")
     page.locator("#lab-generation-take").click()
     expect(page.locator("#lab-generation-files .ha-file").first).to_be_visible()
-    assert page.evaluate("window.pwned") is None
+    page.locator("#lab-lens .ha-save").first.click()
     with page.expect_download() as download:
-        page.locator("#lab-generation-files .ha-file", has_text=".png").first.click()
-    assert download.value.suggested_filename.endswith(".png")
+        page.locator(".ha-save-list").get_by_role("button", name="SVG").click()
+    ElementTree.parse(download.value.path())
+    assert page.evaluate("window.pwned") is None

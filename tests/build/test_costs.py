@@ -25,6 +25,12 @@ def test_operations_by_hand():
     assert unit_flops("exemplars_text", [PROMPT, PROMPT], SIZES) == 4 * 752
     # no output projection and no MLP in the last layer, and patterns once more: 2 x 9 x 2 x 2
     assert unit_flops("scores", [PROMPT], SIZES) == 3 * 128 + 72
+    # once as they are and eight times against other repeats; flat random tokens twice
+    assert unit_flops("nulls", [replace(PROMPT, family="rand_repeat")], SIZES) == 9 * 456
+    assert unit_flops("nulls", [replace(PROMPT, family="rand_flat")], SIZES) == 2 * 456
+    # 21 orders of the labels: 2 x 10 x 4^2 each, and in each of 2 heads 2 x 2 x 4^2 + 2 x 2^2 x 4 + 10 x 2^3; logits of
+    # all 10 tokens: 2 x 2 x 10 x (4 + 10)
+    assert unit_flops("weights", [], SIZES) == 21 * 320 + 2 * (21 * 176 + 560)
     swept = sweep_flops(SIZES, 1, 3, 1)
     assert unit_flops("zero", [PROMPT], SIZES) == swept
     assert unit_flops("pattern_freeze", [PROMPT], SIZES) == swept + 752

@@ -8,6 +8,7 @@ import pytest
 
 from head_atlas import load_model, open_atlas
 from head_atlas.app.chapters import CHAPTERS
+from head_atlas.errors import AtlasError
 
 DEMO = Path(__file__).parents[2] / "atlas" / "demo"
 
@@ -53,6 +54,27 @@ def test_other_words_come_out_alike(demo, name, seed):
 
 def rows_of(found, group=0):
     return {row.label: row.value for row in found.groups[group][1]}
+
+
+LACKS = {
+    "backup": ("summary", {}, "no induction scores"),
+    "attention": ("summary", {}, "no previous-token scores"),
+    "polysemanticity": ("modes", ("mean",), "no effects of zero ablation"),
+    "categories": ("prompts", [], "no prompt in which nothing is repeated"),
+    "facts": ("prompts", [], "no prompt of the family “fact”"),
+}
+
+
+@pytest.mark.parametrize("name", LACKS)
+def test_a_chapter_says_what_the_atlas_lacks(demo, name):
+    part, left, said = LACKS[name]
+
+    class Less:
+        def __getattr__(self, attribute):
+            return left if attribute == part else getattr(demo[1], attribute)
+
+    with pytest.raises(AtlasError, match=said):
+        CHAPTERS[name].plan(Less(), 0)
 
 
 @pytest.mark.parametrize("name", ["ablation", "induction"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from head_atlas.build import BuildOptions, build_atlas
 from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.models import load_model
 from head_atlas.store import open_atlas
+from head_atlas.store.units import unit_of
 
 DEMO = Path(__file__).parents[2] / "atlas" / "demo"
 
@@ -36,6 +38,30 @@ def test_it_is_the_atlas_of_the_shipped_model(atlas, model):
 def test_it_fits_a_repository():
     assert sum(path.stat().st_size for path in (DEMO / "model").iterdir()) < 9e6
     assert (DEMO / "atlas.h5").stat().st_size < 9e6
+
+
+def test_every_kind_of_number_in_it_has_a_unit():
+    places = []
+
+    def visit(place, found):
+        if (
+            isinstance(found, h5py.Dataset)
+            and found.dtype.kind == "f"
+            and found.attrs.get("CLASS") != b"DIMENSION_SCALE"
+        ):
+            places.append(place)
+
+    with h5py.File(DEMO / "atlas.h5") as file:
+        file.visititems(visit)
+    assert len(places) > 400
+    # a mean of z is in whatever the model computes with
+    assert [place for place in places if not unit_of(place)] == ["references/mean_z"]
+    assert unit_of("nulls/induction_mean") == "1"
+    assert unit_of("nulls/ov_copy_mean") == unit_of("weights/ov_copy") == "share of tokens"
+    assert unit_of("summary/clean_kl") == unit_of("clean/kl") == "nats"
+    assert unit_of("exemplars/text/effect") == "nats"
+    assert unit_of("roles/q") == unit_of("exemplars/text/histogram") == "1"
+    assert unit_of("offsets") == "attention probability"
 
 
 def best_excess(atlas, score):

@@ -94,7 +94,7 @@ def test_the_tree_by_hand(tree):
     assert page["qk_distance_histogram"] == {"bin_edges": [0, 1, 2, 4], "bin_values": [0.5, 0.25, 0]}
     assert page["top_query_tokens"] == [{"token": " a", "weight": 0.5}]
     assert page["top_key_tokens"] == [{"token": "é<b>", "weight": 1}, {"token": " a", "weight": 0.5}]
-    assert page["statistics"] == {"n_samples": 2, "mean_max_activation": 0.625}
+    assert page["statistics"] == {"n_samples": 2, "n_prompts": 2, "mean_max_activation": 0.625}
 
 
 def test_exemplars_survive_the_way_out_and_back(tree, tmp_path):
@@ -114,7 +114,9 @@ def test_exemplars_survive_the_way_out_and_back(tree, tmp_path):
                 np.testing.assert_array_equal(first.dropped, second.dropped)
         assert back.summary["headvis_sink_mean"].values[0, 0] == 0.25
         assert np.isnan(back.summary["headvis_sink_mean"].values[0, 1])
-        assert back.summary["headvis_sink_n"].values.tolist() == [[2, 0]]
+        # an atlas has another number of prompts for each metric, and a tree no place to say so
+        assert back.summary["headvis_sink_n"].values.tolist() == [[0, 0]]
+        assert back.exemplars["text"]["histogram"].values.tolist() == [[[0, 2], [1, 0]]]
         assert back.exemplars["text"]["mean_largest"].values.tolist() == [[0.625, 0.25]]
 
 
@@ -219,7 +221,27 @@ def test_hostile_sequences(tmp_path, change, words):
         ("heads/L0H0.json", {"sequences": [{}] * 1001}, "sequences: expected a list of at most 1000"),
         ("heads/L0H0.json", {"sequences": [3]}, "sequence 0: expected an object"),
         ("heads/L0H0.json", {"sequences": []}, "no head of this tree has a sequence"),
-        ("heads/L0H0.json", {"sequences": [SEQUENCE], "statistics": {"n_samples": "x"}}, "n_samples: expected a whole"),
+        ("heads/L0H0.json", 3, "heads/L0H0.json: expected an object or a list of sequences, found int"),
+        (
+            "heads/L0H0.json",
+            {"sequences": [SEQUENCE], "statistics": {"mean_max_activation": "x"}},
+            "mean_max_activation: expected a number",
+        ),
+        (
+            "heads/L0H0.json",
+            {"sequences": [SEQUENCE], "histogram": {"bin_edges": [0, 1], "bin_values": [0.5]}},
+            "histogram: bin_values: expected a whole number",
+        ),
+        (
+            "heads/L0H0.json",
+            {"sequences": [SEQUENCE], "histogram": {"bin_edges": [0, 1], "bin_values": [1, 2]}},
+            "2 bin_values and 2 bin_edges",
+        ),
+        (
+            "config.json",
+            {"heads": [[0, 0]], "pipeline_config": {"actual_sequences_processed": -1}},
+            "actual_sequences_processed: expected a whole number",
+        ),
     ],
 )
 def test_hostile_trees(tmp_path, name, value, words):

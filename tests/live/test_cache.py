@@ -112,3 +112,83 @@ def test_users_of_one_model_take_turns():
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def in_line(cache, name, orders, label):
+    """A thread that takes a place in the line; returns it once the place is taken."""
+    placed = threading.Event()
+    places = []
+
+    def waiting(place):
+        places.append(place)
+        placed.set()
+
+    def run():
+        with cache.use(name, waiting=waiting):
+            orders.append(label)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert placed.wait(30)
+    return thread, places
+
+
+def test_a_model_is_lent_in_the_order_in_which_it_was_asked_for():
+    cache, order, threads = ModelCache(load=Loader(), timeout=30), [], []
+    with cache.use("a"):
+        for label in range(5):
+            thread, places = in_line(cache, "a", order, label)
+            threads.append(thread)
+            assert places[0].ahead == label + 1
+            assert places[0].seconds is None  # nobody has given it back yet
+    for thread in threads:
+        thread.join()
+    assert order == [0, 1, 2, 3, 4]
+
+
+def test_the_estimated_wait_is_the_places_ahead_times_what_a_run_took():
+    cache = ModelCache(load=Loader(), timeout=30)
+    with cache.use("a"):
+        pass
+    held = cache._entries["a"].held
+    with cache.use("a"):
+        first, _ = in_line(cache, "a", [], 0)
+        second, places = in_line(cache, "a", [], 1)
+    first.join()
+    second.join()
+    assert (places[0].ahead, places[0].seconds) == (2, pytest.approx(2 * held))
+
+
+def test_who_leaves_the_line_is_out_of_it():
+    class Gone(Exception):
+        pass
+
+    def leave(_):
+        raise Gone
+
+    cache, trouble = ModelCache(load=Loader(), timeout=30), []
+
+    def give_up():
+        try:
+            with cache.use("a", waiting=leave):
+                pass
+        except Gone as error:
+            trouble.append(error)
+
+    with cache.use("a"):
+        thread = threading.Thread(target=give_up)
+        thread.start()
+        thread.join()
+        later, places = in_line(cache, "a", [], 0)
+    later.join()
+    assert len(trouble) == 1
+    assert places[0].ahead == 1
+
+
+def test_a_model_that_could_not_be_loaded_lets_the_next_one_try():
+    load = Loader()
+    cache = ModelCache(load=load, timeout=30)
+    for _ in range(3):
+        with pytest.raises(ModelError), cache.use("broken"):
+            pass
+    assert load.names == ["broken"] * 3

@@ -11,7 +11,7 @@ import torch
 import head_atlas
 from head_atlas import HeadId, ablate, attention, sweep
 from head_atlas.errors import HeadError, MissingReferenceError, PromptError
-from head_atlas.interventions import ablating, mean_reference
+from head_atlas.interventions import ablating, mean_reference, resample_reference
 from head_atlas.measures.effects import METRICS
 from head_atlas.prompts.prompt import Prompt
 from tiny_models import TOKENIZER, head_model, random_prompts
@@ -22,6 +22,29 @@ TEXT = "The cat sat on the mat. Harry"
 @pytest.fixture(scope="module")
 def model():
     return head_model("llama")
+
+
+def test_resample_runs_every_draw_and_gives_their_mean_and_spread(model):
+    texts = ["The capital of France is Paris. Everyone", "apple river stone cloud tiger lamp paper", TEXT * 2]
+    reference = resample_reference(model, texts, "texts", n_draws=3)
+    found = ablate(model, TEXT, ["0.1", "2.3"], "resample", 20, 30, reference)
+    tokens = model.tokens(TEXT)[None]
+    clean = model.logits(tokens)[0, -1].double()
+    probabilities, effects = [], []
+    for draw in range(3):
+        with ablating(model, ["0.1", "2.3"], "resample", reference, draw=draw):
+            logits = model.logits(tokens)[0, -1].double()
+        probabilities.append(logits.softmax(-1))
+        effects.append(float((logits - clean)[20] - (logits - clean)[30]))
+    assert found.n_draws == 3
+    np.testing.assert_allclose(found.effects_by_draw["logit_difference"], effects, atol=1e-5)
+    assert found.effects["logit_difference"] == pytest.approx(np.mean(effects), abs=1e-5)
+    np.testing.assert_allclose(np.exp(found.ablated_log_probs), torch.stack(probabilities).mean(0), atol=1e-6)
+    low, high = found.interval("logit_difference")
+    assert min(effects) - 1e-5 <= low < found.effects["logit_difference"] < high <= max(effects) + 1e-5
+    alone = ablate(model, TEXT, ["0.1", "2.3"])
+    assert alone.n_draws == 1
+    assert np.isnan(alone.interval("logprob")).all()
 
 
 def test_both_distributions_are_those_of_whole_runs(model):

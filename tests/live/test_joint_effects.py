@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ from head_atlas import HeadId, ablate
 from head_atlas.errors import HeadAtlasError, HeadError, PromptError
 from head_atlas.interventions import mean_reference
 from head_atlas.live.joint_effects import heads_with_roles, interactions, iter_interactions, joint_effect
+from head_atlas.measures.circuits import pair_significance
 from head_atlas.named_array import NamedArray
 from tiny_models import head_model, random_prompts
 
@@ -87,6 +89,36 @@ def test_heads_that_write_nothing_do_not_interact():
     found = interactions(model, repeats(), ["0.1", "1.1"])
     np.testing.assert_allclose(found.interaction.mean[0, 1], 0, atol=1e-9)
     np.testing.assert_allclose(found.harm.mean.values, 0, atol=1e-9)
+
+
+def test_pairs_that_hold_are_told_from_noise_and_corrected_for_their_number():
+    """20 prompts, all of one sign for one pair only: p = 2^-19 by all sign flips of 20, over 6 pairs q = 6 p."""
+    rng = np.random.default_rng(0)
+    noise = np.abs(rng.normal(size=(4, 4, 10)))
+    pairs = np.concatenate([noise, -noise], -1)  # every mean is 0: no pair
+    pairs = pairs + pairs.transpose(1, 0, 2)
+    pairs[1, 3] = pairs[3, 1] = 1 + rng.random(20)
+    pairs[np.arange(4), np.arange(4)] = np.nan
+    prompts = random_prompts([(9, (8,))] * 20)
+    p, q = pair_significance(pairs, prompts, 0)
+    assert p[1, 3] == p[3, 1] == pytest.approx(1 / 20_001)  # 20 clusters: flips are drawn
+    assert q[1, 3] == pytest.approx(6 * p[1, 3])
+    others = [(0, 1), (0, 2), (0, 3), (1, 2), (2, 3)]
+    assert min(q[pair] for pair in others) == 1
+    assert np.isnan(np.diag(q)).all()
+    few = [replace(one, family="ioi", template=i % 3) for i, one in enumerate(prompts)]
+    p, q = pair_significance(pairs, few, 0)
+    assert p[1, 3] == pytest.approx(0.25)  # three templates: +++ and --- of 8
+    assert np.nanmin(q) == pytest.approx(1.0)
+    assert np.isnan(pair_significance(pairs[..., :1], prompts[:1], 0)[1]).all()
+
+
+def test_interactions_bring_their_q_values():
+    found = interactions(induction_model((0, 1), strength=100.0), repeats(), ["1.0", "1.1", "0.1"])
+    q = found.q.sel(head="L1H0", head_with="L1H1")
+    assert float(q.values) == pytest.approx(3 * 2**-5)  # six prompts of one sign, three pairs
+    assert found.q.values[0, 2] == 1  # a head that writes nothing
+    assert found.p.dims == found.q.dims == ("head", "head_with")
 
 
 def test_the_joint_effect_is_that_of_ablate():

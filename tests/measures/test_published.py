@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from head_atlas.catalogue.papers import PAPERS
 from head_atlas.catalogue.published import (
     ALIASES,
     PUBLISHED,
@@ -21,7 +22,7 @@ SIZES = {"gpt2": (12, 12), "gpt2-medium": (24, 16)}
 
 
 def entry(head: str, *shows: Shows) -> PublishedHead:
-    return PublishedHead("gpt2", HeadId.parse(head), "claim", "", shows, "source", "read")
+    return PublishedHead("gpt2", HeadId.parse(head), "claim", "", shows, "wang2022", "read", "somewhere")
 
 
 def test_ranks_by_hand():
@@ -64,7 +65,8 @@ def test_entries_are_heads_of_their_models_and_name_roles():
         assert one.model in ALIASES
         one.head.within(*SIZES[one.model])
         assert one.role == "" or one.role in ROLES
-        assert one.source
+        assert one.paper in PAPERS
+        assert one.seen
         assert one.shows or one.note, "a claim that no number can show says why"
     keys = [(one.model, one.head, one.claim) for one in PUBLISHED]
     assert len(set(keys)) == len(keys)
@@ -79,6 +81,14 @@ def test_what_the_circuit_of_indirect_objects_holds():
     assert of["negative name mover"] == {"10.7", "11.10"}
     assert of["S-inhibition head"] == {"7.3", "7.9", "8.6", "8.10"}
     assert sum(map(len, of.values())) == 26, "the paper's circuit has 26 heads"
+
+
+def test_a_head_is_expected_to_stand_out_only_where_its_source_says_so():
+    ioi = {(one.model, str(one.head)): one.shows for one in PUBLISHED if one.paper in ("wang2022", "merullo2023")}
+    assert ioi["gpt2", "0.10"] == ioi["gpt2", "5.8"] == (), "the paper does not find these on random tokens"
+    hurts, helps = Shows("logit_difference", "ioi"), Shows("logit_difference", "ioi", -1)
+    assert hurts in ioi["gpt2", "10.7"]
+    assert helps in ioi["gpt2-medium", "19.1"], "this one lowers the wrong name"
 
 
 def test_means_by_family():

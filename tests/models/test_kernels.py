@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,10 +58,64 @@ def test_a_weight_that_changes_counts_at_once():
         assert (fast(x) == 2.0).all()
 
 
-@pytest.mark.parametrize("module", [WRITTEN_OUT[0](), nn.Linear(192, 320)])
-def test_gradients_are_those_of_the_plain_module(module):
-    plain, fast = both(module)
-    x = random(220, 192).requires_grad_()
-    (expected,) = torch.autograd.grad(plain(x).sum(), x)
-    (found,) = torch.autograd.grad(fast(x).sum(), x)
-    assert torch.equal(found, expected)
+PRODUCTS_OF_MANY_LENGTHS = """
+import os
+
+import torch
+from torch import nn
+
+from head_atlas.models import kernels
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+torch.set_num_threads(1)
+kernels.KERNELS_KEPT = 32
+linear = nn.Sequential(nn.Linear(192, 768))
+kernels.use_fast_kernels(linear)
+with torch.no_grad():
+    for lengths in (range(100, 228), range(228, 484)):
+        for length in lengths:
+            linear(torch.ones(length, 192))
+        print(resident())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
+def test_memory_does_not_grow_with_the_number_of_lengths():
+    """Without a limit on its kernels, the further 256 lengths take 150 MB or more."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("CACHE_CAPACITY")}
+    command = [sys.executable, "-c", PRODUCTS_OF_MANY_LENGTHS]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    first, then = map(float, run.stdout.split())
+    assert then - first < 60
+
+
+@pytest.mark.parametrize("kind", ["activation", "linear", "without bias", "conv1d"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
+def test_gradients_to_the_input_are_those_of_the_plain_module(kind, dtype, tolerance):
+    torch.manual_seed(0)
+    modules = {"activation": WRITTEN_OUT[0](), "conv1d": Conv1D(320, 192)}
+    module = modules.get(kind) or nn.Linear(192, 320, bias=kind == "linear")
+    plain, fast = both(module.to(dtype).requires_grad_(False))
+    for x in (random(220, 192, dtype=dtype), random(20, 11, 192, dtype=dtype)):
+        x.requires_grad_()
+        weight = random(*plain(x).shape, dtype=dtype)
+        (expected,) = torch.autograd.grad((weight * plain(x)).sum(), x)
+        (found,) = torch.autograd.grad((weight * fast(x)).sum(), x)
+        assert found.shape == expected.shape
+        assert (found - expected).abs().max() <= tolerance * expected.abs().max()
+
+
+@pytest.mark.parametrize("frozen", ["nothing", "weight", "bias"])
+def test_gradients_to_weights_are_those_of_the_plain_module(frozen):
+    plain, fast = both(nn.Linear(192, 320))
+    for module in (plain, fast[0]):
+        if frozen != "nothing":
+            getattr(module, frozen).requires_grad_(False)
+    x = random(220, 192)
+    plain(x).square().sum().backward()
+    fast(x).square().sum().backward()
+    for name in {"weight", "bias"} - {frozen}:
+        assert torch.equal(getattr(fast[0], name).grad, getattr(plain, name).grad)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -176,6 +177,17 @@ def test_a_failed_write_leaves_the_old_file_whole(path, contents, tmp_path):
         write_atlas(target, wrong)
     assert target.read_bytes() == path.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["atlas.h5"]
+
+
+def test_a_file_does_not_take_the_place_of_a_folder_or_a_pipe(contents, tmp_path):
+    (tmp_path / "folder.h5").mkdir()
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(OSError, match=r"there is a folder in the file's place.*folder\.h5"):
+        write_atlas(tmp_path / "folder.h5", contents)
+    with pytest.raises(OSError, match=r"there is a device or a pipe in the file's place.*pipe\.h5"):
+        write_atlas(tmp_path / "pipe.h5", contents)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.h5", "pipe.h5"]
+    assert (tmp_path / "pipe.h5").is_fifo()
 
 
 def test_replacing_the_file_does_not_break_an_open_reader(contents, tmp_path):

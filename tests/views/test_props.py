@@ -12,10 +12,12 @@ from small_place import make_atlas
 
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.heads import HeadId
+from head_atlas.live.recheck import Recheck
 from head_atlas.store import open_atlas
 from head_atlas.views.attention import attention_props, lower_triangle
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import families_of, measures_of
+from head_atlas.views.citing import atlas_bibtex, software_bibtex
 from head_atlas.views.comparison import OUTCOMES, forgetting_title, outcome, what_it_means
 from head_atlas.views.distribution import distribution_props, effect_facts, top_ids, verdict
 from head_atlas.views.grid import grid_props, measure_props
@@ -24,7 +26,7 @@ from head_atlas.views.head_values import HeadValues
 from head_atlas.views.induction import THRESHOLD, induction_heads
 from head_atlas.views.measured import values_of
 from head_atlas.views.numbers import ordinal
-from head_atlas.views.provenance import about_props, provenance_rows
+from head_atlas.views.provenance import about_props, provenance_rows, recheck_props
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,7 @@ def test_a_page_shows_every_score_and_every_family_with_interval_and_n(atlas):
 def test_an_effect_that_is_not_defined_says_so(atlas):
     rows, forest = effects_of_page(atlas, HeadId(0, 0), "logit_difference")
     assert "natural" not in rows
-    assert "Not defined on natural" in forest["lead"]
+    assert "Not defined on natural" in "".join(p if isinstance(p, str) else p["text"] for p in forest["lead"])
 
 
 def test_dots_are_coloured_only_where_the_interval_leaves_zero_out(atlas):
@@ -246,14 +248,14 @@ def test_the_landing_title_claims_what_happened():
 
 
 def test_about_counts_prompts_per_family(atlas):
-    families = about_props(atlas)["sections"][0]["rows"]
-    assert [row["label"] for row in families] == [f.replace("_", " ") for f in atlas.families]
-    assert all(row["text"].startswith("6 prompts") for row in families)
+    (families,) = (part["rows"] for part in about_props(atlas)["sections"] if "Corpus" in part.get("title", ""))
+    assert [row["label"] for row in families][: len(atlas.families)] == [f.replace("_", " ") for f in atlas.families]
+    assert all(row["text"].startswith("6 prompts") for row in families[: len(atlas.families)])
 
 
 def test_about_tells_what_is_missing_from_what_is_partial(atlas, monkeypatch):
     def rows(title):
-        return [row for part in about_props(atlas)["sections"] if part["title"] == title for row in part["rows"]]
+        return [row for part in about_props(atlas)["sections"] if part.get("title") == title for row in part["rows"]]
 
     monkeypatch.setattr(atlas, "notes", {"fact": "72 of 100 prompts"})
     assert rows("Notes") == [{"label": "fact", "text": "72 of 100 prompts"}]
@@ -284,3 +286,58 @@ def test_views_import_no_torch_and_no_gradio():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def rows_of(shown):
+    inner = [section.get("section", section) for section in shown["sections"]]
+    return {row["label"]: row["text"] for section in inner for row in section.get("rows", [])}
+
+
+def test_about_puts_the_checks_first_with_their_numbers(atlas, monkeypatch):
+    checks = [
+        {"name": "no-op", "value": 0.0, "tolerance": 0.0, "passed": True, "meaning": "nothing changes"},
+        {"name": "batched", "value": 2e-3, "tolerance": 1e-4, "passed": False, "meaning": "equal"},
+    ]
+    monkeypatch.setattr(atlas, "checks", checks)
+    noop, batched = about_props(atlas)["sections"][0]["rows"]
+    assert noop["text"] == "passed: found 0, allowed 0 (bit for bit)"
+    assert batched["text"] == "FAILED: found 0.002, allowed 0.0001"
+    monkeypatch.setattr(atlas, "checks", [])
+    assert [row["text"] for row in about_props(atlas)["sections"][0]["rows"]] == ["not recorded in this file"] * 2
+
+
+def test_about_counts_tokens_and_says_whose_text_it_is(atlas, monkeypatch):
+    rows = rows_of(about_props(atlas))
+    assert rows["All families"] == f"{len(atlas.prompts)} prompts · {sum(map(len, atlas.prompts)):,} tokens"
+    assert "Apache-2.0" in rows["The text of its prompts"]
+    monkeypatch.setattr(atlas, "provenance", {**atlas.provenance, "natural_source": "a corpus of the user's"})
+    assert "whoever" in rows_of(about_props(atlas))["The text of its prompts"]
+    monkeypatch.setattr(atlas, "provenance", {**atlas.provenance, "imported": {"from": "a HeadVis data tree"}})
+    assert "imported" in rows_of(about_props(atlas))["The text of its prompts"]
+
+
+def test_a_hostile_name_stays_within_its_braces(atlas, monkeypatch):
+    monkeypatch.setattr(atlas, "model_id", "}}, note = {x}\n\\input{passwd} 50% a_b")
+    entry = atlas_bibtex(atlas)
+    assert "\n\\input" not in entry
+    assert r"\}\}, note = \{x\} \textbackslash{}input\{passwd\} 50\% a\_b" in entry
+    plain = entry.replace("\\{", "").replace("\\}", "")
+    assert plain.count("{") == plain.count("}")
+
+
+def test_the_software_is_cited_as_bibtex_reads_it():
+    assert software_bibtex().splitlines()[0] == "@software{head_atlas,"
+    assert "  author  = {{The Head Atlas authors}}," in software_bibtex()
+
+
+def test_what_was_measured_again_says_how_far_apart_it_is(atlas):
+    found = Recheck((0, 3), 48, 0.02, 0.0011, -0.5, -0.48, HeadId(1, 2), 3, 5, 2)
+    rows = rows_of(recheck_props(found, atlas.prompts, "Other weights."))
+    assert (
+        rows["Live = atlas"]
+        == "FAILED: the largest difference is 0.02 nats, allowed there 0.0011; 43 of 48 within what is allowed"
+    )
+    assert rows["Compared"].startswith("48 effects")
+    assert rows["Where"] == "L1H2 on prompt 3: live -0.5000 nats, atlas -0.4800 nats"
+    assert rows["A number on one side only"] == "2 effects"
+    assert rows["Other weights"] == "Other weights."

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from head_atlas.app import finder_address
 from head_atlas.app.atlas_view import NOTHING, VIEWS, AtlasView, atlas_view
 from head_atlas.app.events import picked_head
-from head_atlas.app.page_state import PageState
+from head_atlas.app.page_state import FILTERS, PageState
 from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.grid import without_marks
@@ -18,10 +19,10 @@ from head_atlas.views.grid import without_marks
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
 
-N_FILLED = 20
+N_FILLED = 21
 """How many components `AtlasHandlers.outputs` fills."""
 _SET = ("model", "measure", "family", "mode", "head", "other", "view", "x", "y", "by", "prompts", "band")
-"""What a visitor can set, in the order of the inputs."""
+"""What a visitor can set, in the order of the inputs; the filters of the table follow as one."""
 
 
 class AtlasHandlers:
@@ -36,7 +37,7 @@ class AtlasHandlers:
         texts: dict[str, Any] = {
             key: x.strip() if isinstance(x, str) else "" for key, x in zip(_SET, inputs, strict=False)
         }
-        return PageState(**texts)
+        return PageState(**texts).filtered(finder_address.held(inputs[len(_SET)] if len(inputs) > len(_SET) else None))
 
     def view(self, *inputs: Any) -> AtlasView:
         """The view for what the components hold."""
@@ -69,13 +70,17 @@ class AtlasHandlers:
                 gr.update(choices=some, value=name or (some[0][1] if some else None), visible=bool(some))
                 for some, name in menus
             ),
+            tuple(getattr(state, key) for key in FILTERS),
         ]
 
     def refresh(self, *inputs: Any) -> list[Any]:
         """A menu was changed: the selection stays where the visitor last put it, and so does what it does not touch."""
         view = self.view(*inputs)
-        found = self.outputs(replace(view, grid=without_marks(view.grid)))
-        kept = (3, 7, 8, 10, 11, 12, *range(13, 16), 18, 19)
+        # The table keeps its own filters, as far as it still has their columns.
+        finder = {key: value for key, value in view.finder.items() if key != "asked"}
+        finder = NOTHING if view.finder is NOTHING else finder
+        found = self.outputs(replace(view, grid=without_marks(view.grid), finder=finder))
+        kept = (3, 7, 8, 10, 11, 12, *range(13, 16), 18, 19, 20)
         skipped = [gr.skip() if i in kept else update for i, update in enumerate(found)]
         # A view that is not open is read again when it is opened.
         return [gr.skip() if update is NOTHING and i in (16, 17) else update for i, update in enumerate(skipped)]
@@ -137,6 +142,10 @@ class AtlasHandlers:
             return [gr.skip()] * 3
         view = self.view(*inputs[:6], name, *inputs[7:])
         return [name, *(gr.skip() if props is NOTHING else props for props in (view.scatter, view.finder))]
+
+    def filtered(self, event: gr.EventData) -> tuple[str, ...]:
+        """The table was filtered or sorted, which it does by itself. Anyone can send anything in the event."""
+        return finder_address.written(event._data)
 
     def plotted(self, *inputs: Any) -> dict:
         """Another axis was chosen."""

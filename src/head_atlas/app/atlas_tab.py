@@ -11,6 +11,7 @@ from head_atlas.app.atlas_handlers import AtlasHandlers
 from head_atlas.app.atlas_view import VIEWS, AtlasView
 from head_atlas.app.components import drawn
 from head_atlas.app.events import PURE
+from head_atlas.app.page_state import UNFILTERED
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class AtlasTab:
     previous: gr.Button
     following: gr.Button
     live: gr.Button
+    filters: gr.State
 
     @property
     def all(self) -> list[Any]:
@@ -47,7 +49,7 @@ class AtlasTab:
         of_map = [self.measure, self.family, self.mode, self.head, self.note, self.grid, self.sentence]
         of_head = [self.headline, self.examples, self.page, self.other]
         of_views = [self.view, self.views, self.x, self.y, self.by, self.scatter, self.finder]
-        return [*of_map, *of_head, *of_views, self.prompts, self.band]
+        return [*of_map, *of_head, *of_views, self.prompts, self.band, self.filters]
 
     @property
     def of_head(self) -> list[Any]:
@@ -62,7 +64,7 @@ class AtlasTab:
     @property
     def further(self) -> list[Any]:
         """What else a visitor can set."""
-        return [self.other, self.view, self.x, self.y, self.by, self.prompts, self.band]
+        return [self.other, self.view, self.x, self.y, self.by, self.prompts, self.band, self.filters]
 
 
 def build(first: AtlasView) -> AtlasTab:
@@ -119,7 +121,7 @@ def build(first: AtlasView) -> AtlasTab:
     page = drawn("head", first.page, elem_id="atlas-page", boxed=False)
     return AtlasTab(
         *(measure, family, mode, head, note, grid, sentence, headline, examples, page, other, view, views),
-        *(x, y, by, scatter, finder, prompts, band, previous, following, live),
+        *(x, y, by, scatter, finder, prompts, band, previous, following, live, gr.State(UNFILTERED)),
     )
 
 
@@ -155,4 +157,5 @@ def wire(tab: AtlasTab, handlers: AtlasHandlers, model: gr.Dropdown) -> list[Any
     exemplars = gr.on(
         [tab.prompts.input, tab.band.input], handlers.exampled, everything, [tab.band, tab.examples], **PURE
     )
+    events.append(tab.finder.filter(handlers.filtered, None, [tab.filters], **own))
     return [*events, axes, exemplars]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from head_atlas.app import finder_address
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
 from head_atlas.catalogue import EFFECTS
@@ -17,6 +18,7 @@ from head_atlas.views.grid import grid_props, measure_props
 from head_atlas.views.head_examples import bands_of, examples_props, sets_of
 from head_atlas.views.head_page import page_props, summary_props
 from head_atlas.views.measured import values_of
+from head_atlas.views.saved import measured_by, source_of
 from head_atlas.views.scatter import scatter_props
 
 if TYPE_CHECKING:
@@ -162,7 +164,20 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     if heads["other"] == heads["head"] or not heads["head"]:
         heads["other"] = ""
     kept: dict[str, Any] = {"measure": measure, "family": family, "mode": mode, "x": x, "y": y, "by": by, "view": view}
-    return replace(state, **kept, prompts=prompts, band=band, **heads), problems
+    state, more = finder_address.settled(atlas, replace(state, **kept, prompts=prompts, band=band, **heads))
+    return state, problems + more
+
+
+def shortened(atlas: Atlas, state: PageState) -> PageState:
+    """A settled state without the measure, family and mode that the page opens with anyway."""
+    first, _ = settled(atlas, PageState(measure=state.measure))
+    default, _ = settled(atlas, PageState())
+    return replace(
+        state,
+        measure="" if state.measure == default.measure else state.measure,
+        family="" if state.family == first.family else state.family,
+        mode="" if state.mode == default.mode else state.mode,
+    )
 
 
 def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
@@ -175,6 +190,7 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         title=f"Heads of {atlas.model_id} by {shown.label}",
         selected=heads[0] if heads else None,
         hint="Click a head, or move with the arrow keys.",
+        about=source_of(atlas) | measured_by(state.measure, state.family, state.mode),
     )
     return AtlasView(
         state=state,
@@ -189,12 +205,19 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         measure=measure_props(state.measure),
         # Only what is open: each is read again when it is opened.
         scatter=scatter_props(atlas, x, y, by, state.mode) if state.view == "scatter" else NOTHING,
-        finder=finder_props(atlas, state.measure, state.family, state.mode) if state.view == "find" else NOTHING,
-        headline={"heads": headlines} if heads else {"empty": HEAD_EMPTY},
+        finder=_finder(atlas, state) if state.view == "find" else NOTHING,
+        headline={"heads": headlines, "model": state.model, "about": source_of(atlas)}
+        if heads
+        else {"empty": HEAD_EMPTY},
         examples=_examples(atlas, state, heads),
         page=_page(atlas, state, heads),
         problems=problems,
     )
+
+
+def _finder(atlas: Atlas, state: PageState) -> dict:
+    table = finder_props(atlas, state.measure, state.family, state.mode)
+    return table | {"asked": finder_address.shown(atlas, state), "about": source_of(atlas) | {"mode": state.mode}}
 
 
 def _examples(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
@@ -202,7 +225,9 @@ def _examples(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
     where = state.prompts or (sets[0][1] if sets else "")
     bands = bands_of(atlas, where)
     band = state.band or (bands[0][1] if bands else "")
-    return {"heads": [examples_props(atlas, head, where, band) for head in heads]} if heads else NOTHING
+    if not heads:
+        return NOTHING
+    return {"heads": [examples_props(atlas, head, where, band) for head in heads], "about": source_of(atlas)}
 
 
 def _page(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
@@ -212,4 +237,4 @@ def _page(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
         chosen = effects[0] if effects else ""
     current = (state.measure, state.family)
     pages = [page_props(atlas, head, effect=chosen, mode=state.mode, current=current) for head in heads]
-    return {"pages": pages} if pages else NOTHING
+    return {"pages": pages, "about": source_of(atlas)} if pages else NOTHING

@@ -54,6 +54,7 @@ def matches_props(found: Matching, atlases: Mapping[str, Atlas], default: str, m
             *({"label": f"{one.label}: {first} | {second}", "number": True} for one, _ in shown),
         ],
         "rank": 2,
+        "about": {"models": [first, second], "note": "first | second; * not significant"},
         "rows": [_row(match, atlases, default, shown) for match in found.matches],
         "note": f"{len(found.pairs)} pairs; heads without a match follow. Pointing at a number says its interval. "
         + (f"No q values: {found.untested}." if found.untested else f"Better than chance: q ≤ {SIGNIFICANT}."),

@@ -63,7 +63,7 @@ _SHARED: dict[str, tuple[str, ...]] = {
     "figure": ("chip-list",),
     "card": ("sections",),
     "head": ("sections",),
-    "headline": ("sections",),
+    "headline": ("sections", "copying"),
 }
 """Scripts that a kind needs before its own."""
 
@@ -95,12 +95,12 @@ def drawn(kind: Kind, value: Any, *, elem_id: str, boxed: bool = True) -> gr.HTM
     )
 
 
-def fixed(html: str, *, script: str | None = None, elem_id: str | None = None, boxed: bool = False) -> gr.HTML:
-    """Constant HTML of our own, with a script of `assets` if one is named: no data may be formatted into it."""
+def fixed(html: str, *, scripts: tuple[str, ...] = (), elem_id: str | None = None, boxed: bool = False) -> gr.HTML:
+    """Constant HTML of our own, with scripts of `assets` if any are named: no data may be formatted into it."""
     return gr.HTML(
         "",
         html_template=html,
-        js_on_load=asset(script) if script else None,
+        js_on_load="\n".join(asset(name) for name in scripts) or None,
         apply_default_css=False,
         container=False,
         padding=False,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, RLock, Thread
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from head_atlas.app.quick_build import QuickBuilder
+from head_atlas.app.visitors import Visitors, current_visitor
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
     from head_atlas.app.limits import Limits
     from head_atlas.interventions import MeanReference, ResampleReference
-    from head_atlas.live import ModelCache
+    from head_atlas.live.cache import ModelCache, Place
     from head_atlas.models import HeadModel
     from head_atlas.store import Atlas
 
@@ -26,23 +27,28 @@ class Engine:
 
     Args:
         library: what is served.
-        limits: how long a caller waits.
+        limits: how long a caller waits, and how much a visitor may ask.
     """
 
     def __init__(self, library: Library, limits: Limits) -> None:
         self.library, self.limits = library, limits
         self._cache: ModelCache | None = None
         self._guard = RLock()
+        self.visitors = Visitors(limits)
         self._said: dict[str, str] = {}
         self._shapes: dict[str, tuple[int, int]] = {}
         self.builder = QuickBuilder(library)
         self._draws: dict[str, tuple[Atlas, ResampleReference]] = {}
 
-    def _models(self) -> ModelCache:
+    def _models(self, name: str) -> ModelCache:
+        """The cache of models; `name` is the one that is asked for, and waits while torch is imported."""
         with self._guard:
             if self._cache is None:
-                from head_atlas.live import ModelCache
-
+                self._said[name] = "importing torch"
+                try:
+                    from head_atlas.live.cache import ModelCache
+                finally:
+                    del self._said[name]
                 self._cache = ModelCache(timeout=self.limits.wait_seconds, load=self._load)
             return self._cache
 
@@ -55,8 +61,12 @@ class Engine:
             if progress is not None:
                 progress(message)
 
-        place, revision = self.library.model_source(name)
-        model = load_model(place, revision, progress=say)
+        say("starting")
+        try:
+            place, revision = self.library.model_source(name)
+            model = load_model(place, revision, progress=say)
+        finally:
+            self._said.pop(name, None)
         self._shapes[name] = (model.n_layers, model.n_heads)
         return model
 
@@ -65,54 +75,35 @@ class Engine:
         atlas = self.library.atlas_or_none(name)
         return self._shapes.get(name) if atlas is None else (atlas.n_layers, atlas.n_heads)
 
-    def prepare(self, name: str) -> Iterator[str]:
-        """Load a model in the background, and yield what is going on until it is there.
-
-        Raises:
-            HeadAtlasError: it cannot be loaded.
-        """
-        if self.ready(name):
-            return
-        done = Event()
-        trouble: list[Exception] = []
-
-        def work() -> None:
-            try:
-                with self.use(name):
-                    pass
-            except Exception as error:  # noqa: BLE001  raised again below, in the caller's thread
-                trouble.append(error)
-            finally:
-                done.set()
-
-        Thread(target=work, name=f"load {name}", daemon=True).start()
-        said = None
-        while True:
-            finished = done.wait(0.3)
-            if not finished and self._said.get(name, "starting") != said:
-                said = self._said.get(name, "starting")
-                yield said
-            if finished:
-                break
-        if trouble:
-            raise trouble[0]
+    def loading(self, name: str) -> str:
+        """A line on the loading of a model, while that goes on; else ""."""
+        said = self._said.get(name, "")
+        return f"Loading the model; later runs will not wait for this. Now: {said}" if said else ""
 
     def ready(self, name: str) -> bool:
         """Whether a model is in memory."""
         return self._cache is not None and name in self._cache.loaded()
 
     @contextmanager
-    def use(self, name: str) -> Iterator[HeadModel]:
-        """Hold a model, loading it where that has not happened.
+    def use(self, name: str, waiting: Callable[[Place], None] | None = None) -> Iterator[HeadModel]:
+        """Hold a model, loading it where that has not happened. In the thread of a request this is a run of a visitor.
+
+        Args:
+            name: of the entry.
+            waiting: is told the place in the line.
 
         Raises:
             AtlasError: no such entry.
-            ModelError: it cannot be loaded, or someone else used it for too long.
+            ModelError: it cannot be loaded, or others used it for too long.
+            Refused: the visitor may not run anything now.
         """
         self.library.entry(name)
         # The first visitor waits for the load itself, so it may take longer than a turn in the queue.
         wait = self.limits.wait_seconds if self.ready(name) else max(600, self.limits.wait_seconds)
-        with self._models().use(name, timeout=wait) as model:
+        with (
+            self.visitors.admitted(current_visitor()),
+            self._models(name).use(name, timeout=wait, waiting=waiting) as model,
+        ):
             yield model
 
     def reference(self, name: str) -> MeanReference | None:

@@ -24,13 +24,15 @@ the last one wins. A waiting event keeps the data of the first trigger, so callb
 ON_MODEL: dict[str, Any] = {
     "queue": True,
     "show_progress": "hidden",
-    "concurrency_id": "model",
-    "concurrency_limit": 1,
+    # Not Gradio's queue: the page says the place in the line for the model (`lab_running`), and a short run waits for
+    # one step of a long one, not for its end.
+    "concurrency_limit": None,
     "trigger_mode": "always_last",
     "api_visibility": "private",
     "preprocess": False,
 }
-"""Events that run the model: one at a time, in the queue; what changes during a run makes one more."""
+"""Events that run the model, in a thread of their own that takes turns with the others; what changes during a run makes
+one more."""
 
 
 def refused(title: str, message: str) -> gr.Error:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.app.lab_sweep import sweep_parts
+from head_atlas.app.lab_running import result_of
+from head_atlas.app.lab_sweep import sweep_steps
 from head_atlas.app.lab_view import asked
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
@@ -59,7 +60,7 @@ def forgetting(engine: Engine, name: str, prompt: str = FORGETTING_PROMPT) -> Co
     from head_atlas.live import ablate
 
     what = asked(engine, name, prompt, "", "zero", None, None)
-    *_, (swept, _, _) = sweep_parts(engine, what)
+    swept = result_of(sweep_steps(engine, what))
     alone = np.asarray(swept.effects["logprob"])
     order = [HeadId(int(i) // alone.shape[1], int(i) % alone.shape[1]) for i in np.argsort(alone, axis=None)]
     with engine.use(name) as model:

@@ -14,14 +14,14 @@ import gradio as gr
 
 from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
-from head_atlas.app.lab_bench import Analysis, Bench, Finding, Made
-from head_atlas.app.lab_modes import measured_prompt, reference_for
+from head_atlas.app.lab_bench import Analysis, Bench, Finding, Made, bench_for
 from head_atlas.app.lab_running import Progress, Step, in_background
 from head_atlas.app.lab_takeaway import Shelf, files_of
-from head_atlas.app.lab_view import Asked, asked, check_length, heads_text
+from head_atlas.app.lab_view import Asked, asked, heads_text
 from head_atlas.app.words import busy, failed
 from head_atlas.catalogue import MEASURES
 from head_atlas.errors import HeadAtlasError
+from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -76,12 +76,13 @@ def build(analysis: Analysis, options: Callable[[], Sequence[Any]] = lambda: ())
 
 def _heading(analysis: Analysis) -> dict:
     first = [MEASURES[name] for name in analysis.measures]
-    blocks: list[dict] = [{"kind": "text", "tone": "title", "text": analysis.title}]
+    seen: set[str] = set()
+    blocks: list[dict] = [{"kind": "text", "tone": "title", "text": marked(analysis.title, seen)}]
     sentence = " ".join([analysis.sentence, *(measure.sentence for measure in first)]).strip()
-    blocks.append({"kind": "text", "tone": "lead", "text": sentence})
+    blocks.append({"kind": "text", "tone": "lead", "text": marked(sentence, seen)})
     misleading = " ".join([*(measure.pitfall for measure in first if measure.pitfall), analysis.caution]).strip()
     if misleading:
-        blocks.append({"kind": "text", "tone": "lead", "text": f"How it misleads: {misleading}"})
+        blocks.append({"kind": "text", "tone": "lead", "text": marked(f"How it misleads: {misleading}", seen)})
     return {"blocks": blocks}
 
 
@@ -104,26 +105,18 @@ class AnalysisHandlers:
         caption = taken = ""
         try:
             what = asked(self.engine, *experiment)
-            for message in self.engine.prepare(what.model):
-                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
 
             def work(model: HeadModel, progress: Progress) -> Finding:
                 nonlocal caption, taken
-                check_length(self.engine, model, what.prompt)
-                model.heads(what.heads)
-                reference = reference_for(self.engine, model, what)
-                prompt = measured_prompt(model, what, reference)
-                bench = Bench(self.engine, model, what, reference, prompt, progress)
+                bench = bench_for(self.engine, model, what, progress)
                 caption = _caption(bench)
                 found = self.analysis.work(bench, *options)
-                taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.figure, found.calls))
+                taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.calls))
                 return found
 
             for last in in_background(self.engine, what.model, work):
-                if last.result is None:
-                    share = last.done / last.total if last.total else None
-                    count = f": {last.done} of {last.total}" if last.total else ""
-                    yield [busy(f"{last.phase}{count} …", share), gr.skip(), gr.skip(), gr.skip()]
+                if not last.finished:
+                    yield [busy(last.text, last.fraction), gr.skip(), gr.skip(), gr.skip()]
         except HeadAtlasError as error:
             yield [failed(error), {"empty": self.analysis.empty}, None, {"empty": ""}]
             return
@@ -132,10 +125,11 @@ class AnalysisHandlers:
         assert found is not None
         caption = found.over or caption
         if found.needs_heads:
-            caption += f", without {heads_text(what.heads)} ({what.mode.replace('_', ' ')})"
+            removed = f"without {heads_text(what.heads)}" if what.heads else "heads removed"
+            caption += f", {removed} ({what.mode.replace('_', ' ')})"
         yield [
             {"kind": "done", "text": f"On {caption}."},
-            found.figure,
+            found.figure | {"about": what.about | ({"over": found.over} if found.over else {})},
             Made(what, caption, self.analysis.key, found.needs_heads, taken, found.over),
             {"empty": ""},
         ]

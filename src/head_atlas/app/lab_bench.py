@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from head_atlas.app.lab_view import Asked
+from head_atlas.app.lab_modes import measured_prompt, reference_for
+from head_atlas.app.lab_view import Asked, check_length
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.token_text import quoted
 
@@ -50,11 +51,29 @@ class Bench:
         return self.model.strings([self.prompt.contrasts[-1]])[0] if self.prompt.contrasts else None
 
     @property
+    def one_draw(self) -> str:
+        """What an analysis of one run says in resample mode, where others take the mean over several; else ""."""
+        n = getattr(self.reference, "n_draws", 1) if self.what.heads else 1
+        return f"Outputs on the first of {n} reference prompts stand in for the removed heads." if n > 1 else ""
+
+    @property
     def measured(self) -> str:
         """What is measured, in words."""
         if self.contrast is None:
             return f"the log-probability of {quoted(self.target)}"
         return f"the lead of {quoted(self.target)} over {quoted(self.contrast)}"
+
+
+def bench_for(engine: Engine, model: HeadModel, what: Asked, progress: Progress) -> Bench:
+    """Check an experiment against the model, and lay out what it works with.
+
+    Raises:
+        HeadAtlasError: with words for the visitor.
+    """
+    check_length(engine, model, what.prompt)
+    model.heads(what.heads)
+    reference = reference_for(engine, model, what)
+    return Bench(engine, model, what, reference, measured_prompt(model, what, reference), progress)
 
 
 @dataclass(frozen=True)

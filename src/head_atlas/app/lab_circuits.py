@@ -9,17 +9,17 @@ import numpy as np
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
 from head_atlas.app.lab_heads import ordinal
+from head_atlas.app.lab_pairs import shown_pairs, unit_of, with_interval
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
 from head_atlas.views import blocks
 from head_atlas.views.choices import label_of
-from head_atlas.views.numbers import interval, plain, signed
+from head_atlas.views.numbers import plain
 
 if TYPE_CHECKING:
-    from head_atlas.live import Circuit, Interactions, JointEffect
+    from head_atlas.live import Circuit, JointEffect
     from head_atlas.live.greedy_search import SearchStep
-    from head_atlas.measures.circuits import OverPrompts
 
 HERE = "this prompt"
 FAMILIES = ("rand_repeat", *SAMPLERS)
@@ -89,11 +89,6 @@ def over_words(over: str, prompts: list[Prompt]) -> str:
     return "this one prompt: no interval" if over == HERE else f"{len(prompts)} prompts of {label_of(over)}"
 
 
-def _number(one: OverPrompts, *index: int, digits: int = 2) -> str:
-    mean, low, high = (float(np.asarray(part.values)[index]) for part in (one.mean, one.low, one.high))
-    return f"{signed(mean, digits)} {interval(low, high, digits, sign=True)}".strip()
-
-
 def joint(bench: Bench, over: Any, n: Any) -> Finding:
     """Remove the chosen heads at once and one by one; and every pair of them, or of those that matter most."""
     from head_atlas.live import interactions, joint_effect
@@ -120,13 +115,8 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
     given = {"k": TOP_PAIRS, "reference": bench.reference}
     pairs = interactions(*args, progress=bench.progress, **given)
     calls.append((interactions, args, given, pairs))
-    found += _pairs(pairs, over_words(over, prompts))
+    found += shown_pairs(pairs, over_words(over, prompts))
     return Finding(blocks.figure(*found), tuple(calls), needs_heads=True, over=over_caption(over, prompts))
-
-
-def unit_of(metric: str) -> str:
-    """Of a metric."""
-    return "logits" if metric == "logit_difference" else "nats"
 
 
 def _joint(found: JointEffect, over: str) -> list[dict]:
@@ -138,53 +128,23 @@ def _joint(found: JointEffect, over: str) -> list[dict]:
         else "Together they cost less than the sum: they are links of one path, or the metric saturates."
     )
     rows = [
-        (head.label, float(found.single.mean.values[i]), _number(found.single, i)) for i, head in enumerate(found.heads)
+        (head.label, float(found.single.mean.values[i]), with_interval(found.single, i))
+        for i, head in enumerate(found.heads)
     ]
     rows += [
-        ("sum of these", float(found.sum_of_single.mean.values), _number(found.sum_of_single)),
-        ("all at once", float(found.joint.mean.values), _number(found.joint)),
+        ("sum of these", float(found.sum_of_single.mean.values), with_interval(found.sum_of_single)),
+        ("all at once", float(found.joint.mean.values), with_interval(found.joint)),
     ]
     return [
         blocks.facts(
             [
-                ("All at once", f"{_number(found.joint)} {unit}", f"effect over {over}; below 0 they helped"),
-                ("Sum of single effects", f"{_number(found.sum_of_single)} {unit}", "each removed alone"),
-                ("Difference", f"{_number(found.difference)} {unit}", "all at once − sum"),
+                ("All at once", f"{with_interval(found.joint)} {unit}", f"effect over {over}; below 0 they helped"),
+                ("Sum of single effects", f"{with_interval(found.sum_of_single)} {unit}", "each removed alone"),
+                ("Difference", f"{with_interval(found.difference)} {unit}", "all at once − sum"),
             ]
         ),
         blocks.text(story),
         blocks.bars(f"Together against one by one, over {over}", rows, unit=unit),
-    ]
-
-
-def _pairs(found: Interactions, over: str) -> list[dict]:
-    labels = [head.label for head in found.heads]
-    values = np.asarray(found.interaction.mean.values, float)
-    texts = [
-        [
-            f"D = {signed(float(found.harm.mean.values[i]), 2)} alone"
-            if i == j
-            else f"I = {_number(found.interaction, i, j)}; D = {_number(found.pair_harm, i, j)} together"
-            for j in range(len(labels))
-        ]
-        for i in range(len(labels))
-    ]
-    chosen = (
-        f"the {len(labels)} heads that harm most on these prompts, so their own D is too high"
-        if found.chosen_by_harm
-        else "the removed heads"
-    )
-    return [
-        blocks.matrix(
-            values,
-            title=f"Interaction of {chosen}; over {over}",
-            rows=labels,
-            columns=labels,
-            unit=f"{unit_of(found.metric)}: above 0 they stand in for each other, below 0 one path",
-            numbers=len(labels) <= 12,
-            texts=texts,
-            axes=("head", "head"),
-        )
     ]
 
 
@@ -221,7 +181,8 @@ def _circuit(found: Circuit) -> list[dict | None]:
     labels = [head.label for head in found.heads]
     random = np.asarray(found.random_faithfulness.values, float)
     minimality = [
-        (label, float(found.minimality.mean.values[i]), _number(found.minimality, i)) for i, label in enumerate(labels)
+        (label, float(found.minimality.mean.values[i]), with_interval(found.minimality, i))
+        for i, label in enumerate(labels)
     ]
     completeness = np.asarray(found.completeness.mean.values, float)
     worst = int(np.argmax(np.abs(completeness))) if completeness.size else 0
@@ -231,9 +192,13 @@ def _circuit(found: Circuit) -> list[dict | None]:
         blocks.text(f"{len(labels)} of {len(found.candidates)} heads: {', '.join(labels)}.", "headline"),
         blocks.facts(
             [
-                ("Faithfulness, held out", _number(found.faithfulness), "share of the behaviour that they keep"),
-                ("On the search’s prompts", _number(found.train_faithfulness), "too high: they were chosen for it"),
-                ("Model without them", _number(found.without), "near 0 where they are all there is"),
+                ("Faithfulness, held out", with_interval(found.faithfulness), "share of the behaviour that they keep"),
+                (
+                    "On the search’s prompts",
+                    with_interval(found.train_faithfulness),
+                    "too high: they were chosen for it",
+                ),
+                ("Model without them", with_interval(found.without), "near 0 where they are all there is"),
                 (
                     "Among random sets",
                     _place(float(found.percentile.mean.values)),
@@ -243,7 +208,7 @@ def _circuit(found: Circuit) -> list[dict | None]:
                 ),
                 (
                     "Worst completeness gap",
-                    _number(found.completeness, worst) if completeness.size else "–",
+                    with_interval(found.completeness, worst) if completeness.size else "–",
                     "0 where the circuit breaks as the model does",
                 ),
             ]

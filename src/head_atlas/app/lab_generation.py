@@ -74,6 +74,7 @@ def shown(bench: Bench, found: Generation) -> dict:
         headline = f"Without {removed}, the text parts at token {found.divergence + 1}: {_parting(found)}."
     return blocks.figure(
         blocks.text(headline, "headline"),
+        blocks.text(bench.one_draw) if bench.one_draw else None,
         _chips(f"With all heads: {clean.text!r}", clean, changes[0], scale, found.divergence, bench),
         _chips(f"Without {removed}: {ablated.text!r}", ablated, changes[1], scale, found.divergence, bench),
         blocks.text(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
-from head_atlas.app.lab_circuits import HERE, over_caption, over_options, over_words, prompts_over, unit_of
+from head_atlas.app.lab_circuits import HERE, over_caption, over_options, over_words, prompts_over
 from head_atlas.app.lab_modes import corrupted_tokens
+from head_atlas.app.lab_pairs import unit_of
 from head_atlas.app.lab_patching import NO_PAIR
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.views import blocks

@@ -15,6 +15,7 @@ from head_atlas.views.choices import score_families, titled
 from head_atlas.views.grid import grid_props
 from head_atlas.views.head_values import HeadValues
 from head_atlas.views.measured import score_values
+from head_atlas.views.saved import measured_by, source_of
 from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:
@@ -46,16 +47,26 @@ def lab_grid(engine: Engine, model: str, removed_text: Any, colour: Any, swept: 
     if shape is None:
         text = "The grid appears once the model is loaded: press “Run”. Heads can be typed meanwhile."
         return {"empty": text, "removed": [str(head) for head in removed]}
+    about: dict | None = None
     if isinstance(colour, str) and colour in EFFECTS:
-        shown = _swept_values(colour, swept if swept and swept.what.model == model else None, shape)
+        swept = swept if swept and swept.what.model == model else None
+        shown = _swept_values(colour, swept, shape)
+        about = (
+            None
+            if swept is None
+            else swept.what.about | {"measure": colour, "mode": swept.what.mode, "removed": "each head alone"}
+        )
     else:
         shown = _by_atlas(engine, model, shape)
+        atlas = engine.library.atlas_or_none(model)
+        about = None if atlas is None else source_of(atlas) | measured_by("induction", "rand_repeat", "")
     return grid_props(
         shown,
         title="Heads: choose one to remove it, or to put it back",
         removed=removed,
         toggle=True,
         hint="Click a head to remove it; click again to put it back.",
+        about=about if np.isfinite(shown.values).any() else None,
     )
 
 

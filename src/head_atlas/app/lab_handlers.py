@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,18 +10,23 @@ import gradio as gr
 
 from head_atlas.app import lab_grids, lab_view
 from head_atlas.app.events import clicked, heads_in, picked_head
-from head_atlas.app.lab_sweep import Swept, sweep_parts
+from head_atlas.app.lab_running import in_background
+from head_atlas.app.lab_sweep import Swept, sweep_steps
 from head_atlas.app.lab_takeaway import taken_result
 from head_atlas.app.page_state import read_heads, toggled
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
+from head_atlas.views.choices import titled
 from head_atlas.views.grid import without_marks
+from head_atlas.views.head_roles import heads_by_role, role_label
 from head_atlas.views.induction import RULE, induction_heads
+from head_atlas.views.numbers import count
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
+    from head_atlas.models import HeadModel
 
 ATTENTION_EMPTY = "After a run, this shows where a head looks: with all heads, with heads removed, and the difference."
 BARS_EMPTY = (
@@ -51,18 +56,23 @@ class LabHandlers:
         colour: str,
         swept: Any,
     ) -> Iterator[list[Any]]:
-        """Clean against ablated. Yields a line of status first where the model is not in memory yet."""
+        """Clean against ablated. Yields lines of status while the model is loaded, or lent to others."""
         nothing = [gr.skip()] * (N_SHOWN - 1)
         try:
             what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast, corrupted)
-            for message in self.engine.prepare(model):
-                yield [busy(f"Loading the model; later runs will not wait for this. Now: {message}"), *nothing]
-            result = lab_view.experiment(self.engine, what)
             head = self.looked_at(what, head)
-            pattern = self._attention(what, head)
+
+            def work(model: HeadModel, _: object) -> tuple[lab_view.LabResult, dict]:
+                return lab_view.experiment(self.engine, model, what), self._attention(model, what, head)
+
+            for step in in_background(self.engine, what.model, work):
+                if not step.finished:
+                    yield [busy(step.text), *nothing]
         except HeadAtlasError as error:
             yield [failed(error), *_nothing_shown()]
             return
+        assert step.result is not None
+        result, pattern = step.result
         kept = swept if isinstance(swept, Swept) and swept.still_holds(what) else None
         heads = lab_view.heads_text(what.heads)
         done = f"Ran with {heads} removed ({what.mode} ablation)." if what.heads else "Ran with all heads in place."
@@ -132,11 +142,11 @@ class LabHandlers:
             return
         yield from self.run(*inputs)
 
-    def _attention(self, what: lab_view.Asked, head: str) -> dict:
+    def _attention(self, model: HeadModel, what: lab_view.Asked, head: str) -> dict:
         if not isinstance(head, str) or not head.strip():
             return {"empty": ATTENTION_EMPTY}
         try:
-            return lab_view.attention_of(self.engine, what, head)
+            return lab_view.attention_of(self.engine, model, what, head)
         except HeadError as error:
             return {"empty": sentence(error)}
 
@@ -146,25 +156,33 @@ class LabHandlers:
             yield {"empty": "There is no result yet: press “Run” first."}
             return
         yield {"empty": "Running it once more, for the files …"}
-        try:
-            yield taken_result(self.engine, ran)
-        except HeadAtlasError as error:
-            yield {"empty": sentence(error)}
+        yield from self._shown(ran, lambda model: taken_result(self.engine, model, ran))
 
-    def look(self, model: str, head: str, ran: Any) -> list[Any]:
+    def look(self, model: str, head: str, ran: Any) -> Iterator[list[Any]]:
         """Another head's attention in the run that is on screen."""
         picker = lab_grids.picker_grid(self.engine, model, head)
-        if not isinstance(ran, lab_view.Asked):
-            return [{"empty": ATTENTION_EMPTY}, picker]
-        try:
-            return [self._attention(ran, head), picker]
-        except HeadAtlasError as error:
-            return [{"empty": sentence(error)}, picker]
+        for shown in self._looked(head, ran):
+            yield [shown, picker]
 
-    def pick(self, model: str, ran: Any, grid: Any) -> list[Any]:
+    def pick(self, ran: Any, grid: Any) -> Iterator[list[Any]]:
         """A head was picked in the small grid, which has drawn its ring already."""
         head = str(picked_head(grid))
-        return [head, *self.look(model, head, ran)[:1]]
+        for shown in self._looked(head, ran):
+            yield [head, shown]
+
+    def _looked(self, head: str, ran: Any) -> Iterator[dict]:
+        if isinstance(ran, lab_view.Asked):
+            yield from self._shown(ran, lambda model: self._attention(model, ran, head))
+        else:
+            yield {"empty": ATTENTION_EMPTY}
+
+    def _shown(self, what: lab_view.Asked, work: Callable[[HeadModel], dict]) -> Iterator[dict]:
+        """What a short run makes for one component, which says meanwhile what the run waits for."""
+        try:
+            for step in in_background(self.engine, what.model, lambda model, _: work(model)):
+                yield step.result if step.finished and step.result is not None else {"empty": step.text}
+        except HeadAtlasError as error:
+            yield {"empty": sentence(error)}
 
     def sweep(
         self,
@@ -179,17 +197,18 @@ class LabHandlers:
     ) -> Iterator[list[Any]]:
         """Every head alone on this prompt; the grid fills as they are measured."""
         colour = colour if isinstance(colour, str) and colour in EFFECTS else "logprob"
-        found: Any = None
         try:
             what = lab_view.asked(self.engine, model, prompt, removed, mode, target, contrast, corrupted)
-            for message in self.engine.prepare(model):
-                yield [busy(f"Loading the model. Now: {message}"), gr.skip(), gr.skip(), gr.skip()]
             yield [busy("Removing every head in turn …"), gr.skip(), gr.skip(), colour]
-            for found, done, total in sweep_parts(self.engine, what):
+            shown: Any = None
+            for step in sweep_steps(self.engine, what):
+                found = step.result
+                news = found is not None and found is not shown
+                shown = found
                 yield [
-                    busy(f"{done} of {total} heads removed in turn", done / total),
-                    without_marks(self.grid(model, removed, colour, found)),
-                    found,
+                    busy(step.text, step.fraction),
+                    without_marks(self.grid(model, removed, colour, found)) if news else gr.skip(),
+                    found if news else gr.skip(),
                     gr.skip(),
                 ]
         except HeadAtlasError as error:
@@ -240,6 +259,32 @@ class LabHandlers:
     def recolour(self, model: str, removed: str, colour: str, swept: Any) -> dict:
         """Another measure was chosen for the grid."""
         return without_marks(self.grid(model, removed, colour, swept))
+
+    def roles(self, model: str) -> list[tuple[str, str]]:
+        """Roles that heads of the atlas hold, with how many, for the menu."""
+        atlas = self.engine.library.atlas_or_none(model)
+        with suppress(AtlasError):
+            held = {} if atlas is None else heads_by_role(atlas)
+            return [(f"{titled(role_label(name))}: {count(len(heads))}", name) for name, heads in held.items()]
+        return []
+
+    def role_menu(self, model: str) -> Any:
+        """The menu of another model; hidden where its atlas gives no role to any head."""
+        roles = self.roles(model)
+        return gr.update(choices=roles, value=None, visible=bool(roles))
+
+    def of_role(self, model: str, role: Any, colour: str, swept: Any) -> list[Any]:
+        """Remove every head that holds a role in the atlas; the menu forgets it, since heads may be put back."""
+        atlas = self.engine.library.atlas_or_none(model)
+        heads: list[HeadId] = []
+        with suppress(AtlasError):
+            held = {} if atlas is None else heads_by_role(atlas)
+            heads = held.get(role, []) if isinstance(role, str) else []
+        if not heads:
+            refusal = {"kind": "error", "text": "No head of this atlas holds that role."}
+            return [gr.skip(), gr.skip(), refusal, False, None]
+        text = _listed(tuple(heads))
+        return [text, self.grid(model, text, colour, swept), gr.skip(), True, None]
 
     def induction(self, model: str, colour: str, swept: Any) -> list[Any]:
         """Remove every induction head of the atlas."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from head_atlas.app.lab_modes import corrupted_tokens
+from head_atlas.app.lab_running import in_background
 from head_atlas.app.words import busy, failed
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.token_text import quoted
@@ -29,20 +30,22 @@ class PairHandlers:
 
         try:
             text = self.engine.limits.check_text(prompt if isinstance(prompt, str) else "")
-            for message in self.engine.prepare(model if isinstance(model, str) else ""):
-                yield [gr.skip(), busy(f"Loading the model. Now: {message}")]
-            yield [gr.skip(), busy("Looking for a template …")]
-            with self.engine.use(model) as loaded:
-                seeds = range(6)
-                before = corrupted if isinstance(corrupted, str) else ""
-                found = [propose_corrupted(loaded.policy, text, seed=seed) for seed in seeds]
+            before = corrupted if isinstance(corrupted, str) else ""
+
+            def work(loaded: HeadModel, _: object) -> tuple[str, dict]:
+                found = [propose_corrupted(loaded.policy, text, seed=seed) for seed in range(6)]
                 texts = list(dict.fromkeys(one.corrupted for one in found))
                 chosen = texts[(texts.index(before) + 1) % len(texts)] if before in texts else texts[0]
-                note = self._described(loaded, text, chosen)
+                return chosen, self._described(loaded, text, chosen)
+
+            for step in in_background(self.engine, model if isinstance(model, str) else "", work):
+                if not step.finished:
+                    yield [gr.skip(), busy(step.text)]
         except HeadAtlasError as error:
             yield [gr.skip(), failed(error)]
             return
-        yield [chosen, note]
+        assert step.result is not None
+        yield list(step.result)
 
     def check(self, model: Any, prompt: Any, corrupted: Any) -> Iterator[dict | None]:
         """Say how a typed corrupted prompt differs from the prompt."""
@@ -52,10 +55,9 @@ class PairHandlers:
         try:
             text = self.engine.limits.check_text(prompt if isinstance(prompt, str) else "")
             other = self.engine.limits.check_text(corrupted)
-            for message in self.engine.prepare(model if isinstance(model, str) else ""):
-                yield busy(f"Loading the model. Now: {message}")
-            with self.engine.use(model) as loaded:
-                yield self._described(loaded, text, other)
+            name = model if isinstance(model, str) else ""
+            for step in in_background(self.engine, name, lambda loaded, _: self._described(loaded, text, other)):
+                yield step.result if step.finished else busy(step.text)
         except HeadAtlasError as error:
             yield failed(error)
 

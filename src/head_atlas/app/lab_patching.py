@@ -69,7 +69,7 @@ def _pair(bench: Bench) -> tuple[int, ...]:
     return corrupted_tokens(bench.engine, bench.model, bench.what.prompt, bench.what.corrupted)
 
 
-def _pair_arguments(bench: Bench) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def pair_arguments(bench: Bench) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The texts, and the target and contrast as far as they were chosen: the library takes its own contrast."""
     _pair(bench)
     given: dict[str, Any] = {"target": bench.prompt.targets[-1]}
@@ -84,7 +84,7 @@ def run_patch(bench: Bench, place: Any, direction: Any) -> Finding:
 
     what = option(place, [name for _, name in PLACES], "place")
     way = option(direction, [name for _, name in DIRECTIONS], "direction")
-    pair, given = _pair_arguments(bench)
+    pair, given = pair_arguments(bench)
     bench.progress.phase("Patching")
     args: tuple[Any, ...] = (*pair, what, way)
     found = patch(*args, progress=bench.progress, **given)
@@ -174,7 +174,7 @@ def run_paths(bench: Bench, receivers: Any, direction: Any) -> Finding:
 
     way = option(direction, [name for _, name in DIRECTIONS], "direction")
     heard = read_receivers(receivers)
-    pair, given = _pair_arguments(bench)
+    pair, given = pair_arguments(bench)
     given |= {"receivers": heard or "logits", "direction": way, "join_receivers": False}
     bench.progress.phase("Patching paths")
     found = path_patch(*pair, progress=bench.progress, **given)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from head_atlas.app.lab_modes import measured_prompt, reference_for
+from head_atlas.app.lab_running import Progress, Step, in_background
 from head_atlas.app.lab_view import Asked, check_length
 from head_atlas.catalogue import EFFECTS
-from head_atlas.errors import HeadAtlasError
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
+    from head_atlas.models import HeadModel
 
 
 @dataclass(frozen=True)
@@ -42,39 +42,28 @@ class Swept:
         return same == self.what
 
 
-def sweep_parts(engine: Engine, what: Asked) -> Iterator[tuple[Swept, int, int]]:
-    """Remove every head alone on the prompt, and yield after each step.
-
-    The model is held for a step at a time, so that an abandoned sweep keeps nobody waiting.
-
-    Yields:
-        The effects so far; heads done; all heads.
+def sweep_steps(engine: Engine, what: Asked) -> Iterator[Step[Swept]]:
+    """Remove every head alone on the prompt, and yield how far that is, with the effects so far.
 
     Raises:
         HeadAtlasError: with words for the visitor; also when the sweep takes too long.
     """
     from head_atlas.measures.effects import iter_sweep
 
-    deadline = monotonic() + engine.limits.run_seconds
-    with engine.use(what.model) as model:
+    def work(model: HeadModel, progress: Progress[Swept]) -> Swept:
         check_length(engine, model, what.prompt)
         reference = reference_for(engine, model, what)
         prompt = measured_prompt(model, what, reference)
         target, *contrast = model.strings([*prompt.targets, *prompt.contrasts])
-        parts = iter_sweep(model, prompt, what.mode, reference=reference)
-        shape = (model.n_layers, model.n_heads)
-    found = {name: np.full(shape, np.nan) for name in EFFECTS}
-    while True:
-        with engine.use(what.model):
-            part = next(parts, None)
-        if part is None:
-            return
-        for name, values in part.effects.items():
-            found[name][part.layer, list(part.heads)] = values[0]
-        effects = {name: values.tolist() for name, values in found.items()}
-        yield Swept(what, target, contrast[0] if contrast else None, effects), part.done, part.total
-        if monotonic() > deadline and part.done < part.total:
-            raise HeadAtlasError(
-                f"Stopped after {engine.limits.run_seconds} s with {part.done} of {part.total} heads measured; "
-                "a shorter prompt goes faster."
-            )
+        found = {name: np.full((model.n_layers, model.n_heads), np.nan) for name in EFFECTS}
+        progress.phase("Heads removed in turn")
+        for part in iter_sweep(model, prompt, what.mode, reference=reference):
+            for name, values in part.effects.items():
+                found[name][part.layer, list(part.heads)] = values[0]
+            effects = {name: values.tolist() for name, values in found.items()}
+            swept = Swept(what, target, contrast[0] if contrast else None, effects)
+            progress.found(swept)
+            progress(part.done, part.total)
+        return swept
+
+    return in_background(engine, what.model, work)

@@ -45,6 +45,7 @@ class LabTab:
     sweep: gr.Button
     stop: gr.Button
     induction: gr.Button
+    role: gr.Dropdown
     clear: gr.Button
     colour: gr.Dropdown
     grid: gr.HTML
@@ -113,7 +114,8 @@ class LabTab:
 
 def build(engine: Engine, model: str) -> LabTab:
     """Lay the tab out."""
-    first = LabHandlers(engine).grid(model, "", lab_view.BY_ATLAS, None)
+    handlers = LabHandlers(engine)
+    first, roles = handlers.grid(model, "", lab_view.BY_ATLAS, None), handlers.roles(model)
     colours = [("Atlas: induction", lab_view.BY_ATLAS)] + [
         (f"Here: {titled(m.label)}", name) for name, m in EFFECTS.items()
     ]
@@ -146,8 +148,17 @@ def build(engine: Engine, model: str) -> LabTab:
                 induction = gr.Button("All induction heads", size="sm", min_width=140, elem_id="lab-induction")
                 clear = gr.Button("Put all back", size="sm", min_width=110, elem_id="lab-clear")
                 undo = gr.Button("Undo", size="sm", min_width=80, interactive=False, elem_id="lab-undo")
-            earlier = lab_history.build_list()
             fixed(f"<p class='ha-lead'>“All induction heads” takes those with an {RULE}, in the atlas.</p>")
+            role = gr.Dropdown(
+                roles,
+                value=None,
+                label="Or all heads of a role",
+                info="Roles as the atlas judged them; they show on each head’s page.",
+                visible=bool(roles),
+                min_width=200,
+                elem_id="lab-role",
+            )
+            earlier = lab_history.build_list()
             with gr.Row():
                 colour = gr.Dropdown(
                     colours, value=lab_view.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
@@ -219,6 +230,7 @@ def build(engine: Engine, model: str) -> LabTab:
         sweep,
         stop,
         induction,
+        role,
         clear,
         colour,
         grid,

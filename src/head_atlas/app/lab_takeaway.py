@@ -1,4 +1,7 @@
-"""Results to take away: JSON, CSV, figures and the Python that makes them again. Nothing is written to the disk."""
+"""Results to take away: JSON, CSV and the Python that makes them again. Nothing is written to the disk.
+
+Pictures are saved from the figures themselves, in the page.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from head_atlas.app.lab_modes import reference_for
 from head_atlas.errors import HeadAtlasError
-from head_atlas.views import blocks
-from head_atlas.views.blocks_svg import pictures
-from head_atlas.views.token_text import visible
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -53,9 +53,7 @@ class Shelf:
         return found or {"empty": "The server no longer keeps this result: run it again, then take it away."}
 
 
-def files_of(
-    engine: Engine, model: HeadModel, what: Asked, name: str, figure: dict, calls: Sequence[ModelCall]
-) -> dict:
+def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Sequence[ModelCall]) -> dict:
     """The files of a result.
 
     Args:
@@ -63,7 +61,6 @@ def files_of(
         model: that was run.
         what: the experiment.
         name: of the files.
-        figure: as drawn.
         calls: what was called; the first one is the main one.
     """
     from head_atlas.live import Call, Evidence
@@ -90,30 +87,23 @@ def files_of(
                 left_out.append(f"{stem}.{ending} would have {len(text):,} characters")
             else:
                 files.append({"name": f"{stem}.{ending}", "mime": mime, "text": text})
-    description = f"{what.model}, prompt “{what.prompt}”, heads removed: {', '.join(map(str, what.heads)) or 'none'}"
-    for number, (title, text) in enumerate(pictures(figure, description), start=1):
-        files.append({"name": f"head-atlas-{name}-{number}.svg", "mime": "image/svg+xml", "text": text, "title": title})
     return {"files": files, "left_out": left_out}
 
 
-def taken_result(engine: Engine, what: Asked) -> dict:
-    """The files of the main result: the ablation, and the attribution of its target.
+def taken_result(engine: Engine, model: HeadModel, what: Asked) -> dict:
+    """The files of the main result: the ablation, and the attribution of its target. The caller holds the model.
 
     Raises:
         HeadAtlasError: as the run itself.
     """
     from head_atlas.live import ablate, attribute
 
-    with engine.use(what.model) as model:
-        reference = reference_for(engine, model, what)
-        args: tuple[Any, ...] = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
-        run = ablate(*args)
-        around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
-        top = run.top(10)
-        rows = [(visible(one.text), 100 * one.change, f"token {one.token}") for one in top]
-        figure = blocks.figure(blocks.bars("Change of the next token’s probability", rows, unit="percentage points"))
-        calls: tuple[ModelCall, ...] = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
-        return files_of(engine, model, what, "result", figure, calls)
+    reference = reference_for(engine, model, what)
+    args: tuple[Any, ...] = (model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+    run = ablate(*args)
+    around = (model, what.prompt, run.target, run.contrast, what.heads, what.mode, reference)
+    calls: tuple[ModelCall, ...] = ((ablate, args, {}, run), (attribute, around, {}, attribute(*around)))
+    return files_of(engine, model, what, "result", calls)
 
 
 def _written(engine: Engine, model: HeadModel, what: Asked, value: Any, name: str = "") -> Any:

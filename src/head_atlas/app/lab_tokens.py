@@ -10,6 +10,8 @@ import numpy as np
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
 from head_atlas.app.lab_view import heads_text
 from head_atlas.catalogue import ATTRIBUTIONS
+from head_atlas.errors import HeadAtlasError
+from head_atlas.prompts.prompt import Prompt
 from head_atlas.views import blocks
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import titled
@@ -27,7 +29,11 @@ METHODS = (
     "occlusion_mask",
     "occlusion_delete",
 )
-BASELINES = ("mean", "zero", "eos")
+BASELINES = ("mean", "zero", "eos", "corpus")
+_NO_TEXT = (
+    "The baseline of other texts takes runs of tokens of the atlas’ reference prompts, and the atlas of this model "
+    "names none: choose another baseline, or build the atlas with --modes resample."
+)
 MOST_WORDS = 40
 
 
@@ -42,7 +48,7 @@ def options() -> list[Any]:
             elem_id="lab-attribution-method",
         ),
         gr.Dropdown(
-            [("mean embedding", "mean"), ("zero", "zero"), ("end of text", "eos")],
+            [("mean embedding", "mean"), ("zero", "zero"), ("end of text", "eos"), ("8 runs of other texts", "corpus")],
             value="mean",
             label="Baseline",
             info="Where integrated gradients start, and what the test puts in a token’s place.",
@@ -64,6 +70,8 @@ def work(bench: Bench, method: Any, baseline: Any, test: Any) -> Finding:
         "contrast": bench.prompt.contrasts[-1] if bench.contrast else None,
     }
     given |= {"method": method, "baseline": baseline}
+    if baseline == "corpus":
+        given["corpus"] = _texts(bench)
     bench.progress.phase("Attributing")
     change: AttributionChange | None = None
     if what.heads:
@@ -77,17 +85,33 @@ def work(bench: Bench, method: Any, baseline: Any, test: Any) -> Finding:
     tested: Faithfulness | None = None
     if test is True:
         bench.progress.phase("Taking tokens away")
-        tested = faithfulness(clean, baseline=baseline, progress=bench.progress)
+        how = {name: given[name] for name in ("baseline", "corpus") if name in given}
+        tested = faithfulness(clean, **how, progress=bench.progress)
         own = Call.of(attribute, bench.model, what.prompt, **given)
-        calls.append((faithfulness, (own,), {"baseline": baseline}, tested))
+        calls.append((faithfulness, (own,), how, tested))
     figure = blocks.figure(
         blocks.text(f"{titled(measure.label)}: {measure.sentence} {measure.pitfall}"),
+        blocks.text(bench.one_draw) if bench.one_draw else None,
         *_chips(bench, clean, change, measure.signed),
         blocks.facts(_facts(clean)),
         _words(clean),
         *_test(bench, tested),
     )
     return Finding(figure, tuple(calls), needs_heads=bool(what.heads))
+
+
+def _texts(bench: Bench) -> list[Prompt]:
+    """The reference prompts of the atlas.
+
+    Raises:
+        HeadAtlasError: there are none.
+    """
+    atlas = bench.engine.library.atlas_or_none(bench.what.model)
+    stored = None if atlas is None else atlas.resample_prompts()
+    if stored is None:
+        raise HeadAtlasError(_NO_TEXT)
+    rows = [tuple(int(i) for i in row) for row in stored.tokens]
+    return [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
 
 
 def _chips(bench: Bench, clean: Attribution, change: AttributionChange | None, sign: bool) -> list[dict]:

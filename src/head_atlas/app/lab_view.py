@@ -63,6 +63,18 @@ class Asked:
     contrast: str | int | None
     corrupted: str = ""
 
+    @property
+    def about(self) -> dict[str, str]:
+        """What a file says of this experiment that is saved from a figure; exact ids are in the files of the result."""
+        facts = {
+            "model_id": self.model,
+            "prompt": self.prompt,
+            "removed": ", ".join(map(str, self.heads)) or "no head",
+            "mode": self.mode if self.heads else "",
+            "corrupted": self.corrupted,
+        }
+        return {key: value for key, value in facts.items() if value}
+
 
 def asked(
     engine: Engine,
@@ -132,26 +144,24 @@ def check_length(engine: Engine, model: HeadModel, prompt: str) -> None:
     model.policy.encode(prompt, max_length=min(engine.limits.prompt_tokens, model.max_length))
 
 
-def experiment(engine: Engine, what: Asked) -> LabResult:
-    """Run clean against ablated, and attribute the target to the prompt's tokens.
+def experiment(engine: Engine, model: HeadModel, what: Asked) -> LabResult:
+    """Run clean against ablated, and attribute the target to the prompt's tokens. The caller holds the model.
 
     Raises:
         HeadAtlasError: with words for the visitor.
     """
     from head_atlas.live import ablate, attribute
 
-    with engine.use(what.model) as model:
-        check_length(engine, model, what.prompt)
-        reference = reference_for(engine, model, what)
-        run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
-        clean = attribute(model, what.prompt, run.target, run.contrast)
-        without = (
-            attribute(model, what.prompt, run.target, run.contrast, run.heads, what.mode, reference)
-            if run.heads
-            else None
-        )
-        named = _token_names(model, run)
-        warning = f"{engine.mismatch(what.model, model)} {_typed_special(model, what.prompt)}".strip()
+    check_length(engine, model, what.prompt)
+    reference = reference_for(engine, model, what)
+    run = ablate(model, what.prompt, what.heads, what.mode, what.target, what.contrast, reference)
+    clean = attribute(model, what.prompt, run.target, run.contrast)
+    without = (
+        attribute(model, what.prompt, run.target, run.contrast, run.heads, what.mode, reference) if run.heads else None
+    )
+    named = _token_names(model, run)
+    notes = (engine.mismatch(what.model, model), _typed_special(model, what.prompt), _of_draws(run))
+    warning = " ".join(note for note in notes if note)
     target, contrast = named[run.target], None if run.contrast is None else named[run.contrast]
     chips = [
         attribution_props(
@@ -165,10 +175,11 @@ def experiment(engine: Engine, what: Asked) -> LabResult:
         for label, one in (("With all heads", clean), (f"Without {heads_text(run.heads)}", without))
         if one is not None
     ]
+    about = {"about": what.about}
     return LabResult(
-        bars=_bars(run, named),
-        attribution=chips[0],
-        attribution_without=chips[1] if len(chips) > 1 else {"empty": ""},
+        bars=_bars(run, named) | about,
+        attribution=chips[0] | about,
+        attribution_without=chips[1] | about if len(chips) > 1 else {"empty": ""},
         targets=_targets(run, named),
         warning=warning,
     )
@@ -184,6 +195,16 @@ def _typed_special(model: HeadModel, prompt: str) -> str:
     if len(found) == 1:
         return f"{names} names a special token of this model; typed into a prompt it is plain text, here {n} tokens."
     return f"{names} name special tokens of this model; typed into a prompt they are plain text."
+
+
+def _of_draws(run: Ablation) -> str:
+    """What is a mean over draws and what is not, where heads take their outputs on several other prompts."""
+    if run.n_draws == 1:
+        return ""
+    return (
+        f"Probabilities and effects are means over {run.n_draws} prompts whose outputs stand in, effects with the 95 % "
+        "interval of that mean; tokens and attention are of the first of them."
+    )
 
 
 def _certainty(one: Attribution) -> str:
@@ -238,6 +259,7 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
             headline=f"With all its heads, the model says {quoted(named[top[0]])}, at {sure}.",
             summary="Click a head in the grid to remove it.",
         )
+    intervals = {name: run.interval(name) for name in run.effects} if run.n_draws > 1 else None
     return distribution_props(
         run.clean_log_probs,
         run.ablated_log_probs,
@@ -245,7 +267,7 @@ def _bars(run: Ablation, named: dict[int, str]) -> dict:
         target=run.target,
         contrast=run.contrast,
         headline=verdict(named[top[0]], named[top[1]], named[run.target], before, after, heads_text(run.heads)),
-        facts=effect_facts(run.effects, run.clean, labels),
+        facts=effect_facts(run.effects, run.clean, labels, intervals),
     )
 
 
@@ -256,25 +278,26 @@ def _targets(run: Ablation, named: dict[int, str]) -> list[tuple[str, str]]:
     return [(f"{visible(named[i])}  {percent(float(np.exp(run.clean_log_probs[i])))}", f"{BY_ID}{i}") for i in ranked]
 
 
-def attention_of(engine: Engine, what: Asked, head_text: Any) -> dict:
-    """One head's attention, clean and ablated.
+def attention_of(engine: Engine, model: HeadModel, what: Asked, head_text: Any) -> dict:
+    """One head's attention, clean and ablated. The caller holds the model.
 
     Raises:
         HeadAtlasError: with words for the visitor.
     """
     from head_atlas.live import ablate
 
-    with engine.use(what.model) as model:
-        check_length(engine, model, what.prompt)
-        head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
-        reference = reference_for(engine, model, what)
-        run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
-        clean = run.pattern(head, "clean").values
-        ablated = run.pattern(head, "ablated").values if run.heads else None
+    check_length(engine, model, what.prompt)
+    head = HeadId.parse(head_text if isinstance(head_text, str) else "").within(model.n_layers, model.n_heads)
+    reference = reference_for(engine, model, what)
+    run = ablate(model, what.prompt, what.heads, what.mode, reference=reference)
+    clean = run.pattern(head, "clean").values
+    ablated = run.pattern(head, "ablated").values if run.heads else None
     lead = ""
     if head in run.heads:
         lead = (
             f"{head.label} is removed: “ablated” is where it would have looked. What it found there no longer "
             "reaches the model."
         )
-    return attention_props(clean, ablated, run.strings, head.label, lead=lead)
+    return attention_props(clean, ablated, run.strings, head.label, lead=lead) | {
+        "about": what.about | {"head": str(head)}
+    }

@@ -47,7 +47,14 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         [tab.removed, tab.grid, tab.status, tab.wanted],
         **PURE,
     )
-    finished.append(picked.success(**run_if(tab, handlers, model)))
+    of_role = tab.role.input(
+        handlers.of_role,
+        [model, tab.role, tab.colour, tab.swept],
+        [tab.removed, tab.grid, tab.status, tab.wanted, tab.role],
+        **PURE,
+    )
+    model.change(handlers.role_menu, [model], [tab.role], **PURE)
+    finished += [event.success(**run_if(tab, handlers, model)) for event in (picked, of_role)]
     cleared = tab.clear.click(
         lambda model, colour, swept: ["", handlers.grid(model, "", colour, swept)],
         [model, tab.colour, tab.swept],
@@ -74,7 +81,7 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
         [tab.attention, tab.picker],
         **ON_MODEL,
     )
-    picked_look = tab.picker.select(handlers.pick, [model, tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
+    picked_look = tab.picker.select(handlers.pick, [tab.ran, tab.picker], [tab.head, tab.attention], **ON_MODEL)
     sweeping = tab.sweep.click(
         handlers.sweep,
         [model, *tab.asked, tab.colour],

@@ -15,10 +15,12 @@ from head_atlas.app.chapters import CHAPTERS, FIRST
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan
 from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
+from head_atlas.app.lab_running import in_background
 from head_atlas.app.words import busy, failed, sentence
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.learning import glossary_props, reading_props, story_props
 from head_atlas.views.measured import effect_values
+from head_atlas.views.saved import measured_by, source_of
 from head_atlas.views.token_text import visible_all
 
 if TYPE_CHECKING:
@@ -152,15 +154,16 @@ class LearnHandlers:
             return
         try:
             _, plan = self.plan(model, name, seed)
-            for message in self.engine.prepare(model):
-                yield [busy(f"Loading the model. Now: {message}"), gr.skip()]
-            yield [busy("Running …"), gr.skip()]
-            with self.engine.use(model) as loaded:
-                finding = chapter.run(loaded, plan)
+            for step in in_background(self.engine, model, lambda loaded, _: chapter.run(loaded, plan)):
+                if not step.finished:
+                    yield [busy(step.text), gr.skip()]
         except HeadAtlasError as error:
             yield [failed(error), gr.skip()]
             return
-        yield [None, finding_props(chapter, finding, prediction)]
+        assert step.result is not None
+        heads = {"removed": ", ".join(map(str, plan.heads)), "control": ", ".join(map(str, plan.control))}
+        about = {"model_id": model, "chapter": name, "prompt": plan.text, **heads}
+        yield [None, finding_props(chapter, step.result, prediction) | {"about": about}]
 
     def evidence(self, model: str, name: str) -> dict:
         """What the atlas says over all its prompts of the kind; or the chapter's own panel."""
@@ -185,6 +188,7 @@ class LearnHandlers:
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over the "
             f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({atlas.modes[0]} ablation, 95 % interval, n "
             "prompts).",
+            "about": source_of(atlas) | measured_by("logprob", plan.family, atlas.modes[0]),
             "sections": [{"kind": "facts", "rows": rows}],
         }
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from head_atlas.errors import PromptError
 
+MAY_BE_OFF = ("runs_per_minute", "runs_at_once")
+"""Limits for which 0 means none; on a machine of one's own that is their default."""
+
 
 def well_formed(text: str) -> bool:
     """Whether a text can be encoded: a lone surrogate cannot, and may arrive from anyone."""
@@ -25,33 +28,44 @@ class Limits:
     Attributes:
         prompt_characters: longest text that is tokenised at all.
         prompt_tokens: longest prompt, BOS counted in; the model's own limit holds too.
-        wait_seconds: longest wait for a model that someone else is using.
-        run_seconds: longest sweep over all heads.
-        queue_size: visitors that may wait in the queue.
         removed_heads: heads that may be removed at once in one experiment.
+        run_seconds: longest time that one run may hold the model; what it waits for others does not count.
+        wait_seconds: longest wait for a turn while others use the model.
+        queue_size: runs of all visitors that may be under way or waiting.
+        runs_per_minute: runs that one visitor may start in a minute, and at once; 0 is no limit.
+        runs_at_once: runs of one visitor that may be under way or waiting; 0 is no limit.
     """
 
     prompt_characters: int = 2000
     prompt_tokens: int = 128
-    wait_seconds: int = 30
-    run_seconds: int = 120
-    queue_size: int = 32
     removed_heads: int = 64
+    run_seconds: int = 120
+    wait_seconds: int = 120
+    queue_size: int = 32
+    runs_per_minute: int = 30
+    runs_at_once: int = 8
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Limits:
+    def from_environment(cls, environment: Mapping[str, str] = os.environ, *, public: bool = True) -> Limits:
         """Defaults, with what the environment sets.
 
+        Args:
+            environment: variables by name.
+            public: whether others than the owner of the machine are served; if not, nobody is counted by default.
+
         Raises:
-            ValueError: a variable is not a whole number above zero; the message names it.
+            ValueError: a variable is not a whole number above zero, or zero where that means no limit; the message
+                names it.
         """
-        values: dict[str, int] = {}
+        values: dict[str, int] = {} if public else dict.fromkeys(MAY_BE_OFF, 0)
         for name in cls.__dataclass_fields__:
             text = environment.get(name.upper())
             if text is None or not text.strip():
                 continue
-            if not text.strip().isdecimal() or int(text) < 1:
-                raise ValueError(f"{name.upper()} must be a whole number above 0, found {text!r}")
+            least = 0 if name in MAY_BE_OFF else 1
+            if not text.strip().isdecimal() or int(text) < least:
+                allowed = "above 0" if least else "or 0"
+                raise ValueError(f"{name.upper()} must be a whole number {allowed}, found {text!r}")
             values[name] = int(text)
         return cls(**values)
 

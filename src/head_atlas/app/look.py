@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+
+from head_atlas.app.embedding import embed_routes
+from head_atlas.app.limits import Limits
+from head_atlas.app.public_api.refusals import exception_handlers
+
+if TYPE_CHECKING:
+    from head_atlas.app.library import Library
 
 # Gradio ships the semi-bold cut with few glyphs, so headings use the bold one.
 _FONT = (gr.themes.utils.fonts.LocalFont("IBM Plex Sans", weights=(400, 700)), "system-ui", "sans-serif")
@@ -69,9 +76,19 @@ def theme() -> gr.themes.Base:
     )
 
 
-def launch_options() -> dict[str, Any]:
-    """Options of `Blocks.launch`: no other host is contacted, no error detail leaks."""
+BROWSING_THREADS = 40
+"""Threads for all that is no run."""
+
+
+def launch_options(library: Library, limits: Limits | None = None) -> dict[str, Any]:
+    """Options of `Blocks.launch`: no other host is contacted, no error detail leaks; a head's card can be embedded.
+
+    Args:
+        library: what the embedded cards are of.
+        limits: of the server; a run that waits for its turn holds a thread.
+    """
     return {
+        "max_threads": BROWSING_THREADS + (limits or Limits()).queue_size,
         "theme": theme(),
         "css": "\n".join(
             files("head_atlas.app").joinpath("assets", name).read_text(encoding="utf-8")
@@ -87,4 +104,9 @@ def launch_options() -> dict[str, Any]:
         "max_file_size": "1mb",
         "strict_cors": True,
         "quiet": True,
+        "app_kwargs": {
+            # Routes that are there before Gradio adds its own.
+            "routes": embed_routes(library),
+            "exception_handlers": exception_handlers(),
+        },
     }

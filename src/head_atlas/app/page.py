@@ -24,6 +24,9 @@ from head_atlas.app.page_handlers import PageHandlers, note_of
 from head_atlas.app.page_state import PageState
 from head_atlas.app.tour import TOUR
 
+HEADER_SCRIPTS = ("common.js", "theme.js", "copying.js", "link.js", "picture.js", "saving.js")
+"""What the page has once: the theme, the link to it, and the menu that saves any figure or table."""
+
 
 def build_page(library: Library, limits: Limits, engine: Engine | None = None) -> tuple[gr.Blocks, PageHandlers]:
     """The app, ready to launch, and its callbacks.
@@ -38,9 +41,11 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
     first = atlas_view(library, PageState())
     name = library.default
     with gr.Blocks(title="Head Atlas", analytics_enabled=False, fill_width=True) as page:
+        # First, so that no event of the page takes a call's name.
+        public_api.add(library, engine)
         with gr.Row(elem_classes=["ha-top"]):
             with gr.Column(scale=5, min_width=260):
-                fixed(asset("header.html"), script="theme.js", elem_id="header")
+                fixed(asset("header.html"), scripts=HEADER_SCRIPTS, elem_id="header")
             with gr.Column(scale=2, min_width=200):
                 model = gr.Dropdown(library.names, value=name, label="Model", elem_id="model")
         drawn("tour", TOUR, elem_id="tour", boxed=False)
@@ -80,6 +85,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         }
         ran, running = lab_wiring.wire(lab, handlers.lab, model)
         opened, experimenting = learn_tab.wire(learn, handlers.learn, model)
+        about_tab.wire(about, handlers.about, model)
         changed = [*atlas_tab.wire(atlas, handlers.atlas, model), *ran, *opened]
         running.append(experimenting)
 
@@ -131,5 +137,4 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for event in [*changed, switched]:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)
-        public_api.add(library, engine)
     return page, handlers

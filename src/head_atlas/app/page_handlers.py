@@ -19,19 +19,19 @@ from head_atlas.app import (
     learn_tab,
     start_tab,
 )
-from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured
+from head_atlas.app.atlas_view import AtlasView, atlas_view, honoured, shortened
 from head_atlas.app.chapters import FIRST
 from head_atlas.app.engine import Engine
 from head_atlas.app.events import picked_head, refused
 from head_atlas.app.experiments import FORGETTING_PROMPT
 from head_atlas.app.library import Library
 from head_atlas.app.limits import well_formed
-from head_atlas.app.page_state import KEYS, TABS, PageState, keep_heads, read_heads, read_query
+from head_atlas.app.page_state import KEYS, TABS, UNFILTERED, PageState, keep_heads, read_heads, read_query
 from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 35 + learn_tab.N_SHOWN
+N_RESTORED = 36 + learn_tab.N_SHOWN
 """How many components an address fills, beside those that belong to a model."""
 
 N_OF_MODEL = 11
@@ -48,7 +48,7 @@ class PageHandlers:
         self.lab = lab_handlers.LabHandlers(engine)
         self.learn = learn_tab.LearnHandlers(engine)
         self.compare = compare_tab.CompareHandlers(library)
-        self.about = about_tab.AboutHandlers(library)
+        self.about = about_tab.AboutHandlers(engine)
 
     def address(
         self,
@@ -76,6 +76,7 @@ class PageHandlers:
         state = self.atlas.state(model, measure, family, mode, head, *further)
         with suppress(AtlasError):
             state, _ = honoured(self.library, state)
+            state = shortened(self.library.atlas(state.model), state)
         state = replace(state, tab=tab if tab in TABS else "start")
         state = replace(state, beside=self.compare.named(state.tab, state.model, beside))
         if state.model == self.library.default:
@@ -91,6 +92,7 @@ class PageHandlers:
             text = ""
         if state.tab in ("start", "learn", "compare", "about") and not state.head:
             state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
+            state = state.filtered(UNFILTERED)
         if state.tab == "lab" and lab_mode in lab_modes.MODES:
             state = replace(state, mode=lab_mode)
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))

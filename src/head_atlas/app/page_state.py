@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -11,7 +11,10 @@ from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 
 TABS = ("start", "atlas", "lab", "learn", "compare", "about")
-_OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band")
+FILTERS = ("find", "role", "where", "sort")
+"""What the table of heads is filtered and sorted by."""
+UNFILTERED = ("",) * len(FILTERS)
+_OF_ATLAS = ("measure", "mode", "family", "head", "other", "view", "x", "y", "by", "prompts", "band", *FILTERS)
 _OF_LAB = ("prompt", "removed", "target", "contrast", "colour", "corrupted")
 KEYS = ("tab", "chapter", "model", "with", *_OF_ATLAS, *_OF_LAB)
 _ATTRIBUTES = {"with": "beside"}
@@ -39,6 +42,10 @@ class PageState:
         by: its colour.
         prompts: the set of prompts that exemplars are from.
         band: which of them.
+        find: words that a row of the table of heads must hold.
+        role: a role or state that its heads hold, or "none".
+        where: a column and the range of its values, as `views.finder.Range` writes it.
+        sort: the column that ranks the table, as `views.finder.Order` writes it.
         prompt: the Lab's prompt.
         removed: the heads removed in the Lab, in order.
         target: the Lab's target, as its menu has it.
@@ -62,6 +69,10 @@ class PageState:
     by: str = ""
     prompts: str = ""
     band: str = ""
+    find: str = ""
+    role: str = ""
+    where: str = ""
+    sort: str = ""
     prompt: str = ""
     removed: tuple[HeadId, ...] = field(default_factory=tuple)
     target: str = ""
@@ -69,6 +80,11 @@ class PageState:
     colour: str = ""
     corrupted: str = ""
     chapter: str = ""
+
+    def filtered(self, texts: Sequence[str]) -> PageState:
+        """The state with other filters of the table, in the order of `FILTERS`."""
+        find, role, where, sort = texts
+        return replace(self, find=find, role=role, where=where, sort=sort)
 
     def query(self) -> str:
         """The address's query string, without what is empty or the default."""

@@ -58,7 +58,7 @@ class QuickBuilder:
         """Begin, or go on with a build that was stopped.
 
         Raises:
-            HeadAtlasError: another build is running, or the entry has an atlas already.
+            HeadAtlasError: another build is running, the entry has an atlas already, or its folder cannot be made.
         """
         entry = self.library.entry(name)
         if entry.atlas_path is not None:
@@ -68,7 +68,10 @@ class QuickBuilder:
             if self._process is not None and self._process.poll() is None:
                 raise HeadAtlasError(f"A quick atlas of {self._name} is being built; one at a time.")
             out = self.library.quick_atlas_path(name)
-            out.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                out.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise HeadAtlasError(f"{out.parent} cannot be made, so no atlas can be built here: {error}") from error
             self._name, self._text, self._units = name, "starting", 0
             self._stopped = self._finished = False
             command = [sys.executable, "-m", "head_atlas.app.quick_build", place, str(out), revision or ""]

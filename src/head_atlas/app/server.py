@@ -11,23 +11,37 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
 
-DEFAULT_MODEL = "atlas/demo"
+DEFAULT_MODEL = "atlas/demo,atlas/demo-early"
 
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+PRIVATE_NETWORKS = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
+"""Where a Space's own proxies are; what they say of a visitor's address is believed."""
+
+
+def is_public(environment: Mapping[str, str], host: str) -> bool:
+    """Whether others than the owner of the machine may come: then nobody brings models, and visitors are counted.
+
+    So it is on a Space, where the server can be reached from elsewhere, where `MODELS` says what may be opened, and
+    where `PUBLIC` says so: behind a proxy on the same machine nothing else would show it.
+    """
+    return bool(
+        host not in LOCAL_HOSTS
+        or environment.get("SPACE_ID")
+        or environment.get("MODELS")
+        or environment.get("PUBLIC", "0") not in ("", "0")
+    )
 
 
 def library_of(environment: Mapping[str, str], host: str) -> Library:
     """What is served: `MODEL`, and the models that `MODELS` allows besides.
 
-    Where `MODELS` is set, or the server can be reached from elsewhere, nothing else can be opened; on a machine of
-    one's own any hub id or folder may be typed.
+    On a public server nothing else can be opened; on a machine of one's own any hub id or folder may be typed.
     """
     from head_atlas.app.library import Library
 
     places = [environment.get("MODEL") or DEFAULT_MODEL, environment.get("MODELS") or ""]
-    own = not environment.get("MODELS") and host in LOCAL_HOSTS and not environment.get("SPACE_ID")
-    return Library.of(",".join(places), own_models=own)
+    return Library.of(",".join(places), own_models=not is_public(environment, host))
 
 
 def serve(environment: Mapping[str, str] = os.environ) -> None:
@@ -36,26 +50,34 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     Args:
         environment: `HOST` and `PORT` say where, `MODEL` what (an atlas folder, an atlas file, a published atlas by
             its address `hub:owner/name@revision`, a model's folder or hub id; several with commas between them),
-            `MODELS` which other models may be opened (then no others),
-            and the names in `Limits` what a visitor may ask.
+            `MODELS` which other models may be opened (then no others), `PUBLIC=1` that others than the owner come,
+            `MCP=0` that there is no MCP server, and the names in `Limits` what a visitor may ask. DEPLOY.md has them
+            all.
     """
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    if environment.get("SPACE_ID"):
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", PRIVATE_NETWORKS)
     logging.basicConfig(format="%(message)s")
     logging.getLogger("head_atlas").setLevel(logging.INFO)
     from head_atlas.app.engine import Engine
     from head_atlas.app.limits import Limits
     from head_atlas.app.look import launch_options
     from head_atlas.app.page import build_page
+    from head_atlas.app.public_api import mcp_tools
 
     # On a Space the server must be reachable from outside its container.
     host = environment.get("HOST") or ("0.0.0.0" if environment.get("SPACE_ID") else "127.0.0.1")
     port = int(environment.get("PORT") or environment.get("GRADIO_SERVER_PORT") or 7860)
     library = library_of(environment, host)
-    limits = Limits.from_environment(environment)
+    limits = Limits.from_environment(environment, public=is_public(environment, host))
     engine = Engine(library, limits)
     page, handlers = build_page(library, limits, engine)
     page.queue(max_size=limits.queue_size, api_open=False)
-    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+    mcp = mcp_tools.offered(environment)
+    options = launch_options(library, limits)
+    page.launch(server_name=host, server_port=port, prevent_thread_lock=True, mcp_server=mcp, **options)
+    if mcp:
+        mcp_tools.answer_in_json(page)
     print(f"Head Atlas is at http://{host}:{port}", file=sys.stderr, flush=True)
     # The page is being served: now torch may be imported, and the first experiment run.
     handlers.start.shown.begin(library.default)

@@ -19,6 +19,7 @@ from head_atlas.views.choices import families_of
 from head_atlas.views.comparison import Condition, comparison_props, forgetting_title
 from head_atlas.views.grid import grid_props
 from head_atlas.views.measured import values_of
+from head_atlas.views.saved import measured_by, source_of
 from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ class StartHandlers:
                         title=f"Heads by {shown.label}",
                         selected=done.heads[0] if done else None,
                         hint="Every square is one attention head. Click one for its card.",
+                        about=source_of(atlas) | measured_by(measure, family, mode),
                     )
         except AtlasError as error:
             return {"empty": f"{sentence(error)} The Lab does not need an atlas."}
@@ -194,7 +196,8 @@ class StartHandlers:
         if isinstance(panel, dict) and panel.get("model") == model:
             return [gr.skip(), gr.skip(), gr.Timer(active=False)]
         if done := self.shown.get(model):
-            return [{**done.panel, "model": model}, self.grid(model), gr.skip()]
+            about = {"model_id": model, "prompt": FORGETTING_PROMPT, "removed": ", ".join(map(str, done.heads))}
+            return [{**done.panel, "model": model, "about": about}, self.grid(model), gr.skip()]
         if why := self.shown.failure(model):
             text = f"The experiment cannot be run here. {why} The atlas works all the same."
             return [{"empty": text, "model": model}, self.grid(model), gr.skip()]

@@ -3,10 +3,14 @@
 Operations are those of the matrix products (`interventions.flops`); T is the length of a prompt, R the positions read:
 
     forward          one pass, unembedded where it is read
+    nulls            the scores of each family once, and drawn: 2, 1 and 1 + 8 times for flat random tokens, running
+                     text and repeated random tokens
     scores           a pass without unembedding, and the patterns once more: 2 T^2 H d_head a layer
     effects          the sweep; resample runs the heads once for each draw; pattern_freeze and
                      resample_corrupted need one more pass, of the corrupted prompt
-    weights          4 V d_model d_head for every head: what its OV circuit does to each token, and back
+    weights          W_U^T W_E with D permutations of the labels, (1 + D) 2 V d_model^2; every head's circuit through
+                     each, (1 + D) (2 d_head d_model^2 + 2 d_head^2 d_model + 10 d_head^3), eigenvalues included; and
+                     its logits for S tokens, 2 d_head V (d_model + S)
     composition      three d_head x d_head products of each pair of heads with their d_model x d_head factors
 
 Time is operations over a rate. What is not products of matrices (softmax, metrics, permutations of nulls, reading and
@@ -30,6 +34,9 @@ from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.units import BY_CORRUPTED, SCORED
 from head_atlas.interventions import Sizes, sizes_of, sweep_flops
 from head_atlas.measures.effects import METRICS
+from head_atlas.measures.nulls import N_MISMATCHED
+from head_atlas.measures.weights import N_DRAWS as LABEL_DRAWS
+from head_atlas.measures.weights import N_TOKENS
 from head_atlas.models import HeadModel
 from head_atlas.prompts.prompt import Prompt
 
@@ -58,7 +65,6 @@ PASSES: Mapping[str, float] = {
     "reference": 1,
     "direct_logit": 1,
     "named_parts": 1,
-    "nulls": 1,
     "syntax": 1,
     "write_norm": 1,
     "superposition": 1,
@@ -67,6 +73,9 @@ PASSES: Mapping[str, float] = {
     "exemplars_families": 2,
 }
 """Forward passes of kinds that are little else."""
+NULL_PASSES: Mapping[str, float] = {"rand_flat": 2, "natural": 1, "rand_repeat": 1 + N_MISMATCHED}
+EIGENVALUES = 10
+"""Operations of the eigenvalues of a matrix of n rows, over n^3 (Golub and Van Loan 2013, section 7.5)."""
 BYTES_PER_NUMBER = 2.0
 """Of a rounded, compressed number in the atlas; a missing one takes next to nothing."""
 BYTES_PER_PROMPT = 200.0
@@ -149,12 +158,16 @@ def unit_flops(kind: str, prompts: Sequence[Prompt], sizes: Sizes) -> float:
     """Operations of a unit; see the head of this module."""
     d, heads = sizes.d_model, sizes.n_layers * sizes.n_heads
     if kind == "weights":
-        return 4.0 * heads * sizes.d_vocab * d * sizes.d_head
+        labels, v, k = 1.0 + LABEL_DRAWS, sizes.d_vocab, sizes.d_head
+        circuits = labels * (2 * k * d**2 + 2 * k**2 * d + EIGENVALUES * k**3)
+        return labels * 2 * v * d**2 + heads * (circuits + 2 * k * v * (d + min(N_TOKENS, v)))
     if kind == "composition":
         return 3.0 * heads**2 / 2 * 2 * 2 * sizes.d_head**3 + 3.0 * heads * 4 * d * sizes.d_head**2
     lengths = Counter((len(prompt), len(prompt.positions)) for prompt in prompts)
     if kind == "scores":
         return sum(n * pattern_flops(sizes, n_pos) for (n_pos, _), n in lengths.items())
+    if kind == "nulls":
+        return sum(NULL_PASSES[prompt.family] * pattern_flops(sizes, len(prompt)) for prompt in prompts)
     if kind in PASSES:
         return sum(n * PASSES[kind] * sizes.forward(n_pos, n_read) for (n_pos, n_read), n in lengths.items())
     total = 0.0

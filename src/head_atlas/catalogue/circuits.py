@@ -36,10 +36,11 @@ CIRCUITS: dict[str, Measure] = by_name(
             high=None,
             signed=True,
             formula="I(i, j) = D(i, j) - D(i) - D(j), D = F(clean) - F(removed)",
-            source="this project; the second difference of F, as in Shapley interaction indices",
+            source="this project; the second difference of F, as in the interaction indices of Grabisch and Roubens "
+            "1999",
             sentence="Above 0 two heads stand in for each other; below 0 they are links of one path.",
-            pitfall="A metric that saturates also gives values below 0. Intervals are of single pairs, not corrected "
-            "for how many there are.",
+            pitfall="A metric that saturates also gives values below 0. An interval is of one pair "
+            "alone; q holds for all pairs together.",
             measured_on="the user's prompts",
         ),
         Measure(
@@ -53,7 +54,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             signed=True,
             formula="(F(C) - F(none)) / (F(all) - F(none)), means over held-out prompts first; F(C): every candidate "
             "head outside C resampled, averaged or zeroed, MLPs kept",
-            source=f"{_WANG}; Conmy et al. 2023, Towards Automated Circuit Discovery",
+            source=f"{_WANG}; Conmy et al. 2023, Towards Automated Circuit Discovery; as a share: this project",
             sentence="How much of the behaviour a set of heads keeps when the other heads are removed.",
             pitfall="Above 1, heads that work against the behaviour have been left out. It depends on what removed "
             "heads become, and says nothing of MLPs.",
@@ -69,7 +70,8 @@ CIRCUITS: dict[str, Measure] = by_name(
             high=None,
             signed=True,
             formula="(F(C) - F(C without v)) / (F(all) - F(none))",
-            source=_WANG,
+            source=f"{_WANG}, where the head is taken out beside the set that shows it best; here alone, and as a "
+            "share: this project",
             sentence="What each head adds to the circuit: near 0, it could be left out.",
             pitfall="Of two heads that stand in for each other inside the circuit, neither adds anything alone.",
             measured_on="the user's prompts",
@@ -84,7 +86,7 @@ CIRCUITS: dict[str, Measure] = by_name(
             high=None,
             signed=True,
             formula="(F(C without K) - F(all without K)) / (F(all) - F(none)), K single heads and random halves of C",
-            source=_WANG,
+            source=f"{_WANG}, where sets are also searched for; as a share: this project",
             sentence="Near 0 the circuit breaks as the model does; below 0 the model has a backup that it lacks.",
             pitfall="Some subsets are tried, not all: the worst one may be another.",
             measured_on="the user's prompts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from head_atlas.catalogue.measure import Measure, by_name
 
 _HEAD = ("layer", "head")
-_HEADVIS = "HeadVis, Anthropic 2026"
+_HEADVIS = "Luger et al. 2026, HeadVis"
 _TOKENS = ("side", "order", *_HEAD, "token_rank")
 _ATTENTION = "attention probability"
 

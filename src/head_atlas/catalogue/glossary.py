@@ -82,8 +82,8 @@ GLOSSARY: tuple[Term, ...] = tuple(
             Term("name mover", "A head that copies a name from earlier in the sentence to where a name is due.",
                  ("name movers",)),
             Term("copy suppression", "Pushing down a token that the model is about to copy from the text."),
-            Term("attention sink", "A token, mostly the first, on which heads rest their attention when they have "
-                 "nothing to do.", ("attention sinks", "sink")),
+            Term("attention sink", "A token, mostly the first, on which heads rest much of their attention; it is "
+                 "thought, when they have nothing to do.", ("attention sinks", "sink")),
             Term("QK circuit", "The part of a head that decides where it looks: it compares queries with keys."),
             Term("OV circuit", "The part of a head that decides what it takes from there and how it adds that to the "
                  "residual stream."),
@@ -105,8 +105,41 @@ GLOSSARY: tuple[Term, ...] = tuple(
             Term("dictionary learning", "Looking for a long list of directions, few of them in use at a time, that "
                  "add up to a model’s inner states: one way to take superposition apart.",
                  ("sparse autoencoder", "sparse autoencoders")),
-            Term("confidence interval", "Where a mean would probably lie had other prompts of the same kind been "
-                 "drawn. Here: 95 %, by resampling the prompts."),
+            Term("confidence interval", "A range around a measured mean, made so that with other prompts of the kind "
+                 "it holds the true mean in about 95 of 100 repetitions. Here by resampling the prompts.",
+                 ("confidence intervals",)),
+            Term("bootstrap", "Drawing the measured prompts again and again, with repeats, to see how far a mean would "
+                 "move."),
+            Term("false discovery rate", "The share of wrong ones expected among the findings that are called sure. "
+                 "A q value is the lowest rate at which this finding would still be among them.",
+                 ("q value", "q values")),
+            Term("null", "What a number comes to by chance alone, where there is nothing to find.",
+                 ("nulls", "null distribution")),
+            Term("excess", "A score less what a head gets that attends evenly to all it can see, on a scale where such "
+                 "a head has 0 and a perfect one 1."),
+            Term("percentile", "The share of the others that lie below, in percent.", ("percentiles",)),
+            Term("embedding", "The list of numbers with which a model begins to represent a token.", ("embeddings",)),
+            Term("unembedding", "The last step of a model: from the residual stream to a logit for every token."),
+            Term("BOS", "The token that stands at the beginning of every text a model was trained on, if it uses one.",
+                 ("BOS token",)),
+            Term("gradient", "How fast one number changes when another is moved a little.", ("gradients",)),
+            Term("saliency", "An attribution: how fast the prediction changes with a token, whatever the direction."),
+            Term("saturation", "A number that hardly moves although its cause does, because it is near its limit: a "
+                 "probability near 1, for instance.", ("saturate", "saturates", "saturated")),
+            Term("KL divergence", "How far one prediction is from another over all tokens at once, in nats; 0 where "
+                 "they agree."),
+            Term("pattern freeze", "Ablation that keeps what stands at each place and takes where the head looks from "
+                 "the corrupted prompt.", ("pattern-freeze",)),
+            Term("corrupted prompt", "The same prompt with one word exchanged, so that another answer is right.",
+                 ("corrupted prompts", "corrupted version", "corrupted twin")),
+            Term("faithfulness", "Of a circuit: how much of what the model does is left once the heads outside it are "
+                 "removed. Of an attribution: whether the words it names are those the answer needs."),
+            Term("participation ratio", "Over how many things a total is spread: 1 if one has it all, ten if ten share "
+                 "it evenly."),
+            Term("effective rank", "How many directions a matrix really uses: 1 if all its weight lies in one, and "
+                 "more the more evenly it is spread."),
+            Term("exemplar", "A text on which a head attends strongly, or needs to, kept to be looked at.",
+                 ("exemplars",)),
         ),
         key=lambda term: term.name.lower(),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from head_atlas.catalogue.measure import Measure, by_name
 
 _TOY = "Elhage et al. 2022, Toy Models of Superposition"
-_GAO = "Gao and Ganguli 2015, On Simplicity and Complexity in the Brave New World of Large-Scale Neuroscience"
+_GAO = "Gao et al. 2017, A theory of multineuronal dimensionality, dynamics and measurement"
 _UNIT = "A unit is an input of the MLP's down projection; a mixture of experts has none that can be read (NaN)."
 
 MODEL_MEASURES: dict[str, Measure] = by_name(

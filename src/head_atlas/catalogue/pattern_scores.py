@@ -94,7 +94,7 @@ _BASE: dict[str, Measure] = by_name(
             signed=False,
             formula="mean over i >= 8 of H(pattern[i]) / log |V_i|, V_i the keys visible to i (i + 1 of them, "
             "fewer in a sliding window)",
-            source="Clark et al. 2019, What Does BERT Look At?",
+            source="Clark et al. 2019, What Does BERT Look At?: entropy; as a share of the largest: this project",
             sentence="How evenly the head spreads its attention; 1 is perfectly even.",
             pitfall="There is no useful null: an untrained head is uniform and scores 1. A state, not a job.",
             families=("natural",),
@@ -110,7 +110,8 @@ _BASE: dict[str, Measure] = by_name(
             signed=False,
             formula="as diffuse, with key 0 left out and the rest of the row renormalised: "
             "mean over i >= 8 of H(row) / log |V_i without 0|",
-            source="Clark et al. 2019, with the attention sink taken out",
+            source="Vig and Belinkov 2019, Analyzing the Structure of Attention in a Transformer Language Model: "
+            "entropy without the first token; as a share of the largest: this project",
             sentence="How evenly the head spreads the attention that it does not park on the first position.",
             pitfall="Of a head that rests almost wholly on the first position it describes a tiny remainder: "
             "read it beside sink. Rows with nothing left beside key 0 do not count.",
@@ -127,7 +128,8 @@ _BASE: dict[str, Measure] = by_name(
             signed=False,
             formula="D[d] = mean over i >= d+1 of pattern[i, i-d] for d = 0..31; for 32-63 and 64+ the sum over "
             "the distances of the bin; sink = mean over i >= 1 of pattern[i, 0]. Key 0 counts as sink only",
-            source="Vig and Belinkov 2019",
+            source="Vig and Belinkov 2019, Analyzing the Structure of Attention in a Transformer Language Model: mean "
+            "distance; one number for each distance: this project",
             sentence="How far back the head looks, on average.",
             pitfall="An average over tokens: a head that finds its target by content shows a smear, not a peak. "
             "The bins do not add up to 1, as later distances have fewer queries.",
@@ -143,7 +145,7 @@ _BASE: dict[str, Measure] = by_name(
             high=1.0,
             signed=False,
             formula="mean over i >= 1 of sum over j >= 1 of pattern[i, j]",
-            source="Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks",
+            source="this project; the sink: Xiao et al. 2023, Efficient Streaming Language Models with Attention Sinks",
             sentence="How much attention is left for everything but the first position.",
             pitfall="It is what the sink-conditional scores are shares of: where it is close to 0 they describe a "
             "tiny remainder. With sink logits, what these take is not in it.",

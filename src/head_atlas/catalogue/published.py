@@ -1,10 +1,9 @@
 """Heads that others have described, with their sources: what a run on the same checkpoint should show again. Pure data.
 
-`confidence` says how the entry was checked when it was written down:
+`confidence` says how the entry was checked, and `seen` where:
 
-    read      seen in the paper, or in published code that carries its list of heads
+    read      seen in the text of the source, or in its authors' code
     reported  seen in another's account or replication of it
-    memory    stated from memory of the source; not seen again
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from head_atlas.catalogue.papers import PAPERS
 from head_atlas.heads import HeadId
 
-Confidence = Literal["read", "reported", "memory"]
+Confidence = Literal["read", "reported"]
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "gpt2": ("gpt2", "openai-community/gpt2", "gpt2-small"),
@@ -54,8 +54,9 @@ class PublishedHead:
         claim: what it is said to be.
         role: of `catalogue.roles.ROLES`, or "" where none is the same.
         shows: where it should stand out; none where no number of a single head can show the claim.
-        source: where it is said.
+        paper: of `papers.PAPERS`, where it is said.
         confidence: how this entry was checked.
+        seen: where it was seen when it was checked.
         note: what else is to be known, or "".
     """
 
@@ -64,17 +65,17 @@ class PublishedHead:
     claim: str
     role: str
     shows: tuple[Shows, ...]
-    source: str
+    paper: str
     confidence: Confidence
+    seen: str
     note: str = ""
 
+    @property
+    def source(self) -> str:
+        """The paper, as a text cites it, with its number at arXiv where it has one."""
+        paper = PAPERS[self.paper]
+        return f"{paper.short} (arXiv {paper.arxiv})" if paper.arxiv else paper.short
 
-_WANG = "Wang et al. 2022, Interpretability in the Wild (arXiv 2211.00593)"
-_MERULLO = "Merullo et al. 2023, Circuit Component Reuse Across Tasks in Transformer Language Models (arXiv 2310.08744)"
-_HANNA = "Hanna et al. 2023, How does GPT-2 compute greater-than? (arXiv 2305.00586)"
-_MCDOUGALL = "McDougall et al. 2023, Copy Suppression (arXiv 2310.04625)"
-_GOULD = "Gould et al. 2023, Mechanistically interpreting time in GPT-2 small"
-_INDUCTION_SCORES = "prefix-matching scores on repeated random tokens, several independent replications"
 
 _PREVIOUS = (Shows("previous_token_excess", "rand_flat"),)
 _DUPLICATE = (Shows("duplicate_token_excess", "rand_repeat"),)
@@ -83,121 +84,84 @@ _IOI_HELPS = Shows("logit_difference", "ioi", -1)
 _IOI_HURTS = Shows("logit_difference", "ioi")
 _MOVES = (Shows("direct_logit", "ioi"), _IOI_HELPS)
 _SUPPRESSES = (Shows("direct_logit", "ioi", -1), Shows("negative_ov_copy", ""), _IOI_HURTS)
+_SUPPRESSES_THE_SUBJECT = (Shows("direct_logit", "ioi"), Shows("negative_ov_copy", ""), _IOI_HELPS)
 _YEARS = (Shows("logit_difference", "greater_than", -1),)
 
-
-def _heads(
-    model: str,
-    heads: str,
-    claim: str,
-    role: str,
-    shows: tuple[Shows, ...],
-    source: str,
-    confidence: Confidence,
-    note: str = "",
-) -> list[PublishedHead]:
-    return [
-        PublishedHead(model, HeadId.parse(head), claim, role, shows, source, confidence, note) for head in heads.split()
-    ]
+_WANG_LIST = "the table of its appendix K, which names all 26 heads"
 
 
-_ONLY_THEN = (
-    "Takes over once the name movers are removed: neither the intact model nor the removal of one head shows it."
+@dataclass(frozen=True)
+class _Source:
+    """Where several claims stand, and how that was checked."""
+
+    model: str
+    paper: str
+    confidence: Confidence
+    seen: str
+
+    def says(
+        self, heads: str, claim: str, role: str, shows: tuple[Shows, ...], note: str = "", *, seen: str = ""
+    ) -> list[PublishedHead]:
+        """One entry for each head."""
+        return [
+            PublishedHead(
+                self.model, HeadId.parse(head), claim, role, shows, self.paper, self.confidence, seen or self.seen, note
+            )
+            for head in heads.split()
+        ]
+
+
+_WANG = _Source("gpt2", "wang2022", "read", f"the paper’s text; {_WANG_LIST}")
+_ARENA = _Source(
+    "gpt2", "mcdougall2023b", "read", "the course’s solutions, which score heads on repeated random tokens"
 )
+_MCDOUGALL = _Source("gpt2", "mcdougall2023", "read", "the paper’s abstract; its authors’ post about it")
+_HANNA = _Source("gpt2", "hanna2023", "read", "the list of heads in the authors’ code (circuit_discovery.py)")
+_GOULD = _Source("gpt2", "gould2023b", "reported", "a replication that names head 9.1 as the post’s next-day head; the "
+                 "post’s beginning, which speaks of one such head")  # fmt: skip
+_MERULLO = _Source("gpt2-medium", "merullo2023", "reported", "two accounts of the paper that list its heads")
+
+_REPLACES = "Only once the name movers are removed: neither the intact model nor the removal of one head shows it."
 
 PUBLISHED: tuple[PublishedHead, ...] = (
-    *_heads("gpt2", "2.2 4.11", "previous-token head", "previous_token", _PREVIOUS, _WANG, "read"),
-    *_heads(
-        "gpt2",
-        "0.1 3.0",
-        "duplicate-token head",
-        "duplicate_token",
-        _DUPLICATE,
-        _WANG,
-        "read",
-    ),
-    *_heads(
-        "gpt2",
-        "0.10",
-        "duplicate-token head",
-        "duplicate_token",
-        _DUPLICATE,
-        _WANG,
-        "read",
-        "A fuzzy one: it attends to similar tokens as well.",
-    ),
-    *_heads("gpt2", "5.5 6.9", "induction head", "induction", _INDUCTION, _WANG, "read"),
-    *_heads(
-        "gpt2",
-        "5.8 5.9",
-        "induction head",
-        "induction",
-        _INDUCTION,
-        _WANG,
-        "read",
-        "Of the smaller ones in the circuit.",
-    ),
-    *_heads("gpt2", "5.1 7.2 7.10", "induction head", "induction", _INDUCTION, _INDUCTION_SCORES, "reported"),
-    *_heads("gpt2", "7.3 7.9 8.6 8.10", "S-inhibition head", "s_inhibition", (_IOI_HELPS,), _WANG, "read"),
-    *_heads(
-        "gpt2",
-        "9.6 9.9 10.0",
-        "name mover",
-        "name_mover",
-        _MOVES,
-        _WANG,
-        "read",
-        "Removing all three costs about 5 % of the logit difference: backup heads take over.",
-    ),
-    *_heads("gpt2", "10.7 11.10", "negative name mover", "copy_suppression", _SUPPRESSES, _WANG, "read"),
-    *_heads(
-        "gpt2",
-        "9.0 9.7 10.1 10.2 10.6 10.10 11.2 11.9",
-        "backup name mover",
-        "",
-        (),
-        _WANG,
-        "read",
-        _ONLY_THEN,
-    ),
-    *_heads("gpt2", "10.7", "copy-suppression head", "copy_suppression", _SUPPRESSES, _MCDOUGALL, "read"),
-    *_heads(
-        "gpt2",
-        "11.10",
-        "copy-suppression head",
-        "copy_suppression",
-        _SUPPRESSES,
-        _MCDOUGALL,
-        "read",
-        "To a lesser extent than 10.7.",
-    ),
-    *_heads("gpt2", "5.5 6.9 7.10 8.11 9.1", "greater-than head", "", _YEARS, _HANNA, "read"),
-    *_heads(
-        "gpt2",
-        "5.1 8.8",
-        "greater-than head",
-        "",
-        _YEARS,
-        _HANNA,
-        "reported",
-        "In the circuit by one account, not in all.",
-    ),
-    *_heads(
-        "gpt2",
-        "9.1",
-        "successor head",
-        "successor",
-        (Shows("direct_logit", "successor"),),
-        _GOULD,
-        "memory",
-        "The source speaks of one head that increments numbers and serves days; its index is from memory.",
-    ),
-    *_heads("gpt2-medium", "15.14 16.15 17.4 18.5 19.15", "mover", "name_mover", _MOVES, _MERULLO, "reported"),
-    *_heads("gpt2-medium", "12.3 13.4 13.13", "inhibition head", "s_inhibition", (_IOI_HELPS,), _MERULLO, "reported"),
-    *_heads("gpt2-medium", "19.1", "negative mover", "copy_suppression", _SUPPRESSES, _MERULLO, "reported"),
-    *_heads("gpt2-medium", "9.3", "induction head", "induction", _INDUCTION, _MERULLO, "reported"),
-    *_heads("gpt2-medium", "6.4", "duplicate-token head", "duplicate_token", _DUPLICATE, _MERULLO, "reported"),
-)
+    *_WANG.says("2.2 4.11", "previous-token head", "previous_token", _PREVIOUS, seen="the paper’s appendix H: the two "
+                f"highest previous-token scores on random tokens; {_WANG_LIST}"),
+    *_WANG.says("0.1 3.0", "duplicate-token head", "duplicate_token", _DUPLICATE, seen="the paper’s appendix I: among "
+                f"the three highest scores on repeated random tokens; {_WANG_LIST}"),
+    *_WANG.says("0.10", "duplicate-token head", "duplicate_token", (), "A fuzzy one: it attends to the current token, "
+                "and to the earlier copy of a repeated name; on random tokens, the paper says, it does not stand out.",
+                seen=f"the paper’s appendix I; {_WANG_LIST}"),
+    *_WANG.says("5.5 6.9", "induction head", "induction", _INDUCTION, seen="the paper’s appendix H: among the five "
+                f"highest induction scores; {_WANG_LIST}"),
+    *_WANG.says("5.8 5.9", "induction head", "induction", (), "Of the smaller ones in the circuit: the paper tests "
+                "only 5.5 and 6.9 on repeated random tokens.", seen="the table of the paper’s appendix K"),
+    *_ARENA.says("5.1 7.2 7.10", "induction head", "induction", _INDUCTION),
+    *_WANG.says("7.3 7.9 8.6 8.10", "S-inhibition head", "s_inhibition", (_IOI_HELPS,)),
+    *_WANG.says("9.6 9.9 10.0", "name mover", "name_mover", _MOVES, "Removing all three costs about 5 % of the logit "
+                "difference: backup heads take over."),
+    *_WANG.says("10.7 11.10", "negative name mover", "copy_suppression", _SUPPRESSES),
+    *_WANG.says("9.0 10.1 10.6 10.10", "backup name mover", "", (), _REPLACES),
+    *_WANG.says("10.2 11.9", "backup name mover", "", (), f"Attends to both names alike. {_REPLACES}"),
+    *_WANG.says("11.2", "backup name mover", "", (), f"Attends more to the subject, and writes it. {_REPLACES}"),
+    *_WANG.says("9.7", "backup name mover", "", (), "Attends to the second mention of the subject, and writes against "
+                f"it. {_REPLACES}"),
+    *_MCDOUGALL.says("10.7", "copy-suppression head", "copy_suppression", _SUPPRESSES),
+    *_MCDOUGALL.says("11.10", "copy-suppression head", "copy_suppression", _SUPPRESSES, "To a lesser extent than 10.7.",
+                     seen="the authors’ post about the paper"),
+    *_HANNA.says("5.1 5.5 6.9 7.10 8.8 8.11 9.1", "greater-than head", "", _YEARS),
+    *_GOULD.says("9.1", "successor head", "successor", (Shows("direct_logit", "successor"),), "Completes “If today is "
+                 "Monday, tomorrow is”; the paper on successor heads (Gould et al. 2023) came after this."),
+    *_MERULLO.says("15.14 16.15 17.4 18.5 19.15", "mover", "name_mover", _MOVES),
+    *_MERULLO.says("12.3 13.4", "inhibition head", "s_inhibition", (_IOI_HELPS,)),
+    *_MERULLO.says("13.13", "inhibition head", "s_inhibition", (_IOI_HELPS,), "The paper calls it 13.13 in its text "
+                   "and 13.14 in a figure’s caption and an appendix.", seen="one account of the paper, which found "
+                   "both numbers in it"),
+    *_MERULLO.says("19.1", "negative mover", "", _SUPPRESSES_THE_SUBJECT, "Unlike those of GPT-2 small it attends to "
+                   "the repeated name alone and lowers that, so that it helps.", seen="two accounts that quote the "
+                   "paper’s section 3"),
+    *_MERULLO.says("9.3", "induction head", "induction", _INDUCTION),
+    *_MERULLO.says("6.4", "duplicate-token head", "duplicate_token", _DUPLICATE),
+)  # fmt: skip
 
 
 def canonical_model(name: str) -> str:

@@ -40,8 +40,7 @@ def published_section() -> list[str]:
         "## Published heads",
         "What others have described, shown beside a head of that model. `python scripts/bench.py published --model "
         "gpt2 --atlas FILE` says which of it an atlas shows again. Entry: *read* was seen in the paper or in published "
-        "code that lists the heads, *reported* in another's account, *memory* was not seen again when it was written "
-        "down.",
+        "code that lists the heads, *reported* in another's account. `docs/references.md` says where.",
     ]
     for model in published_models():
         rows = [f"### {model}", f"Also called {', '.join(name for name in ALIASES[model] if name != model)}."]

@@ -245,7 +245,8 @@ ROLES: dict[str, Role] = {
             "a current-token head",
             "It attends to the current token itself.",
             (_attends("current_token_excess", "rand_flat"), effect_on_natural()),
-            "Elhage et al. 2021, A Mathematical Framework for Transformer Circuits; as a role: this project",
+            "Vig and Belinkov 2019, Analyzing the Structure of Attention in a Transformer Language Model; as a role: "
+            "this project",
             "It moves nothing between positions: what it does an MLP could do.",
             (("writes", _READ_BY_HEADS),),
         ),

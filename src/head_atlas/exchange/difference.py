@@ -300,12 +300,12 @@ def in_words(found: Difference, *, rows: int = 40) -> str:
     lines.append(f"{len(changed)} of {len(found.changes)} means changed beyond their intervals, of {len(heads)} heads")
     if changed:
         lines.append(
-            f"{'head':8}{'measure':20}{'mode':10}{'family':18}{'before':>10}{'after':>10}{'change':>10}  95 % interval"
+            f"{'head':8}{'measure':20}{'mode':20}{'family':18}{'before':>10}{'after':>10}{'change':>10}  95 % interval"
         )
     for c in changed[:rows]:
         interval = f"{c.low:.4g} to {c.high:.4g}, q {c.q:.2g}" if c.paired else "intervals of the two do not meet"
         lines.append(
-            f"{HeadId(c.layer, c.head).label:8}{c.measure:20}{c.mode:10}{c.family:18}"
+            f"{HeadId(c.layer, c.head).label:8}{c.measure:20}{c.mode:20}{c.family:18}"
             f"{c.before:10.4g}{c.after:10.4g}{c.change:10.4g}  {interval}"
         )
     if len(changed) > rows:

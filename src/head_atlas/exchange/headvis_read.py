@@ -1,4 +1,4 @@
-"""A data tree of HeadVis (Anthropic 2026) as the contents of an atlas.
+"""A data tree of HeadVis (Luger et al. 2026) as the contents of an atlas.
 
 A tree has exemplars and one number per head and metric: no ablation, no intervals, no baselines. What it does not
 have is left out by name, and token ids are invented, as a tree has texts only. Trees come from strangers: only
@@ -28,6 +28,15 @@ FAMILY = "headvis"
 _HEADS = ("layer", "head")
 _MOST_LAYERS = 1000
 _MOST_METRICS = 200
+_SPELLINGS = {"previous_token_score": "prev_token_score"}
+"""One metric has one name in the description of the tree and another in what is published."""
+_NOT_READ = {
+    "umap": "projections of queries and keys",
+    "custom_sequences": "sequences that readers of the tree added",
+    "attributions/qk": "attributions of queries and keys",
+    "attributions/ov": "attributions of values",
+}
+"""By folder, what a tree may hold besides."""
 _KEPT_TEXT = 100_000
 """Characters of what a tree says of itself that go into the atlas."""
 
@@ -65,15 +74,18 @@ def read_headvis(folder: str | Path) -> AtlasContents:
     for head in sorted(heads):
         name = f"heads/L{head.layer}H{head.head}.json"
         if tree.has(name):
-            read_page(tree.object(name), name, head, pages)
+            read_page(tree.json(name), name, head, pages)
         else:
             absent += 1
+    for folder_, what in _NOT_READ.items():
+        if tree.has(folder_):
+            left_out[what] = f"the tree's folder {folder_} is not read"
     if absent:
         left_out["heads"] = f"{absent} of {len(heads)} have no file in the tree"
     if not pages.prompts:
         raise AtlasError(f"{tree.root}: no head of this tree has a sequence")
     arrays = {f"exemplars/text/{name}": array for name, array in pages.arrays().items()}
-    arrays |= _metrics(tree, pages, n_layers, n_heads)
+    arrays |= _metrics(tree, _n_sequences(config), n_layers, n_heads)
     kept: dict[str, Any] = {
         key: config[key] for key in ("pipeline_config", "metric_descriptions", "n_intervals") if key in config
     }
@@ -123,8 +135,21 @@ def _size(config: Mapping[str, Any], name: str, default: int) -> int:
     return max(1, whole(config[name], f"config.json: {name}", _MOST_LAYERS)) if name in config else default
 
 
-def _metrics(tree: Folder, pages: Pages, n_layers: int, n_heads: int) -> dict[str, NamedArray]:
-    """One number per head and metric, NaN where a row or a field is absent, and how many samples it is of."""
+def _n_sequences(config: Mapping[str, Any]) -> int:
+    """Sequences that the metrics are means over; 0 where the tree does not say.
+
+    A page's `n_samples` is how many sequences are kept in it, which is something else.
+    """
+    pipeline = config.get("pipeline_config")
+    for place in (pipeline if isinstance(pipeline, dict) else {}, config):
+        if place.get("actual_sequences_processed") is not None:
+            n = place["actual_sequences_processed"]
+            return whole(n, "config.json: actual_sequences_processed", 2**31 - 1)
+    return 0
+
+
+def _metrics(tree: Folder, n_sequences: int, n_layers: int, n_heads: int) -> dict[str, NamedArray]:
+    """One number per head and metric, NaN where a row or a field is absent, and how many sequences it is of."""
     shape = (n_layers, n_heads)
     found: dict[str, np.ndarray] = {}
     name = "scatter_data.json"
@@ -144,10 +169,11 @@ def _metrics(tree: Folder, pages: Pages, n_layers: int, n_heads: int) -> dict[st
             found.setdefault(name, np.full(shape, np.nan))[layer, head] = number(value, f"scatter_data.json: {key}")
     arrays = {f"summary/{name}_mean": NamedArray(values, _HEADS) for name, values in found.items()}
     return arrays | {
-        f"summary/{name}_n": NamedArray(np.where(np.isnan(values), 0, pages.n_samples), _HEADS)
+        f"summary/{name}_n": NamedArray(np.where(np.isnan(values), 0, n_sequences), _HEADS)
         for name, values in found.items()
     }
 
 
 def _metric_name(key: str) -> str:
-    return "headvis_" + re.sub(r"[^a-z0-9_]+", "_", key.lower())[:60]
+    name = re.sub(r"[^a-z0-9_]+", "_", key.lower())[:60]
+    return "headvis_" + _SPELLINGS.get(name, name)

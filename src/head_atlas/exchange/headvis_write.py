@@ -1,4 +1,4 @@
-"""An atlas as the data tree of HeadVis (Anthropic 2026): a folder of JSON that its static pages read.
+"""An atlas as the data tree of HeadVis (Luger et al. 2026): a folder of JSON that its static pages read.
 
 Its pages know bands of exemplars, patterns, two histograms, tokens and one number per head and metric. Exemplars that
 were chosen by their effect have no place there and are left out; effects go in as metrics.
@@ -24,6 +24,8 @@ HEAD_FILES = "L{layer}H{head}.json"
 SETS = ("text", "families")
 """Sets of exemplars, the preferred one first."""
 _SIDES = {"query": "top_query_tokens", "key": "top_key_tokens"}
+_PLOTS = (("distance", "qk_distance_histogram", "Distance from query to key, share of attention"),)
+"""Name in the atlas, key and heading of plots; the histogram of the largest attention is always drawn."""
 _MOST_TOKENS = 50
 
 
@@ -56,14 +58,13 @@ def write_headvis(atlas: Atlas, folder: str | Path, *, exemplars: str | None = N
     bands = arrays["band"].values
     _write(folder / "server_config.json", {})
     _write(folder / "attributions" / "manifest.json", {})
-    _write(
-        folder / "scatter_data.json",
-        [
-            {"layer": layer, "head": head}
-            | {name: _number(values[layer, head]) for name, (values, _) in metrics.items()}
-            for layer, head in heads
-        ],
-    )
+    rows: list[dict[str, Any]] = [
+        {"layer": layer, "head": head} | {name: _number(values[layer, head]) for name, (values, _) in metrics.items()}
+        for layer, head in heads
+    ]
+    # its pages offer the metrics that are numbers in the first row
+    rows.sort(key=lambda row: sum(value is None for value in row.values()))
+    _write(folder / "scatter_data.json", rows)
     for layer, head in heads:
         shown = [exemplar for exemplar in stored.of(layer, head) if exemplar.band >= 1]
         page = _page(atlas, arrays, stored, shown, layer, head)
@@ -82,11 +83,16 @@ def write_headvis(atlas: Atlas, folder: str | Path, *, exemplars: str | None = N
             "head_data_pattern": HEAD_FILES,
             "has_umap": False,
             "umap_heads": [],
-            "custom_plots": [],
-            "custom_tables": [],
+            "custom_plots": [{"key": key, "label": label} for name, key, label in _PLOTS if name in arrays],
+            "custom_tables": [
+                {"key": key, "label": f"Tokens it attends {way}, by their share of its attention"}
+                for key, way in ((_SIDES["query"], "from"), (_SIDES["key"], "to"))
+                if "token_id" in arrays
+            ],
             "statistics_display": {
-                "n_samples": {"label": "Prompts", "format": "d"},
-                "mean_max_activation": {"label": "Mean of the largest attention", "format": ".3f"},
+                "n_samples": {"label": "Sequences kept", "format": "integer"},
+                "n_prompts": {"label": "Prompts measured", "format": "integer"},
+                "mean_max_activation": {"label": "Mean of the largest attention", "format": "default"},
             },
             "pipeline_config": {"written_by": f"head-atlas {atlas.version}", "provenance": finite(atlas.provenance)},
         },
@@ -140,14 +146,14 @@ def _page(
                 for i, weight in zip(ids[:_MOST_TOKENS], share, strict=False)
                 if i >= 0
             ]
-    page["statistics"] = _statistics(arrays, layer, head)
+    page["statistics"] = {"n_samples": len(shown)} | _statistics(arrays, layer, head)
     return page
 
 
 def _statistics(arrays: Mapping[str, NamedArray], layer: int, head: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if "largest" in arrays:
-        found["n_samples"] = int((~np.isnan(arrays["largest"].values[layer, head])).sum())
+        found["n_prompts"] = int((~np.isnan(arrays["largest"].values[layer, head])).sum())
     if "mean_largest" in arrays:
         found["mean_max_activation"] = _number(arrays["mean_largest"].values[layer, head])
     return found

@@ -53,11 +53,15 @@ def budget_for(model: HeadModel) -> Budget:
     else:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     share = SHARE[kind] * memory / model.dtype.itemsize
-    per_token = 8 * model.d_model + 3 * model.structure.widest + 4 * model.n_heads * model.d_head
     return Budget(
-        tokens=min(max(_power_of_two(share / per_token), LEAST_TOKENS), MOST_TOKENS[kind]),
+        tokens=min(max(_power_of_two(share / numbers_per_token(model)), LEAST_TOKENS), MOST_TOKENS[kind]),
         logits=min(_power_of_two(share / 6), MOST_LOGITS[kind]),
     )
+
+
+def numbers_per_token(model: HeadModel) -> int:
+    """Estimate what one layer holds for each token while it runs, or keeps for a backward pass."""
+    return 8 * model.d_model + 3 * model.structure.widest + 4 * model.n_heads * model.d_head
 
 
 @dataclass(frozen=True)

@@ -297,12 +297,11 @@ def _by_gradient(explained: Explained, method: Method) -> _Running:
 
 
 def _by_integration(explained: Explained, starts: Tensor, max_nodes: int, seed: int) -> _Running:
-    f = float(explained.of_embeddings(explained.embeddings[None]))
-    found = yield from integrate(explained, starts, f, max_nodes)
+    found = yield from integrate(explained, starts, max_nodes)
     return _attribution(
         explained,
         "integrated_gradients",
-        f,
+        found.f,
         found.values,
         f_baseline=found.f_baseline,
         completeness_gap=found.gap,

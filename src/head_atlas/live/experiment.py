@@ -11,7 +11,8 @@ import torch
 
 from head_atlas.errors import PromptError
 from head_atlas.heads import HeadId
-from head_atlas.interventions import Mode, Reference, ablating
+from head_atlas.interventions import Mode, Reference, ResampleReference, ablating
+from head_atlas.measures.bootstrap import bootstrap_mean, resample_counts
 from head_atlas.measures.effects import as_prompts
 from head_atlas.measures.metrics import METRICS, Reading, clean_values, effects
 from head_atlas.models import HeadModel, PatternReader
@@ -48,8 +49,9 @@ class Ablation:
         mode: what their output became.
         reference: what stood for it, in the modes that need one.
         clean_log_probs: of the next token, [d_vocab], nats.
-        ablated_log_probs: likewise, with the heads removed.
-        effects: by metric, ablated - clean; `logit_difference` is NaN without a contrast.
+        ablated_log_probs: likewise, with the heads removed; over several draws, of the mean probability.
+        effects: by metric, ablated - clean, over several draws the mean; `logit_difference` is NaN without a contrast.
+        effects_by_draw: by metric, axes (draw,): one draw, or those of a `ResampleReference`, each a run of its own.
         clean: baseline values by name.
     """
 
@@ -62,6 +64,7 @@ class Ablation:
     clean_log_probs: np.ndarray = field(repr=False)
     ablated_log_probs: np.ndarray = field(repr=False)
     effects: dict[str, float]
+    effects_by_draw: dict[str, NamedArray] = field(repr=False)
     clean: dict[str, float]
 
     @property
@@ -79,6 +82,17 @@ class Ablation:
         """Id of the token it is held against, if any."""
         return self.prompt.contrasts[-1] if self.prompt.contrasts else None
 
+    @property
+    def n_draws(self) -> int:
+        """Runs with the heads removed: the draws of a `ResampleReference`, else one."""
+        return len(self.effects_by_draw["logprob"].values)
+
+    def interval(self, metric: str) -> tuple[float, float]:
+        """95 % bootstrap interval of an effect's mean over the draws, in its unit; NaN where there is one draw."""
+        values = np.asarray(self.effects_by_draw[metric].values)
+        found = bootstrap_mean(values[None], resample_counts([-1] * len(values), seed=0, family="draws"))
+        return float(found.low[0]), float(found.high[0])
+
     def top(self, k: int = 10) -> list[TokenChange]:
         """The union of both runs' k most likely tokens, the most likely by their larger probability first."""
         clean, ablated = np.exp(self.clean_log_probs), np.exp(self.ablated_log_probs)
@@ -88,7 +102,7 @@ class Ablation:
         return [TokenChange(i, text, float(clean[i]), float(ablated[i])) for i, text in zip(order, texts, strict=True)]
 
     def pattern(self, head: HeadId | str | tuple[int, int], run: Run = "clean") -> NamedArray:
-        """Attention of any head of the model in one of the two runs, axes (query, key).
+        """Attention of any head of the model in one of the two runs, axes (query, key); of several draws in the first.
 
         The pattern of a removed head is what it would have attended to: its output is what was removed.
 
@@ -121,7 +135,7 @@ def ablate(
         mode: "zero", the "mean" over reference prompts, "resample" or "pattern_freeze".
         target: id, or text of exactly one token (with its leading space); the clean run's top token by default.
         contrast: likewise, for the logit difference.
-        reference: what the mode needs, as in `ablating`; of a `ResampleReference` the first draw stands in.
+        reference: what the mode needs, as in `ablating`; of a `ResampleReference` every draw is run.
 
     Raises:
         PromptError: the prompt is empty or too long, or a target is not one token.
@@ -133,12 +147,18 @@ def ablate(
     if one.positions[-1] != len(one) - 1:
         raise PromptError("the last position of the prompt has no target: expected one to be read there")
     tokens = model.rows([one.tokens])
-    with ablating(model, removed, mode, reference):
-        ablated_logits = _last_logits(model, tokens)
+    n_draws = reference.n_draws if removed and mode == "resample" and isinstance(reference, ResampleReference) else 1
+    drawn = []
+    for draw in range(n_draws):
+        with ablating(model, removed, mode, reference, draw=draw):
+            drawn.append(_last_logits(model, tokens))
     targets = torch.tensor([one.targets[-1]], device=model.device)
     contrasts = torch.tensor([one.contrasts[-1] if one.contrasts else -1], device=model.device)
     clean = Reading.of(_last_logits(model, tokens), targets, contrasts)
-    ablated = Reading.of(ablated_logits, targets, contrasts)
+    runs = [Reading.of(logits, targets, contrasts) for logits in drawn]
+    each = [effects(clean, run, METRICS) for run in runs]
+    by_draw = {name: np.array([float(one[name]) for one in each]) for name in each[0]}
+    mixed = torch.stack([run.log_probs[0] for run in runs]).logsumexp(0) - np.log(n_draws)
     return Ablation(
         model=model,
         prompt=one,
@@ -147,8 +167,9 @@ def ablate(
         mode=mode,
         reference=reference,
         clean_log_probs=_wide(clean.log_probs[0]),
-        ablated_log_probs=_wide(ablated.log_probs[0]),
-        effects={name: float(value) for name, value in effects(clean, ablated, METRICS).items()},
+        ablated_log_probs=_wide(mixed if n_draws > 1 else runs[0].log_probs[0]),
+        effects={name: float(values.mean()) for name, values in by_draw.items()},
+        effects_by_draw={name: NamedArray(values, ("draw",)) for name, values in by_draw.items()},
         clean={name: float(value) for name, value in clean_values(clean, clean.top == targets).items()},
     )
 

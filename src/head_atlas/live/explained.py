@@ -19,6 +19,7 @@ import torch
 from head_atlas.errors import PromptError, UnsupportedModelError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import Budget, Mode, Reference, ablating, budget_for
+from head_atlas.interventions.packing import numbers_per_token
 from head_atlas.measures.effects import as_prompts
 from head_atlas.models import HeadModel
 from head_atlas.models.last_position import last_logits
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int
     from torch import Tensor
 
+MOST_KEPT = 2**25
+"""Numbers that a backward pass may keep in any case: 128 MiB in float32."""
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
 _REACHED: WeakKeyDictionary[HeadModel, bool] = WeakKeyDictionary()
 
@@ -147,8 +150,12 @@ class Explained:
 
     @property
     def gradients_at_once(self) -> int:
-        """Rows that run together with gradients: a backward pass keeps every layer, a run only the widest."""
-        return max(1, self.rows_at_once // self.model.n_layers)
+        """Rows that run together with gradients: a backward pass keeps every layer, a run only the widest.
+
+        So only a layer's share of the rows that run without, or, in a small model, what `MOST_KEPT` numbers hold.
+        """
+        kept = self.model.n_layers * numbers_per_token(self.model) * len(self.prompt)
+        return max(1, self.rows_at_once // self.model.n_layers, min(self.rows_at_once, MOST_KEPT // kept))
 
     def _f(self, tokens: Tensor, embeddings: Tensor | None, seen: Tensor | None) -> Float[Tensor, " row"]:
         with self._without_heads():

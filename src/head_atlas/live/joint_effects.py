@@ -15,7 +15,7 @@ import numpy as np
 from head_atlas.errors import HeadError
 from head_atlas.heads import HeadId
 from head_atlas.interventions import Budget, Mode, Reference
-from head_atlas.measures.circuits import OverPrompts, interaction, over_prompts, prompt_counts
+from head_atlas.measures.circuits import OverPrompts, interaction, over_prompts, pair_significance, prompt_counts
 from head_atlas.measures.effects import as_prompts
 from head_atlas.measures.head_sets import ValueMetric, iter_set_values, set_values, value_metric
 from head_atlas.models import HeadModel
@@ -65,7 +65,9 @@ class Interactions:
     Attributes:
         interaction: I = D(i, j) - D(i) - D(j), axes (head, head_with), symmetric, NaN on the diagonal: above 0 the
             two stand in for each other, below 0 they are one serial path (or the metric saturates). Intervals are of
-            single pairs, not corrected for their number.
+            single pairs, not corrected for their number: `q` is.
+        p: of each I being 0, by flipping the signs of whole templates, likewise; NaN with fewer than two of them.
+        q: of p over all pairs, each counted once: of those with q <= 0.05, at most 5 % are false on average.
         pair_harm: D(i, j), likewise; D(i) on the diagonal.
         harm: D(i), axes (head,), in order of `heads`.
         interaction_by_prompt: axes (head, head_with, prompt).
@@ -79,6 +81,8 @@ class Interactions:
     """
 
     interaction: OverPrompts
+    p: NamedArray
+    q: NamedArray
     pair_harm: OverPrompts
     harm: OverPrompts
     interaction_by_prompt: NamedArray
@@ -299,8 +303,11 @@ def iter_interactions(
         labels = [head.label for head in chosen]
         both = {"head": labels, "head_with": labels}
         mutual = interaction(together, harm)
+        p, q = pair_significance(mutual, ready, seed)
         result = Interactions(
             interaction=over_prompts(mutual, ("head", "head_with"), counts, both),
+            p=NamedArray(p, ("head", "head_with"), both),
+            q=NamedArray(q, ("head", "head_with"), both),
             pair_harm=over_prompts(together, ("head", "head_with"), counts, both),
             harm=over_prompts(harm, ("head",), counts, {"head": labels}),
             interaction_by_prompt=NamedArray(mutual, ("head", "head_with", "prompt"), both),

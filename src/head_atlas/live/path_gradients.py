@@ -48,6 +48,7 @@ class PathSum:
 
     Attributes:
         values: of each token, [pos]; 0 for tokens that stay fixed.
+        f: at the end of the line.
         f_baseline: f at the start of the line.
         gap: sum of the values - (f - f at the start): signed; 0 is complete.
         n_nodes: of the quadrature; with several lines, the most that one took.
@@ -55,6 +56,7 @@ class PathSum:
     """
 
     values: np.ndarray
+    f: float
     f_baseline: float
     gap: float
     n_nodes: int
@@ -148,12 +150,13 @@ def _windows(explained: Explained, corpus: Sequence[str | Prompt], n_samples: in
 
 
 def integrate(
-    explained: Explained, starts: Float[Tensor, "sample pos d_embed"], f: float, most_nodes: int
+    explained: Explained, starts: Float[Tensor, "sample pos d_embed"], most_nodes: int
 ) -> Generator[tuple[int, int], None, PathSum]:
     """Integrate from each start; yields (rows done, rows known of so far), and returns the mean over the starts."""
     own = explained.embeddings
-    at_start = torch.cat(
-        [explained.of_embeddings(starts[part]).double() for part in in_parts(len(starts), explained.rows_at_once)]
+    ends = torch.cat([own[None], starts])
+    f, *at_start = torch.cat(
+        [explained.of_embeddings(ends[part]).double() for part in in_parts(len(ends), explained.rows_at_once)]
     ).tolist()
     sums: list[PathSum] = []
     done = 0
@@ -174,9 +177,10 @@ def integrate(
             if converged or n_nodes >= most_nodes:
                 break
             n_nodes = min(2 * n_nodes, most_nodes)
-        sums.append(PathSum(values, f_start, gap, n_nodes, converged))
+        sums.append(PathSum(values, f, f_start, gap, n_nodes, converged))
     return PathSum(
         values=np.mean([one.values for one in sums], axis=0),
+        f=f,
         f_baseline=float(np.mean([one.f_baseline for one in sums])),
         gap=float(np.mean([one.gap for one in sums])),
         n_nodes=max(one.n_nodes for one in sums),

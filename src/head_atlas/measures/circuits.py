@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from head_atlas.measures.bootstrap import COVERAGE, bootstrap_mean, resample_counts
+from head_atlas.measures.significance import q_values, sign_flip_p
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
 
@@ -46,9 +47,36 @@ class OverPrompts:
 
 def prompt_counts(prompts: Sequence[Prompt], seed: int) -> np.ndarray:
     """How often each prompt is drawn in each resample: templates of a family first, then prompts within them."""
-    clusters: dict[tuple[str, int], int] = {}
-    labels = [-1 if p.template < 0 else clusters.setdefault((p.family, p.template), len(clusters)) for p in prompts]
-    return resample_counts(labels, seed=seed, family="+".join(sorted({p.family for p in prompts})))
+    return resample_counts(prompt_clusters(prompts), seed=seed, family=_families(prompts))
+
+
+def prompt_clusters(prompts: Sequence[Prompt]) -> list[int]:
+    """Number the templates of the prompts, those of each family for themselves; -1 for a prompt without one."""
+    known: dict[tuple[str, int], int] = {}
+    return [-1 if p.template < 0 else known.setdefault((p.family, p.template), len(known)) for p in prompts]
+
+
+def _families(prompts: Sequence[Prompt]) -> str:
+    return "+".join(sorted({p.family for p in prompts}))
+
+
+def pair_significance(pairs: np.ndarray, prompts: Sequence[Prompt], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Test every pair's interaction against 0, and correct for how many pairs there are.
+
+    Args:
+        pairs: interaction, [head, head, prompt], symmetric, NaN on the diagonal.
+        prompts: that were run.
+        seed: of the sign flips.
+
+    Returns:
+        p of `sign_flip_p`, templates as clusters, and q over all pairs, each counted once (Benjamini and Hochberg
+        1995): [head, head], symmetric, NaN on the diagonal, and everywhere with fewer than two clusters.
+    """
+    one, other = np.triu_indices(len(pairs), 1)
+    p = sign_flip_p(pairs[one, other], prompt_clusters(prompts), seed=seed, family=_families(prompts))
+    found = np.full((2, len(pairs), len(pairs)), np.nan)
+    found[:, one, other] = found[:, other, one] = p, q_values(p)
+    return found[0], found[1]
 
 
 def over_prompts(

@@ -4,7 +4,7 @@ The model runs twice. The first run sums up every pattern and keeps one number p
 weight; then the exemplars are chosen, and the second run keeps a few keys per row of the chosen patterns. Memory
 grows by that one number with the number of prompts, and with the number of different tokens.
 
-What is kept, and how it is stratified, follows HeadVis (Anthropic 2026), so that it can be shown there too.
+What is kept, and how it is stratified, follows HeadVis (Luger et al. 2026), so that it can be shown there too.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Interference: cosines between pairs of directions, against those of random direc
 cos^2 has the mean 1/d and cos^2 ~ Beta(1/2, (d-1)/2). Participation ratio of a covariance with eigenvalues lambda:
 (sum lambda)^2 / sum lambda^2, 1 if one dimension is in use and d if all are, evenly.
 
-Sources: Elhage et al. 2022, Toy Models of Superposition; Gao and Ganguli 2015 (participation ratio).
+Sources: Elhage et al. 2022, Toy Models of Superposition; Gao et al. 2017 (participation ratio).
 """
 
 from __future__ import annotations

@@ -5,16 +5,24 @@
 - `gelu_new` and its like are eight operations, written out in Python, on the widest activation of a layer; torch has
   the same formula as one. (In 16 bits every step is rounded, so there the two are not the same.)
 
+Both serve gradients to what a layer reads as well; where gradients to weights are asked for, modules stay as they were.
+
 Sums are taken in another order, so the last bits differ from those of the model as transformers loaded it:
-`models.checks` holds the two against each other at every load. With gradients the modules stay as they were.
+`models.checks` holds the two against each other at every load.
+
+oneDNN makes a kernel for every shape of a product, which takes some 3 ms and 0.7 MB, and keeps the last 1024: with
+prompts of all lengths, memory grew with their number by more than half a gigabyte. Here it keeps `KERNELS_KEPT`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 from transformers.activations import FastGELUActivation, NewGELUActivation
 from transformers.pytorch_utils import Conv1D
@@ -28,11 +36,21 @@ WRITTEN_OUT = (NewGELUActivation, FastGELUActivation)
 LINEAR = (nn.Linear, Conv1D)
 FEWEST_PRODUCTS = 2**23
 """Multiplications of a linear layer from which oneDNN is at least as fast; a constant: the choice decides last bits."""
+KERNELS_KEPT = 128
+"""Shapes of products, of which the sweep of a pack of prompts through GPT-2 small needs 30 to 60, again and again."""
+_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+"""Of oneDNN, and of the layer between it and torch; each is read when the first product is made."""
 
 
 def use_fast_kernels(model: nn.Module) -> None:
-    """Let linear layers and written-out activations take the faster way, where no gradient is asked for."""
+    """Let linear layers and written-out activations take the faster way.
+
+    Limits how many kernels oneDNN keeps in this process, unless its environment says how many.
+    """
     has_onednn = torch.backends.mkldnn.is_available()
+    if has_onednn:
+        for cache in _CACHES:
+            os.environ.setdefault(cache, str(KERNELS_KEPT))
     for module in model.modules():
         if type(module) in WRITTEN_OUT:
             _fuse(module)
@@ -44,7 +62,7 @@ def _fuse(activation: nn.Module) -> None:
     plain = activation.forward
 
     def forward(x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        plainly = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64)
+        plainly = x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64)
         return plain(x) if plainly else gelu(x, approximate="tanh")
 
     activation.forward = forward
@@ -56,8 +74,9 @@ def _through_onednn(linear: nn.Linear | Conv1D) -> None:
     def forward(x: Float[Tensor, "*batch d_in"]) -> Float[Tensor, "*batch d_out"]:
         # read at every call: a model may be moved or converted
         weight, bias = linear.weight, linear.bias
+        learns = weight.requires_grad or (bias is not None and bias.requires_grad)
         plainly = (
-            torch.is_grad_enabled()
+            (learns and torch.is_grad_enabled())
             or x.device.type != "cpu"
             or x.dtype != torch.float32
             or weight.dtype != torch.float32
@@ -66,6 +85,26 @@ def _through_onednn(linear: nn.Linear | Conv1D) -> None:
         if plainly:
             return plain(x)
         by_output = weight.t() if isinstance(linear, Conv1D) else weight
-        return torch.ops.mkldnn._linear_pointwise(x, by_output, bias, "none", [], "")
+        return _Product.apply(x, by_output, bias) if torch.is_grad_enabled() else _product(x, by_output, bias)
 
     linear.forward = forward  # type: ignore[method-assign]
+
+
+def _product(
+    x: Float[Tensor, "*batch d_in"], weight: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] | None
+) -> Float[Tensor, "*batch d_out"]:
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+class _Product(Function):
+    """x W^T + b, which lets gradients through to x alone: d/dx = g W."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.weight = weight
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return _product(gradient, ctx.weight.t(), None), None, None

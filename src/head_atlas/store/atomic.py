@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -22,7 +23,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The temporary name is unique, so that two writers (or the orphan of a killed run) never share one.
     File and folder are synced: after a power cut there is the old file or the new one.
+
+    Raises:
+        OSError: no permission; or a folder, a device or a pipe is there, which a file must not replace.
     """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a device or a pipe"
+        raise OSError(errno.EEXIST, f"there is {what} in the file's place", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:

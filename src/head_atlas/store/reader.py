@@ -27,6 +27,7 @@ from head_atlas.store.validate import check_axes, check_signature, check_structu
 
 _FAILURES = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, ArithmeticError)
 _CACHE_BYTES = 512 * 2**20
+_HASHED_BYTES = 256 * 2**20
 _ARRAYS = ("array", "string-array")
 _NOT_PROVENANCE = {"encoding-type", "encoding-version", "build_complete", "left_out", "notes", "checks"}
 
@@ -159,6 +160,15 @@ class Atlas:
             return read_corpus(self._file, self.families)
         except _FAILURES as error:
             raise AtlasError(f"{self.path}: the prompts are damaged: {error}") from error
+
+    @cached_property
+    def sha256(self) -> str:
+        """The sha256 of the file, in hex; "" of one over 256 MiB that is not published: reading it takes too long."""
+        from head_atlas.store.fetching import sha256_of  # which itself opens atlases
+
+        if self.source is not None:
+            return self.source.sha256
+        return sha256_of(self.path) if self.path.stat().st_size <= _HASHED_BYTES else ""
 
     @cached_property
     def offsets(self) -> NamedArray | None:

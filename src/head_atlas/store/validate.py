@@ -41,8 +41,11 @@ def check_signature(path: Path) -> None:
         raise AtlasError(f"there is no atlas at {path}")
     if not path.is_file():
         raise AtlasError(f"{path} is not a file")
-    with path.open("rb") as file:
-        start = file.read(len(SIGNATURE))
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(SIGNATURE))
+    except OSError as error:
+        raise AtlasError(f"{path} cannot be read: {error.strerror}") from error
     if start != SIGNATURE:
         what = "is empty" if not start else "is not an HDF5 file"
         raise AtlasError(f"{path} {what}: an atlas was expected")

@@ -16,6 +16,7 @@ from head_atlas.catalogue import (
     WITHOUT_EFFECTS,
 )
 from head_atlas.catalogue.roles import ROLES
+from head_atlas.errors import AtlasError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,3 +166,35 @@ def families_of(atlas: Atlas, measure: str) -> list[tuple[str, str]]:
         return []
     every = [(label_of(EVERY_FAMILY), EVERY_FAMILY)] if f"{measure}_macro" in atlas.summary else []
     return every + [(label_of(f), f) for f in atlas.families if f not in WITHOUT_EFFECTS]
+
+
+def chosen_place(atlas: Atlas, measure: str, family: str, mode: str) -> tuple[str, str, str]:
+    """A measure with the family and mode to read it in, defaults filled in.
+
+    Raises:
+        AtlasError: this atlas has no such measure, or not on that family or in that mode; the message names those
+            that there are.
+    """
+    one_of("measure", measure, [name for _, name in measures_of(atlas)])
+    families = [name for _, name in families_of(atlas, measure)]
+    if family and not families:
+        raise AtlasError(f"{measure} is not measured by family: leave the family empty.")
+    family = one_of("family", family, families, of=measure) if family else (families[0] if families else "")
+    if measure not in EFFECTS:
+        if mode:
+            raise AtlasError(f"{measure} is not measured by ablation mode: leave the mode empty.")
+        return measure, family, ""
+    return measure, family, one_of("mode", mode, list(atlas.modes), of=measure) if mode else atlas.modes[0]
+
+
+def one_of(what: str, wanted: str, names: list[str], of: str = "") -> str:
+    """A name that the atlas has.
+
+    Raises:
+        AtlasError: it has not; the message names those that there are.
+    """
+    if wanted not in names:
+        for_ = f" for {of}" if of else ""
+        there = f"there are {', '.join(names)}" if names else "there are none"
+        raise AtlasError(f"This atlas has no {what} {wanted[:60]!r}{for_}; {there}.")
+    return wanted

@@ -83,13 +83,16 @@ def outcome(before: float, after: float, still_first: bool) -> str:
     return "same" if after >= 0.9 * before else "weaker"
 
 
-def what_it_means(target: str, probabilities: Sequence[float], first: Sequence[bool]) -> tuple[str, str]:
+def what_it_means(
+    target: str, probabilities: Sequence[float], first: Sequence[bool], n_heads: int = 2
+) -> tuple[str, str]:
     """What came of removing heads, beside removing as many others.
 
     Args:
         target: text of the expected token.
         probabilities: of the target: with all heads, without the heads, without the control.
         first: whether the target is the first choice in each of these runs.
+        n_heads: how many heads were removed.
 
     Returns:
         Which of `OUTCOMES` came true, "" where the run cannot decide; and a few sentences.
@@ -103,9 +106,12 @@ def what_it_means(target: str, probabilities: Sequence[float], first: Sequence[b
     true, calm = outcome(before, after, first[1]), outcome(before, control, first[2])
     moved = f"{quoted(target)} went from {percent(before)} to {percent(after)}; without the control it has "
     if calm != "same":
-        meaning = "The control matters as well, so this prompt alone does not single these heads out."
+        these = "this head" if n_heads == 1 else "these heads"
+        meaning = f"The control matters as well, so this prompt alone does not single {these} out."
     elif true == "same":
         meaning = "Neither removal matters on these words: other heads can do it too."
+    elif n_heads == 1:
+        meaning = "Removing another head hardly matters, so on these words it is this one that the prediction needs."
     else:
         meaning = (
             "Removing as many other heads hardly matters, so on these words it is the removed ones, taken together, "

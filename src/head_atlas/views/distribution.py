@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from head_atlas.views.numbers import percent, plain, points, signed
+from head_atlas.views.numbers import interval, percent, plain, points, signed
 from head_atlas.views.scales import digits_for
 from head_atlas.views.token_text import quoted, visible
 
@@ -87,7 +87,10 @@ def verdict(clean_top: str, ablated_top: str, target: str, before: float, after:
 
 
 def effect_facts(
-    effects: dict[str, float], clean: dict[str, float], labels: dict[str, tuple[str, str, str, bool]]
+    effects: dict[str, float],
+    clean: dict[str, float],
+    labels: dict[str, tuple[str, str, str, bool]],
+    intervals: dict[str, tuple[float, float]] | None = None,
 ) -> list[dict]:
     """Single numbers under the bars.
 
@@ -95,6 +98,7 @@ def effect_facts(
         effects: value by metric; NaN where a metric is not defined here.
         clean: baseline values by metric; the rank is shown as what it was and what it becomes.
         labels: per metric: label, unit, sentence, whether it is signed.
+        intervals: per metric, where the values are means over several draws.
     """
     facts = []
     for name, value in effects.items():
@@ -104,8 +108,10 @@ def effect_facts(
         if name == "logit_difference" and np.isnan(value):
             text = "needs a contrast"
         elif name == "flip":
-            text = "yes" if value else "no"
+            text = f"in {percent(value)} of the draws" if intervals else "yes" if value else "no"
         elif name == "log2_rank" and np.isfinite(value):
             text = f"{2 ** clean[name]:.0f} → {2 ** (clean[name] + value):.0f}"
+        elif intervals and np.isfinite(intervals[name][0]):
+            text += f" {interval(*intervals[name], digits_for(abs(value)), sign=has_sign)}"
         facts.append({"label": label, "text": text, "sentence": sentence})
     return facts

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from head_atlas.store import Atlas
     from head_atlas.views.head_values import HeadValues
 
+NO_ROLE = "none"
+"""The filter of heads that hold no role and no state."""
+FIRST_RANK = 2
+"""Column that the table is ranked by at first; those before it are no numbers."""
 _SCORES = ("induction", "previous_token", "duplicate_token", "sink")
 
 
@@ -31,25 +35,47 @@ def finder_props(atlas: Atlas, measure: str, family: str, mode: str) -> dict:
         family: likewise.
         mode: of the effects.
     """
+    names = column_names(atlas, measure, family, mode)
     heads = [HeadId(layer, head) for layer in range(atlas.n_layers) for head in range(atlas.n_heads)]
     shown = [values_of(atlas, *place) for place in _columns(atlas, measure, family, mode)]
     held = {head: held_roles(atlas, head) for head in heads}
     rows = [_row(head, held[head], shown) for head in heads]
-    every = [name for name in (*ROLES, *STATES) if any(name in names for names in held.values())]
     return {
         "title": f"Heads of {atlas.model_id}",
         "columns": [
-            {"label": "head", "number": False},
-            {"label": "roles and states", "number": False},
-            *({"label": values.label, "number": True, "unit": values.unit} for values in shown),
+            {"name": names[0], "label": "head", "number": False},
+            {"name": names[1], "label": "roles and states", "number": False},
+            *(
+                {"name": name, "label": values.label, "number": True, "unit": values.unit}
+                for name, values in zip(names[FIRST_RANK:], shown, strict=True)
+            ),
         ],
-        "filters": [{"name": role_label(name), "label": titled(role_label(name))} for name in every],
-        "rank": 2,
+        "filters": [{"name": name, "label": titled(role_label(name))} for name in held_names(atlas)],
+        "none": NO_ROLE,
+        "rank": FIRST_RANK,
         "rows": rows,
         "rule": "* not significant",
         "name": "heads",
         "note": "" if "held" in atlas.roles else "This atlas holds no roles to filter by.",
     }
+
+
+def column_names(atlas: Atlas, measure: str, family: str, mode: str) -> list[str]:
+    """Short names of the columns, each its own: a measure, and its family where the measure is there twice."""
+    names = ["head", "roles"]
+    for name, _, where in _columns(atlas, measure, family, mode):
+        names.append(f"{name}@{where}" if name in names else name)
+    return names
+
+
+def held_names(atlas: Atlas) -> list[str]:
+    """Names of the roles and states that some head holds."""
+    names = []
+    for group, axis in (("held", "role"), ("states", "state")):
+        if group in atlas.roles:
+            array = atlas.roles[group]
+            names += [str(n) for i, n in enumerate(array.coords.get(axis, ())) if (array.values[i] == 1).any()]
+    return [name for name in (*ROLES, *STATES) if name in names]
 
 
 def _columns(atlas: Atlas, measure: str, family: str, mode: str) -> list[tuple[str, str, str]]:
@@ -79,4 +105,4 @@ def _row(head: HeadId, held: list[str], shown: list[HeadValues]) -> dict:
         star = "*" if values.clear(*at) is False else ""
         text = f"{form(x, digits_for(abs(x)))}{star}" if np.isfinite(x) else "–"
         cells.append({"text": text, "sort": finite(x), "title": values.text(*at)})
-    return {"at": [head.layer, head.head], "held": names, "cells": cells}
+    return {"at": [head.layer, head.head], "held": held, "cells": cells}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from head_atlas.views.head_values import RECORD
 from head_atlas.views.numbers import count, interval, ordinal, plain, signed
 from head_atlas.views.scales import digits_of, percentile, scale_for, unit_range
 
@@ -37,6 +38,7 @@ def forest_rows(
     for (label, values), (x, low, high), others in zip(shown, numbers, peers, strict=True):
         digits = digits_of(x, low, high)
         clear = values.clear(*at)
+        ranks = [percentile(np.abs(within), abs(x)) for within in (values.values, values.values[head.layer])]
         if clear is None and np.isfinite(low) and np.isfinite(high):
             clear = bool(low > 0 or high < 0)
         rows.append(
@@ -51,18 +53,20 @@ def forest_rows(
                 "sign": int(np.sign(x)) if clear and np.isfinite(x) else 0,
                 "peers": [unit_range(float(p), scale) for p in others],
                 "current": label == current,
+                "numbers": [label, *values.record(*at), *ranks],
                 "cells": [
                     signed(x, digits) if sign else plain(x, digits),
                     interval(low, high, digits, sign=sign),
                     count(_at(values.n, at)),
-                    ordinal(percentile(np.abs(values.values), abs(x))),
-                    ordinal(percentile(np.abs(values.values[head.layer]), abs(x))),
+                    *(ordinal(rank) for rank in ranks),
                 ],
             }
         )
     return rows, 0.5 if sign else 0.0
 
 
+FOREST_NUMBERS = ("family", *RECORD, "percentile_in_model", "percentile_in_layer")
+"""Columns of the rows' `numbers`; percentiles rank the size."""
 FOREST_COLUMNS = ["family", "", "value", "95 % interval", "n", "percentile in model", "in layer"]
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from head_atlas.catalogue.roles import ROLES
 from head_atlas.views.choices import BEHAVIOUR, measure_named, role_of
+from head_atlas.views.head_values import RECORD
 from head_atlas.views.numbers import plain, signed
+from head_atlas.views.saved import saved
 from head_atlas.views.scales import digits_for, positions, scale_for
 from head_atlas.views.terms import marked
 
 if TYPE_CHECKING:
+    from head_atlas.catalogue.roles import Role
     from head_atlas.heads import HeadId
     from head_atlas.views.head_values import HeadValues
 
@@ -27,6 +30,7 @@ def grid_props(
     toggle: bool = False,
     small: bool = False,
     hint: str = "",
+    about: Mapping[str, Any] | None = None,
 ) -> dict:
     """What the grid draws.
 
@@ -38,6 +42,7 @@ def grid_props(
         toggle: a click adds or removes a head rather than selecting it.
         small: a compact grid, numbers only on hover.
         hint: the line below while no head is pointed at.
+        about: where the numbers are from, for those who save them; None where they cannot be.
     """
     n_layers, n_heads = shown.values.shape
     scale = scale_for(shown.values, sign=shown.signed, high=shown.most, unit=shown.unit)
@@ -65,7 +70,14 @@ def grid_props(
         "toggle": toggle,
         "small": small,
         "hint": hint if np.isfinite(shown.values).any() else f"{shown.label}: {shown.reason}.",
+        "saved": None if about is None else _table(shown, about),
     }
+
+
+def _table(shown: HeadValues, about: Mapping[str, Any]) -> dict:
+    places = np.ndindex(*shown.values.shape)
+    rows = ([f"{layer}.{head}", *shown.record(layer, head)] for layer, head in places)
+    return saved(["head", *RECORD], rows, **about, label=shown.label, unit=shown.unit)
 
 
 def without_marks(grid: dict) -> dict:
@@ -91,10 +103,15 @@ def measure_props(measure: str) -> dict:
         return _words("Score, from roles and effects", sentence, formula, "", "", "this project")
     if role_of(measure):
         role = ROLES[role_of(measure)]
-        first = role.criteria[0]
-        formula = f"clip((x - n99) / (1 - n99), 0, 1), x the {first.number}, n99 the 99th percentile of its null"
-        return _words("Membership of a role", role.sentence, formula, "1 = ideal", role.pitfall, role.sources)
+        return _words(
+            "Membership of a role", role.sentence, membership_formula(role), "1 = ideal", role.pitfall, role.sources
+        )
     return {"empty": "No measure is chosen."}
+
+
+def membership_formula(role: Role) -> str:
+    """How strongly a head shows a role's first sign, in plain characters."""
+    return f"clip((x - n99) / (1 - n99), 0, 1), x the {role.criteria[0].number}, n99 the 99th percentile of its null"
 
 
 def _words(kind: str, sentence: str, formula: str, unit: str, pitfall: str, source: str) -> dict:

@@ -9,6 +9,7 @@ import numpy as np
 from head_atlas.catalogue import WEIGHT_SCORES
 from head_atlas.heads import HeadId
 from head_atlas.views.numbers import plain
+from head_atlas.views.saved import saved
 from head_atlas.views.scales import digits_for
 
 if TYPE_CHECKING:
@@ -29,17 +30,19 @@ def company_section(atlas: Atlas, head: HeadId) -> dict:
     before = np.asarray(array.values[:, :, :, head.layer, head.head], dtype=float)
     behind = np.asarray(array.values[:, head.layer, head.head], dtype=float)
     top = max((float(np.nanmax(x)) for x in (before, behind) if np.isfinite(x).any()), default=1.0)
-    columns = []
+    columns, table = [], []
     for i, kind in enumerate(kinds):
         said = f"{kind} ({_READS.get(kind, 'reads')})"
         for values, words in ((before[i], "It reads from"), (behind[i], "Read by")):
             rows = _partners(values, top)
             empty = "no earlier layer" if words == "It reads from" else "no later layer"
+            table += [[kind, words == "Read by", row["label"], row.pop("value")] for row in rows]
             columns.append({"title": f"{words}, {said}", "rows": rows, "empty": "" if rows else empty})
     lead = f"{WEIGHT_SCORES['composition'].sentence} Above 0 is above chance. Click a head to see its page. "
     # older files have it among what is left out
     caveat = atlas.notes.get("composition") or atlas.left_out.get("composition") or WEIGHT_SCORES["composition"].pitfall
-    return {"kind": "partners", "title": title, "lead": lead + caveat, "columns": columns}
+    kept = saved(["kind", "reads_this_head", "other", "value"], table, measure="composition")
+    return {"kind": "partners", "title": title, "lead": lead + caveat, "columns": columns, "saved": kept}
 
 
 def _partners(values: np.ndarray, top: float) -> list[dict]:
@@ -52,5 +55,5 @@ def _partners(values: np.ndarray, top: float) -> list[dict]:
             other = HeadId(*(int(j) for j in np.unravel_index(i, values.shape)))
             t = min(max(x / top, 0.0), 1.0) if top > 0 else 0.0
             at = [other.layer, other.head]
-            rows.append({"head": at, "label": other.label, "t": t, "text": plain(x, digits_for(abs(x)))})
+            rows.append({"head": at, "label": other.label, "t": t, "value": x, "text": plain(x, digits_for(abs(x)))})
     return rows

@@ -9,13 +9,16 @@ import numpy as np
 from head_atlas.catalogue import EFFECTS, WITHOUT_EFFECTS
 from head_atlas.catalogue.roles import FELT
 from head_atlas.views.choices import EVERY_FAMILY, label_of
-from head_atlas.views.forests import FOREST_COLUMNS, forest_rows
+from head_atlas.views.forests import FOREST_COLUMNS, FOREST_NUMBERS, forest_rows
 from head_atlas.views.measured import effect_values
 from head_atlas.views.numbers import percent, plain
+from head_atlas.views.saved import saved
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
     from head_atlas.store import Atlas
+
+MEAN_OVER_FAMILIES = "mean over families"
 
 
 def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
@@ -40,7 +43,7 @@ def _forest(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[s
     families = [family for family in atlas.families if family not in WITHOUT_EFFECTS]
     shown = [(label_of(family), effect_values(atlas, effect, mode, family)) for family in families]
     if f"{effect}_macro" in atlas.summary:
-        shown.append(("mean over families", effect_values(atlas, effect, mode, EVERY_FAMILY)))
+        shown.append((MEAN_OVER_FAMILIES, effect_values(atlas, effect, mode, EVERY_FAMILY)))
     measured = [(label, values) for label, values in shown if np.isfinite(values.values).any()]
     missing = [label for label, values in shown if not np.isfinite(values.values).any()]
     mark = label_of(current[1]) if effect == current[0] and current[1] else ""
@@ -57,6 +60,9 @@ def _forest(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[s
         "lead": lead,
         "columns": FOREST_COLUMNS,
         "zero": zero,
+        "saved": saved(
+            FOREST_NUMBERS, (row.pop("numbers") for row in rows), measure=effect, mode=mode, unit=measure.unit
+        ),
         "rows": rows,
     }
 
@@ -108,6 +114,13 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
         "lead": lead,
         "note": FELT.replace("*", ""),
         "columns": ["family", "", "share", "felt"],
+        "saved": saved(
+            ["family", "share", "felt"],
+            ([names[i], shares[i], bool(felt[i] == 1)] for i in order),
+            measure="relative_effect",
+            mode=str(mode),
+            unit="share of the clean logit difference; nats per token on natural text",
+        ),
         "rows": rows,
     }
 

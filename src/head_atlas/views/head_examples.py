@@ -11,6 +11,7 @@ from head_atlas.errors import AtlasError
 from head_atlas.views.choices import label_of
 from head_atlas.views.head_writes import token_text
 from head_atlas.views.numbers import count, percent, plain, signed
+from head_atlas.views.saved import saved
 from head_atlas.views.scales import digits_for
 from head_atlas.views.token_text import visible
 
@@ -77,6 +78,10 @@ def examples_props(atlas: Atlas, head: HeadId, where: str, band: str) -> dict:
         "At rest, colour is the attention that a token receives at most. " + EXEMPLARS["exemplar_band"].pitfall,
         "head": str(head),
         "items": items,
+        "about": {
+            "prompts_of": SETS[where],
+            "band": {name: label for label, name in bands_of(atlas, where)}[band],
+        },
     }
 
 
@@ -84,9 +89,8 @@ def _example(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict:
     prompt = atlas.prompts[exemplar.prompt]
     pattern = stored.pattern(exemplar)
     weights = pattern.weights.copy()
-    inner = weights.copy()
-    inner[:, 0] = 0  # the first position takes what is not wanted elsewhere
-    query, key = (int(i) for i in np.unravel_index(int(inner.argmax()), inner.shape))
+    inner = _without_first(weights)
+    query, key = largest_look(weights)
     n = len(prompt)
     start = 0 if n <= LONGEST else max(0, min(query - LONGEST + LONGEST // 4, n - LONGEST, key))
     stop = min(n, start + LONGEST)
@@ -110,6 +114,19 @@ def _example(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict:
     }
 
 
+def largest_look(weights: np.ndarray) -> tuple[int, int]:
+    """Where a pattern, [query, key], is largest, the first position left out: query and key."""
+    inner = _without_first(weights)
+    query, key = np.unravel_index(int(inner.argmax()), inner.shape)
+    return int(query), int(key)
+
+
+def _without_first(weights: np.ndarray) -> np.ndarray:
+    inner = weights.copy()
+    inner[:, 0] = 0  # the first position takes what is not wanted elsewhere
+    return inner
+
+
 def histogram_section(atlas: Atlas, head: HeadId, where: str = "text") -> dict:
     """On how many prompts the head looks hard at something."""
     title = "Its hardest look on each prompt"
@@ -126,9 +143,13 @@ def histogram_section(atlas: Atlas, head: HeadId, where: str = "text") -> dict:
         "title": title,
         "lead": f"{count(int(counts.sum()))} prompts of {SETS[where]} by the head’s largest attention, the first "
         "position left out.",
+        "scale": f"tallest bar {count(top)} prompts",
         "hint": f"tallest bar {count(top)} prompts; point at a bar, or use the arrow keys",
         "ticks": ["0", "largest attention", "1"],
         "apart": False,
+        "saved": saved(
+            ["from", "to", "prompts"], ([i / n, (i + 1) / n, x] for i, x in enumerate(counts)), prompts_of=SETS[where]
+        ),
         "bins": bins,
     }
 
@@ -140,7 +161,7 @@ def looked_at_section(atlas: Atlas, head: HeadId, where: str = "text") -> dict:
     if where not in atlas.exemplars or any(name not in atlas.exemplars[where] for name in needed):
         return {"kind": "empty", "title": title, "text": "This atlas holds no exemplars."}
     group = atlas.exemplars[where]
-    columns = []
+    columns, table = [], []
     for side, words in (("query", "looks from"), ("key", "looks at")):
         parts = [group[name].sel(side=side, order="lift").values[head.layer, head.head] for name in needed]
         rows = []
@@ -151,7 +172,9 @@ def looked_at_section(atlas: Atlas, head: HeadId, where: str = "text") -> dict:
                 detail = f"{percent(float(share))} of its attention, {plain(float(lift), 1)} times an even head’s; "
                 detail += f"occurs {count(float(n))} times"
                 t = float(lift) / top if top > 0 else 0.0
-                rows.append({"token": token_text(atlas, int(token)), "t": t, "text": text, "title": detail})
+                shown = token_text(atlas, int(token))
+                rows.append({"token": shown, "t": t, "text": text, "title": detail})
+                table.append([words, int(token), shown, float(lift), float(share), int(n)])
         columns.append({"title": words, "sign": 0, "rows": rows})
     return {
         "kind": "tokens",
@@ -159,4 +182,5 @@ def looked_at_section(atlas: Atlas, head: HeadId, where: str = "text") -> dict:
         "lead": f"Ranked by lift, on {SETS[where]}: how many times more attention a token makes up than with a head "
         "that attends evenly. " + EXEMPLARS["token_lift"].pitfall,
         "columns": columns,
+        "saved": saved(["side", "token_id", "token", "lift", "share", "count"], table, prompts_of=SETS[where]),
     }

@@ -15,6 +15,7 @@ from head_atlas.views.head_examples import histogram_section, looked_at_section
 from head_atlas.views.head_roles import held_roles, published_section, role_label, roles_section, sentence_of
 from head_atlas.views.head_scores import offsets_section, scores_section
 from head_atlas.views.head_writes import direct_logit_section, tokens_section, weights_section
+from head_atlas.views.terms import with_terms
 
 if TYPE_CHECKING:
     from head_atlas.heads import HeadId
@@ -40,7 +41,7 @@ def summary_props(atlas: Atlas, head: HeadId, mode: str) -> dict:
         "marks": [role_label(name) for name in held_roles(atlas, head)],
         "sentence": sentence_of(atlas, head),
         # Of an atlas without roles the sentence says so already.
-        "sections": [section for section in (roles, published) if section and section["kind"] != "empty"],
+        "sections": with_terms([section for section in (roles, published) if section and section["kind"] != "empty"]),
     }
 
 
@@ -56,40 +57,43 @@ def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
     """
     variants = scores_section(atlas, head, current, variants=True)
     folded = [{"kind": "fold", "summary": variants["title"], "section": variants}] if "rows" in variants else []
+    groups = [
+        {
+            "title": "What breaks without it?",
+            "sections": [
+                effects_section(atlas, head, effect, mode, current),
+                _read("Which families need it", families_section, atlas, head),
+            ],
+        },
+        {
+            "title": "Where does it look?",
+            "sections": [
+                scores_section(atlas, head, current),
+                offsets_section(atlas, head),
+                _read("Its hardest look on each prompt", histogram_section, atlas, head),
+                _read("Tokens it looks from, and at", looked_at_section, atlas, head),
+                *folded,
+            ],
+        },
+        {
+            "title": "What does it write?",
+            "sections": [
+                _read("What it adds to the answer by itself", direct_logit_section, atlas, head),
+                _read("Tokens it raises and lowers", tokens_section, atlas, head),
+                _read("OV and QK by themselves", weights_section, atlas, head),
+            ],
+        },
+        {
+            "title": "Whom does it work with?",
+            "sections": [_read("Composition with other heads", company_section, atlas, head)],
+        },
+        {"title": "", "sections": [_explained(atlas, effect)]},
+    ]
     return {
         "title": head.label,
-        "groups": [
-            {
-                "title": "What breaks without it?",
-                "sections": [
-                    effects_section(atlas, head, effect, mode, current),
-                    _read("Which families need it", families_section, atlas, head),
-                ],
-            },
-            {
-                "title": "Where does it look?",
-                "sections": [
-                    scores_section(atlas, head, current),
-                    offsets_section(atlas, head),
-                    _read("Its hardest look on each prompt", histogram_section, atlas, head),
-                    _read("Tokens it looks from, and at", looked_at_section, atlas, head),
-                    *folded,
-                ],
-            },
-            {
-                "title": "What does it write?",
-                "sections": [
-                    _read("What it adds to the answer by itself", direct_logit_section, atlas, head),
-                    _read("Tokens it raises and lowers", tokens_section, atlas, head),
-                    _read("OV and QK by themselves", weights_section, atlas, head),
-                ],
-            },
-            {
-                "title": "Whom does it work with?",
-                "sections": [_read("Composition with other heads", company_section, atlas, head)],
-            },
-            {"title": "", "sections": [_explained(atlas, effect)]},
-        ],
+        "head": str(head),
+        # Each group explains a word once: another may be folded away.
+        "groups": [with_terms(group) for group in groups],
     }
 
 

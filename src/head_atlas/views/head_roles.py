@@ -10,6 +10,7 @@ import numpy as np
 from head_atlas.catalogue.published import published_heads
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
 from head_atlas.errors import HeadAtlasError
+from head_atlas.heads import HeadId
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles
 from head_atlas.views.choices import label_of, titled, without_article
@@ -19,13 +20,11 @@ from head_atlas.views.numbers import count, interval, ordinal, plain
 from head_atlas.views.scales import percentile
 
 if TYPE_CHECKING:
-    from head_atlas.heads import HeadId
     from head_atlas.store import Atlas
 
 _CONFIDENCE = {
     "read": "seen in the source",
     "reported": "seen in another's account of the source",
-    "memory": "from memory of the source, not seen again",
 }
 
 
@@ -44,7 +43,7 @@ def sentence_of(atlas: Atlas, head: HeadId) -> str:
     """One sentence that sums a head up, with the evidence; of an atlas without roles, why there is none."""
     found = head_roles(atlas)
     if found is None:
-        return f"No role has been judged: {_why_not(atlas)}. What was measured stands below."
+        return f"No role has been judged: {why_no_roles(atlas)}. What was measured stands below."
     try:
         return describe(found, head.layer, head.head, mode=str(atlas.provenance.get("role_mode", "")))
     except (KeyError, ValueError, HeadAtlasError):
@@ -62,6 +61,19 @@ def held_roles(atlas: Atlas, head: HeadId) -> list[str]:
     return names
 
 
+def heads_by_role(atlas: Atlas) -> dict[str, list[HeadId]]:
+    """Heads of every role or state that any head of the atlas holds, in order of layers; jobs first."""
+    found: dict[str, list[HeadId]] = {}
+    for group, axis in (("held", "role"), ("states", "state")):
+        if group in atlas.roles:
+            array = atlas.roles[group]
+            for name, held in zip(array.coords.get(axis, ()), array.values, strict=False):
+                heads = [HeadId(int(layer), int(head)) for layer, head in np.argwhere(np.asarray(held) == 1)]
+                if heads:
+                    found[str(name)] = heads
+    return found
+
+
 def role_label(name: str) -> str:
     """A role or a state without its article."""
     label = ROLES[name].label if name in ROLES else STATES[name].label if name in STATES else label_of(name)
@@ -72,7 +84,7 @@ def roles_section(atlas: Atlas, head: HeadId) -> dict:
     """Roles that the head holds, or nearly holds, each with its three grades and the numbers behind them."""
     found = head_roles(atlas)
     if found is None:
-        return {"kind": "empty", "title": "Roles", "text": f"No role has been judged: {_why_not(atlas)}."}
+        return {"kind": "empty", "title": "Roles", "text": f"No role has been judged: {why_no_roles(atlas)}."}
     at = (head.layer, head.head)
     rows = {label: i for i, label in enumerate(found.evidence["value"].coords["criterion"])}
     names = list(found.held.coords["role"])
@@ -206,5 +218,6 @@ def published_section(atlas: Atlas, head: HeadId, mode: str) -> dict | None:
     return {"kind": "entries", "title": "What others have published of it", "entries": entries}
 
 
-def _why_not(atlas: Atlas) -> str:
+def why_no_roles(atlas: Atlas) -> str:
+    """Why no role of any head can be given."""
     return atlas.left_out.get("roles", "this atlas was built without roles, or before there were any")

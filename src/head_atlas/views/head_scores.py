@@ -8,8 +8,10 @@ import numpy as np
 
 from head_atlas.measures.significance import RELIABLE
 from head_atlas.views.choices import PATTERN_SCORES, label_of, score_families, titled
+from head_atlas.views.head_values import RECORD
 from head_atlas.views.measured import score_values
 from head_atlas.views.numbers import finite, interval, ordinal, plain
+from head_atlas.views.saved import saved
 from head_atlas.views.scales import Scale, digits_for, digits_of, percentile, unit_range
 
 if TYPE_CHECKING:
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 UNIT = Scale(0.0, 1.0, False)
 """Scores are drawn from 0 to 1, whatever the heads of this model reach."""
+
+_NUMBERS = (
+    *("score", "family", "statistic", *RECORD),
+    *("mean", "split_half", "percentile_in_model", "percentile_in_layer"),
+)
 
 
 def scores_section(atlas: Atlas, head: HeadId, current: tuple[str, str] = ("", ""), *, variants: bool = False) -> dict:
@@ -49,6 +56,7 @@ def scores_section(atlas: Atlas, head: HeadId, current: tuple[str, str] = ("", "
         "title": title,
         "lead": lead,
         "columns": ["score", "", "excess", "mean", "95 % interval", "percentile in model", "in layer"],
+        "saved": saved(_NUMBERS, (row.pop("numbers") for row in rows)),
         "rows": rows,
     }
 
@@ -76,6 +84,15 @@ def _row(atlas: Atlas, head: HeadId, name: str, family: str, current: tuple[str,
         "high": unit_range(high, UNIT),
         "current": name == current[0] and family == current[1],
         "faint": shown.clear(*at) is False,
+        "numbers": [
+            name,
+            family,
+            "excess" if measure.has_excess else "mean",
+            *shown.record(*at),
+            mean,
+            halves,
+            *(percentile(within, x) for within in (shown.values, shown.values[head.layer])),
+        ],
         "cells": [
             plain(x, digits) if measure.has_excess else "–",
             plain(mean, digits_for(mean)),
@@ -103,9 +120,13 @@ def offsets_section(atlas: Atlas, head: HeadId) -> dict:
         "kind": "profile",
         "title": title,
         "lead": "Mean attention by distance back from the current token, on natural text; last, the first token.",
+        "scale": f"tallest bar {plain(top, 3)}",
         "hint": f"tallest bar {plain(top, 3)}; point at a bar, or use the arrow keys",
         "ticks": [labels[0], "tokens back", labels[-1]],
         "apart": labels[-1] == "sink",
+        "saved": saved(
+            ["distance", "attention"], zip(labels, row, strict=True), measure="offsets", unit="share of attention"
+        ),
         "bins": bins,
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from head_atlas.views.scales import digits_of
 
 SIGNIFICANT = 0.05
 """Largest q value that counts as significant."""
+
+RECORD = ("value", "ci_low", "ci_high", "n", "q", "significant")
+"""Columns of `HeadValues.record`: a 95 % interval, and whether the value differs from chance or no effect."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,12 @@ class HeadValues:
         if self.q is not None and np.isfinite(self.q[layer, head]):
             text += f", {q_text(float(self.q[layer, head]))}"
         return f"{text}, not significant" if self.clear(layer, head) is False else text
+
+    def record(self, layer: int, head: int) -> list[Any]:
+        """What is known of one head, in the order of `RECORD`."""
+        at = (layer, head)
+        parts = (self.values, self.low, self.high, self.n, self.q)
+        return [*(None if part is None else float(part[at]) for part in parts), self.clear(*at)]
 
     def clear(self, layer: int, head: int) -> bool | None:
         """Whether the value differs from what chance or no effect would give; None where nothing tells.

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from head_atlas.catalogue import WEIGHT_SCORES
 from head_atlas.views.choices import attributions_of, families_of, label_of, titled, weights_of
-from head_atlas.views.forests import FOREST_COLUMNS, forest_rows
+from head_atlas.views.forests import FOREST_COLUMNS, FOREST_NUMBERS, forest_rows
 from head_atlas.views.measured import attribution_values
 from head_atlas.views.numbers import finite, ordinal, plain, signed
+from head_atlas.views.saved import saved
 from head_atlas.views.scales import digits_for, percentile
 from head_atlas.views.token_text import visible
 
@@ -28,7 +29,7 @@ def tokens_section(atlas: Atlas, head: HeadId) -> dict:
     if not all(name in atlas.weights for name in needed):
         why = atlas.left_out.get("promoted_tokens", "this atlas was built without scores of the weights")
         return {"kind": "empty", "title": title, "text": f"Not known: {why}."}
-    columns = []
+    columns: list[dict[str, Any]] = []
     for side, word in (("promoted", "raises"), ("suppressed", "lowers")):
         ids = atlas.weights[f"{side}_tokens"].values[head.layer, head.head]
         logits = np.asarray(atlas.weights[f"{side}_logits"].values[head.layer, head.head], dtype=float)
@@ -37,6 +38,7 @@ def tokens_section(atlas: Atlas, head: HeadId) -> dict:
             {
                 "token": token_text(atlas, int(i)),
                 "t": finite(abs(float(x)) / top if top > 0 else 0.0),
+                "numbers": [word, int(i), token_text(atlas, int(i)), float(x)],
                 "text": signed(float(x), digits_for(abs(float(x)))),
             }
             for i, x in zip(ids[:MOST_TOKENS], logits, strict=False)
@@ -48,6 +50,12 @@ def tokens_section(atlas: Atlas, head: HeadId) -> dict:
         "kind": "tokens",
         "title": title,
         "lead": f"{entry.sentence} In logits, from the weights alone. {entry.pitfall}",
+        "saved": saved(
+            ["side", "token_id", "token", "value"],
+            (row.pop("numbers") for column in columns for row in column["rows"]),
+            measure="promoted_tokens",
+            unit="logits",
+        ),
         "columns": columns,
     }
 
@@ -65,7 +73,7 @@ def weights_section(atlas: Atlas, head: HeadId) -> dict:
     if not names:
         why = atlas.left_out.get("weights", "this atlas was built without scores of the weights")
         return {"kind": "empty", "title": title, "text": f"Not known: {why}."}
-    rows = []
+    rows: list[dict[str, Any]] = []
     at = (head.layer, head.head)
     for name in names:
         entry = WEIGHT_SCORES[name]
@@ -86,6 +94,7 @@ def weights_section(atlas: Atlas, head: HeadId) -> dict:
                 "chance": finite(min(max(n99, 0.0) / most, 1.0)) if most > 0 else None,
                 "current": False,
                 "faint": bool(np.isfinite(n99) and x <= n99),
+                "numbers": [name, x, n99, percentile(values, x), percentile(values[head.layer], x)],
                 "cells": [
                     (signed if entry.signed else plain)(x, digits),
                     plain(n99, digits) if np.isfinite(n99) else "–",
@@ -101,6 +110,10 @@ def weights_section(atlas: Atlas, head: HeadId) -> dict:
         "the 99th percentile with the tokens’ labels permuted, where there is such a null. Bars without a natural end "
         "reach to the largest of the model; negative values have no bar.",
         "columns": ["score", "", "value", "chance", "percentile in model", "in layer"],
+        "saved": saved(
+            ["score", "value", "null_p99", "percentile_in_model", "percentile_in_layer"],
+            (row.pop("numbers") for row in rows),
+        ),
         "rows": rows,
     }
 
@@ -124,5 +137,6 @@ def direct_logit_section(atlas: Atlas, head: HeadId) -> dict:
         "output. An attribution, not an effect: later layers may undo it or make more of it.",
         "columns": FOREST_COLUMNS,
         "zero": zero,
+        "saved": saved(FOREST_NUMBERS, (row.pop("numbers") for row in rows), measure="direct_logit", unit="logits"),
         "rows": rows,
     }

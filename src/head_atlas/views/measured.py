@@ -118,6 +118,8 @@ def imported_values(atlas: Atlas, name: str) -> HeadValues:
     """A score that another tool measured: a number per head, with neither interval nor null."""
     entry = IMPORTED[name]
     n = atlas.summary[f"{name}_n"].values if f"{name}_n" in atlas.summary else None
+    if n is not None and not n.any():  # the tree does not say
+        n = None
     mean = atlas.summary[f"{name}_mean"].values
     return HeadValues(
         mean, None, None, n, titled(entry.label), entry.unit, entry.signed, reason="absent from the imported tree"

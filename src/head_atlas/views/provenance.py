@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from head_atlas.views.choices import label_of
+from head_atlas.views.citing import atlas_bibtex, software_bibtex
 from head_atlas.views.numbers import percent, plain
+from head_atlas.views.saved import source_of
 
 if TYPE_CHECKING:
-    from head_atlas.store import Atlas
+    from head_atlas.live.recheck import Recheck
+    from head_atlas.store import Atlas, PromptRecord
     from head_atlas.store.hub import PublishedAtlas
 
 _LABELS = {
@@ -39,6 +42,14 @@ _LABELS = {
     "code_sha256": "Code of the build (SHA-256)",
     "git_commit": "Commit of the code",
     "packages": "Packages",
+    "natural_source": "Running text",
+    "reference_source": "Text of the reference means",
+    "resample_source": "Prompts of the resample reference",
+    "resample_sha256": "Prompts of the resample reference (SHA-256)",
+    "role_mode": "Mode that decides what a head matters for",
+    "merged": "Merged of",
+    "extracted": "Cut from",
+    "imported": "Imported",
 }
 """Provenance in words, in the order shown. What a newer build adds follows, under its own name."""
 
@@ -83,26 +94,87 @@ def source_rows(source: PublishedAtlas | None) -> list[dict]:
     ]
 
 
+_MEANING = {
+    "no-op": "No-op: intervening without a change is the plain model",
+    "batched": "Batched = single: a batch of prompts gives what single prompts give",
+}
+"""The checks that the trust panel names first; of the others the file itself says what they mean."""
+
+
+def trust_rows(atlas: Atlas) -> list[dict]:
+    """The two checks that matter most for what is shown, with their numbers."""
+    found = {str(check.get("name")): check for check in atlas.checks}
+    rows = []
+    for name, label in _MEANING.items():
+        text = "not recorded in this file" if name not in found else _outcome(found[name])
+        exact = name in found and found[name].get("tolerance") == 0
+        rows.append({"label": label, "text": f"{text} (bit for bit)" if exact else text})
+    return rows
+
+
+def _outcome(check: Mapping[str, Any]) -> str:
+    word = "passed" if check.get("passed") is True else "FAILED"
+    return f"{word}: found {_text(check.get('value'))}, allowed {_text(check.get('tolerance'))}"
+
+
 def check_rows(checks: Sequence[Mapping[str, Any]]) -> list[dict]:
     """One row per identity check: its name, what was found, and what is allowed."""
-    rows = []
-    for check in checks:
-        word = "passed" if check.get("passed") else "FAILED"
-        found = f"{word}: found {_text(check.get('value'))}, allowed {_text(check.get('tolerance'))}"
-        rows.append({"label": str(check.get("name", "check")), "text": found})
-    return rows
+    return [
+        {"label": str(check.get("meaning") or check.get("name", "check")), "text": _outcome(check)} for check in checks
+    ]
+
+
+def recheck_props(found: Recheck, prompts: Sequence[PromptRecord], warning: str = "") -> dict:
+    """What measuring some stored prompts again has shown.
+
+    Args:
+        found: live against stored.
+        prompts: of the atlas.
+        warning: that the weights are others, or "".
+    """
+    families = ", ".join(dict.fromkeys(label_of(prompts[i].family) for i in found.prompts))
+    rows = [
+        {
+            "label": "Live = atlas",
+            "text": f"{'passed' if found.passed else 'FAILED'}: the largest difference is {found.largest:.2g} nats, "
+            f"allowed there {found.allowed:.2g}; {found.n - found.outside} of {found.n} within what is allowed",
+        },
+        {
+            "label": "Compared",
+            "text": f"{found.n} effects: every head removed alone (zero ablation) on {len(found.prompts)} stored "
+            f"prompts ({families}), log-probability of the target",
+        },
+        {
+            "label": "Where",
+            "text": f"{found.head.label} on prompt {found.prompt}: live {found.live:+.4f} nats, "
+            f"atlas {found.stored:+.4f} nats",
+        },
+    ]
+    if found.missing:
+        rows.append({"label": "A number on one side only", "text": f"{found.missing} effects"})
+    if warning:
+        rows.append({"label": "Other weights", "text": warning})
+    note = (
+        "Allowed is 0.001 nats for the arithmetic of another machine, and half of the last place that the file keeps "
+        "(10 bits of mantissa)."
+    )
+    return {"title": "Measured again, just now", "sections": [{"kind": "facts", "rows": rows, "note": note}]}
 
 
 def about_props(atlas: Atlas) -> dict:
     """Provenance, families with the clean model's performance, families left out, notes, checks."""
-    counts: dict[str, int] = {}
+    lengths: dict[str, list[int]] = {}
     for record in atlas.prompts:
-        counts[record.family] = counts.get(record.family, 0) + 1
+        lengths.setdefault(record.family, []).append(len(record))
     clean = atlas.summary["clean_correct"].values if "clean_correct" in atlas.summary else None
     lost = atlas.summary["clean_logprob"].values if "clean_logprob" in atlas.summary else None
     families = []
     for i, family in enumerate(atlas.families):
-        parts = [f"{counts.get(family, 0)} prompts"]
+        sizes = lengths.get(family, [])
+        parts = [f"{len(sizes)} prompts"]
+        if sizes:
+            span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+            parts.append(f"of {span} tokens")
         if clean is not None and np.isnan(clean[i]):
             parts.append("no right answer: scores only")
         elif clean is not None:
@@ -112,28 +184,66 @@ def about_props(atlas: Atlas) -> dict:
         families.append({"label": label_of(family), "text": " · ".join(parts)})
     left_out = [{"label": label_of(name), "text": str(reason)} for name, reason in atlas.left_out.items()]
     notes = [{"label": label_of(name), "text": text} for name, text in atlas.notes.items()]
+    nothing = "every family could be built for this tokenizer"
+    checks = {"kind": "facts", "rows": check_rows(atlas.checks) or [_NO_CHECKS]}
+    origin = {"kind": "facts", "rows": source_rows(atlas.source) + provenance_rows(atlas.provenance)}
     sections = [
         {
             "kind": "facts",
-            "title": "Prompt families, and how well the unablated model does on them",
-            "rows": families,
+            "title": "What was checked",
+            "rows": trust_rows(atlas),
+            "note": "The third check, live = atlas, is the button beside this card: it measures stored prompts again.",
         },
+        {"kind": "fold", "summary": f"All {len(atlas.checks)} checks before measuring", "section": checks},
         {
             "kind": "facts",
-            "title": "Left out",
-            "rows": left_out or [{"label": "nothing", "text": "every family could be built for this tokenizer"}],
+            "title": "Corpus: prompt families, and how well the unablated model does on them",
+            "rows": [*families, *corpus_rows(atlas)],
         },
+        {"kind": "facts", "title": "Left out", "rows": left_out or [{"label": "nothing", "text": nothing}]},
         *([{"kind": "facts", "title": "Notes", "rows": notes}] if notes else []),
-        {
-            "kind": "facts",
-            "title": "Checks the model passed before it was measured",
-            "rows": check_rows(atlas.checks) or [{"label": "none", "text": "this file records no checks"}],
-        },
-        {"kind": "facts", "title": "Provenance", "rows": source_rows(atlas.source) + provenance_rows(atlas.provenance)},
+        {"kind": "facts", "title": "Licence", "rows": licence_rows(atlas)},
+        {"kind": "code", "title": "Cite this atlas", "text": atlas_bibtex(atlas)},
+        {"kind": "code", "title": "Cite the software", "text": software_bibtex()},
+        {"kind": "fold", "summary": "Provenance", "section": origin},
     ]
     return {
         "title": atlas.model_id or "this atlas",
         "subtitle": f"{atlas.n_layers} layers × {atlas.n_heads} heads · {len(atlas.prompts)} prompts"
         f" · {atlas.path.name}",
+        "about": source_of(atlas),
         "sections": sections,
     }
+
+
+_NO_CHECKS = {"label": "none", "text": "this file records no checks"}
+_OWN_CORPUS = "a corpus of the user's"
+
+
+def corpus_rows(atlas: Atlas) -> list[dict]:
+    """All prompts together, and where their text is from."""
+    tokens = sum(len(record) for record in atlas.prompts)
+    rows = [{"label": "All families", "text": f"{len(atlas.prompts)} prompts · {tokens:,} tokens"}]
+    source = str(atlas.provenance.get("natural_source", ""))
+    if source:
+        rows.append({"label": "Running text", "text": source})
+    return rows
+
+
+def licence_rows(atlas: Atlas) -> list[dict]:
+    """What is known of licences. The file names none: it belongs to whoever measured it."""
+    if atlas.source is not None:
+        file = f"as its card on the hub says: {atlas.source.address}"
+    else:
+        file = "not in the file; ask whom you have it from. The demo atlas of this project is under Apache-2.0"
+    text = "the templates, and the paragraphs or stories, are this project’s: Apache-2.0"
+    if "imported" in atlas.provenance:
+        text = "of the data set that was imported; see its own licence"
+    elif _OWN_CORPUS in str(atlas.provenance.get("natural_source", "")):
+        text = "the templates are this project’s (Apache-2.0); the running text is whoever’s built the atlas"
+    return [
+        {"label": "This atlas", "text": file},
+        {"label": "The text of its prompts", "text": text},
+        {"label": "The model", "text": "has a licence of its own, in its model card"},
+        {"label": "The software", "text": "Apache-2.0"},
+    ]

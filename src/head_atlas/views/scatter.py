@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from head_atlas.views.axes import axis_values
 from head_atlas.views.numbers import plain, signed
+from head_atlas.views.saved import saved, source_of
 from head_atlas.views.scales import Scale, digits_for, scale_for, unit_range
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def scatter_props(atlas: Atlas, x: str, y: str, by: str, mode: str) -> dict:
     across, up, colour = (axis_values(atlas, axis, mode) for axis in (x, y, by))
     shades = scale_for(colour.values, sign=colour.signed, high=colour.most, unit=colour.unit)
     right, upwards = _span(across), _span(up)
-    points, missing = [], 0
+    points: list[dict[str, Any]] = []
+    missing = 0
     for layer in range(atlas.n_layers):
         for head in range(atlas.n_heads):
             at = (layer, head)
@@ -47,6 +49,7 @@ def scatter_props(atlas: Atlas, x: str, y: str, by: str, mode: str) -> dict:
                     "at": [layer, head],
                     "x": unit_range(a, right),
                     "y": unit_range(b, upwards),
+                    "values": [a, b, float(colour.values[at])],
                     "t": shades.position(float(colour.values[at])),
                     # Hollow: one of the two does not differ from chance or from no effect.
                     "faint": across.clear(*at) is False or up.clear(*at) is False,
@@ -66,6 +69,15 @@ def scatter_props(atlas: Atlas, x: str, y: str, by: str, mode: str) -> dict:
         "missing": f"{missing} heads have no value on one of the axes." if missing else "",
         "rule": "Hollow: not significant on one of the axes." if any(p["faint"] for p in points) else "",
         "hint": hint,
+        "saved": saved(
+            ["head", "x", "y", "colour"],
+            ([f"{p['at'][0]}.{p['at'][1]}", *p.pop("values")] for p in points),
+            **source_of(atlas),
+            x=f"{across.label} ({x})",
+            y=f"{up.label} ({y})",
+            colour=f"{colour.label} ({by})",
+            mode=mode,
+        ),
     }
 
 

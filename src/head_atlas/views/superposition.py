@@ -9,6 +9,7 @@ import numpy as np
 from head_atlas.catalogue import MODEL_MEASURES
 from head_atlas.views.choices import label_of, titled
 from head_atlas.views.numbers import count, finite, percent, plain
+from head_atlas.views.saved import saved, source_of
 from head_atlas.views.token_text import visible
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def superposition_props(atlas: Atlas) -> dict:
         "title": "Superposition in this model",
         "subtitle": "A model can hold more features than it has dimensions if they share directions. Measured, not "
         "told: how much directions overlap, how many dimensions are in use, and neurons that fire for several things.",
+        "about": source_of(atlas),
         "sections": [*_interference(atlas), _participation(atlas), *_neurons(atlas)],
     }
 
@@ -49,7 +51,9 @@ def _interference(atlas: Atlas) -> list[dict]:
     for space in array.coords["space"]:
         for centring in array.coords["centring"]:
             x = float(array.sel(space=space, centring=centring, statistic=statistic).values)
-            rows.append(_bar(f"{titled(space)}, {centring}", x, scale, [plain(x, 3), plain(by_chance, 3)], by_chance))
+            rows.append(
+                _bar(f"{titled(space)}, {centring}", x, scale, [plain(x, 3), plain(by_chance, 3)], by_chance, by_chance)
+            )
     entry = MODEL_MEASURES["interference"]
     return [
         {
@@ -58,6 +62,9 @@ def _interference(atlas: Atlas) -> list[dict]:
             "lead": f"Mean |cosine| between the directions of two tokens; the line is what random directions of "
             f"{atlas.provenance.get('d_model', 'that many')} dimensions give. {entry.pitfall}",
             "columns": ["directions", "", "mean |cos|", "random"],
+            "saved": saved(
+                ["directions", statistic, "random"], (row.pop("numbers") for row in rows), measure="interference"
+            ),
             "rows": rows,
         }
     ]
@@ -76,12 +83,14 @@ def _participation(atlas: Atlas) -> dict:
             if np.isfinite(values).any():
                 mean = float(np.nanmean(values))
                 most = float(d_head) if d_head else float(np.nanmax(heads))
-                rows.append(_bar(f"Heads of layer {layer}, mean", mean, most, [plain(mean, 1), plain(most, 0)]))
+                rows.append(_bar(f"Heads of layer {layer}, mean", mean, most, [plain(mean, 1), plain(most, 0)], most))
     if "mlp_participation" in atlas.model:
         units = atlas.neurons["families"].shape[1] if "families" in atlas.neurons else width
         for layer, x in enumerate(np.asarray(atlas.model["mlp_participation"].values, dtype=float)):
             if np.isfinite(x) and units:
-                rows.append(_bar(f"MLP of layer {layer}", float(x), float(units), [plain(float(x), 1), count(units)]))
+                rows.append(
+                    _bar(f"MLP of layer {layer}", float(x), float(units), [plain(float(x), 1), count(units)], units)
+                )
     n = atlas.model["participation_n"].values if "participation_n" in atlas.model else None
     tokens = "" if n is None else f" Over {count(float(n))} tokens of natural text."
     entry = MODEL_MEASURES["mlp_participation"]
@@ -91,11 +100,17 @@ def _participation(atlas: Atlas) -> dict:
         "lead": f"Participation ratio: in how many dimensions the output varies, beside how many there are.{tokens} "
         f"{entry.pitfall}",
         "columns": ["where", "", "in use", "there are"],
+        "saved": saved(
+            ["where", "participation_ratio", "dimensions"],
+            (row.pop("numbers") for row in rows),
+            measure="participation",
+            n_tokens=None if n is None else int(n),
+        ),
         "rows": rows,
     }
 
 
-def _bar(label: str, x: float, most: float, cells: list[str], chance: float | None = None) -> dict:
+def _bar(label: str, x: float, most: float, cells: list[str], beside: float, chance: float | None = None) -> dict:
     return {
         "label": label,
         "sentence": "",
@@ -106,6 +121,7 @@ def _bar(label: str, x: float, most: float, cells: list[str], chance: float | No
         "chance": None if chance is None else finite(chance / most),
         "current": False,
         "cells": cells,
+        "numbers": [label, x, beside],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from head_atlas.catalogue.glossary import GLOSSARY, Term
 
@@ -55,3 +55,25 @@ def marked(text: str, seen: set[str] | None = None) -> list[Segment]:
         segments.append({"text": match[0], "term": term.name, "meaning": term.meaning})
         start = match.end()
     return [*segments, text[start:]] if start < len(text) else segments
+
+
+EXPLAINS = ("lead", "note", "pitfall")
+"""Under these keys the sections of a card explain themselves."""
+
+
+def with_terms(sections: Any, seen: set[str] | None = None) -> Any:
+    """Sections of a card with the glossary's words marked where they explain themselves, each term once.
+
+    Marked are texts under `EXPLAINS`, and the texts of entries. What is in them otherwise stays as it is.
+    """
+    known = set() if seen is None else seen
+    if isinstance(sections, list):
+        return [with_terms(one, known) for one in sections]
+    if not isinstance(sections, dict):
+        return sections
+    return {
+        key: marked(value, known)
+        if isinstance(value, str) and (key in EXPLAINS or (key == "text" and "term" in sections))
+        else with_terms(value, known)
+        for key, value in sections.items()
+    }

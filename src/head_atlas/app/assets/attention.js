@@ -26,13 +26,18 @@ const gutterOf = (canvas, c, size, n) => {
   return Math.ceil(Math.max(...props.value.tokens.map((t) => c.measureText(shorten(t)).width))) + 8;
 };
 const paintCanvas = (view) => {
-  const value = props.value, n = value.tokens.length;
+  const n = props.value.tokens.length;
   const size = Math.max(view.canvas.clientWidth, 60), dpr = Math.min(window.devicePixelRatio || 1, 2);
   view.canvas.width = Math.round(size * dpr);
   const c = view.canvas.getContext('2d');
   view.gutter = gutterOf(view.canvas, c, size, n);
-  const g = view.gutter * dpr, w = (view.canvas.width - g) / n;
-  view.canvas.height = Math.ceil(w * n);
+  view.canvas.height = Math.ceil(view.canvas.width - view.gutter * dpr);
+  pattern(view, c, view.canvas.width, dpr);
+};
+// Onto a canvas, or onto whatever takes the same calls: a picture that is saved takes them as shapes.
+const pattern = (view, c, width, dpr) => {
+  const value = props.value, n = value.tokens.length;
+  const g = view.gutter * dpr, w = (width - g) / n;
   const colours = ramp(view.signed);
   if (g) {
     // The query's token stands before its row; a long one is cut, and the line below has it whole.
@@ -98,6 +103,7 @@ const draw = () => {
   const figures = value.runs.map((run) => {
     const canvas = el('canvas', { tabindex: '0', role: 'application', 'aria-label': `${run.label} attention of ${value.head}: rows are queries, columns keys; arrow keys move the cross-hair` });
     const view = { canvas, rows: run.rows, label: run.label, signed: run.signed, high: run.high, gutter: 0, current: false };
+    canvas.haOnto = (c) => pattern(view, c, canvas.clientWidth, 1);
     const current = () => { views.forEach((v) => { v.current = v === view; }); };
     canvas.addEventListener('pointermove', (e) => {
       const box = canvas.getBoundingClientRect(), n = props.value.tokens.length;
@@ -118,7 +124,10 @@ const draw = () => {
   });
   root.replaceChildren(
     value.lead ? el('p', { class: 'ha-lead' }, value.lead) : '',
-    el('div', { class: 'ha-figures', 'data-count': value.runs.length }, figures), info, strip);
+    el('div', { class: 'ha-figures', 'data-count': value.runs.length }, figures), info, strip,
+    saveMenu(`Attention of ${value.head}`, { figure: () => root, about: value.about, table: () => ({
+      columns: ['query', 'query_token', 'key', 'key_token', ...value.runs.map((r) => r.label)],
+      rows: value.tokens.flatMap((query, q) => value.tokens.slice(0, q + 1).map((key, k) => [q, query, k, key, ...value.runs.map((r) => cell(r.rows, q, k))])) }) }));
   refresh();
 };
 watch('value', draw);

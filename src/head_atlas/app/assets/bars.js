@@ -16,6 +16,9 @@ const draw = () => {
           paired ? el('i', { class: 'bar-ablated', vars: { '--w': row.ablated } }) : null),
         el('span', { role: 'cell', class: 'ha-num' }, row.text),
         paired ? el('span', { role: 'cell', class: 'ha-num ha-change' }, row.change) : null))),
+    saveMenu(value.headline || 'The next token', { figure: () => root, about: value.about, table: () => ({
+      columns: ['token', 'token_id', 'mark', 'clean', ...(paired ? ['ablated'] : [])],
+      rows: value.rows.map((r) => [r.token, r.title.replace('token ', ''), r.target, r.clean, ...(paired ? [r.ablated] : [])]) }) }),
     value.facts ? el('dl', { class: 'ha-stats' }, value.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))) : '');
 };
 watch('value', draw);

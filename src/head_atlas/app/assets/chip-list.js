@@ -1,5 +1,5 @@
 // A listbox of tokens with one signed value each, its scale, and a line that says what is pointed at.
-const chipList = (value) => {
+const chipList = (value, about) => {
   const info = el('p', { class: 'ha-grid-info' }, value.hint);
   const list = el('div', { class: 'ha-chips', role: 'listbox', 'aria-label': value.title });
   value.chips.forEach((chip, i) => {
@@ -26,5 +26,7 @@ const chipList = (value) => {
   return [
     value.lead ? el('p', { class: 'ha-lead' }, value.lead) : '',
     list,
-    el('div', { class: 'ha-grid-foot' }, legend(value.scale), info)];
+    el('div', { class: 'ha-grid-foot' }, legend(value.scale), info),
+    saveMenu(value.title || value.lead, { figure: (opener) => opener.parentElement.parentElement, about: { ...about, unit: value.scale.unit }, table: () => ({
+      columns: ['position', 'token', 'value'], rows: value.chips.map((c, i) => [i, c.text, c.value]) }) })];
 };

@@ -72,3 +72,8 @@ const selectedHead = {
   },
 };
 const isHead = (at, pair) => !!pair && at[0] === pair[0] && at[1] === pair[1];
+// The button of one figure's or table's "Save" menu; the menu itself, and all that it makes, stands once in saving.js.
+const saveMenu = (title, what) => {
+  const opener = el('button', { type: 'button', class: 'ha-save', 'aria-haspopup': 'true', 'aria-expanded': 'false', 'aria-label': `Save: ${title}`, on: { click: () => window.haSave(opener, title, what) } }, 'Save');
+  return el('div', { class: 'ha-saving' }, opener);
+};

@@ -1,7 +1,7 @@
 // Prompts that show a head: point at a token, and its row of the pattern colours the others.
 const root = element.querySelector('.ha-examples-panel');
 const example = (head, item) => {
-  const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite' }, item.said);
+  const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite', 'data-pictured': item.said }, item.said);
   const list = el('div', { class: 'ha-strip ha-example-tokens', role: 'listbox', 'aria-label': `${head} on ${item.family}` });
   const chips = item.tokens.map((text, i) => el('span', { role: 'option', 'aria-selected': 'false', tabindex: i ? '-1' : '0' }, text));
   const rest = () => {
@@ -37,6 +37,9 @@ const draw = () => {
   const value = props.value;
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   root.replaceChildren(...value.heads.map((one) => ('empty' in one ? emptyNote(one.empty) : el('section', {},
+    saveMenu(one.title, { figure: (opener) => opener.closest('section'), about: { ...value.about, ...one.about, head: one.head }, table: () => ({
+      columns: ['example', 'family', 'query', 'query_token', 'key', 'key_token', 'attention'],
+      rows: one.items.flatMap((item, n) => item.rows.flatMap((row, q) => row.map(([k, w]) => [n, item.family, q, item.tokens[q], k, item.tokens[k], w]))) }) }),
     el('h3', {}, one.title), el('p', { class: 'ha-lead' }, one.lead), el('div', { class: 'ha-example-grid' }, one.items.map((item) => example(one.head, item)))))));
   root.classList.toggle('is-two', value.heads.length > 1);
 };

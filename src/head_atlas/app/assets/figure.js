@@ -10,7 +10,8 @@ const svg = (tag, attributes, ...children) => {
 };
 const matrix = (block) => {
   const n = block.rows.length, m = block.columns.length;
-  const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite' });
+  const axes = block.axes[0] ? `rows: ${block.axes[0]}, columns: ${block.axes[1]}` : '';
+  const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite', 'data-pictured': axes }, axes);
   const say = (r, c) => { info.textContent = `${block.rows[r]} · ${block.columns[c]}: ${block.text[r][c]}`; };
   const board = el('div', { role: 'grid', class: 'ha-matrix' + (block.short ? '' : ' is-plain'), 'aria-label': block.title, 'aria-rowcount': n + 1, 'aria-colcount': m + 1, vars: { '--columns': m } });
   board.append(el('div', { role: 'row', class: 'ha-row' },
@@ -40,7 +41,6 @@ const matrix = (block) => {
     to.setAttribute('tabindex', '0');
     to.focus();
   });
-  info.textContent = block.axes[0] ? `rows: ${block.axes[0]}, columns: ${block.axes[1]}` : '';
   return titled(block, el('div', { class: 'ha-scroll' }, board), el('div', { class: 'ha-grid-foot' }, legend(block.scale), info));
 };
 const DASH = ['', '7 5', '2 4'];
@@ -55,7 +55,7 @@ const curves = (block) => {
     svg('polyline', { class: `ha-curve curve-${k}`, points: points(line.values).join(' '), 'stroke-dasharray': DASH[k] || '' }),
   ]).filter(Boolean);
   const label = (text, px, py, anchor) => svg('text', { x: px, y: py, 'text-anchor': anchor, class: 'ha-tick' }, text);
-  const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite' }, block.x_label);
+  const info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite', 'data-pictured': block.x_label }, block.x_label);
   const mark = svg('line', { class: 'ha-mark', y1: T, y2: H - B, x1: L, x2: L, visibility: 'hidden' });
   let spot = 0;
   const say = (i) => {
@@ -85,7 +85,7 @@ const table = (block) => titled(block, el('div', { class: 'ha-scroll', tabindex:
 const graph = (block) => {
   const W = 640, step = 96, H = 40 + step * block.rows.length, place = {};
   block.rows.forEach((row, level) => row.forEach((label, i) => { place[label] = [W * (i + 0.5) / row.length, H - 40 - step * level]; }));
-  const info = el('p', { class: 'ha-grid-info' }, block.widest);
+  const info = el('p', { class: 'ha-grid-info', 'data-pictured': block.widest }, block.widest);
   const edges = [...block.edges].sort((a, b) => Math.abs(a.t) - Math.abs(b.t)).map((edge) => {
     const [a, b] = [place[edge.source], place[edge.target]], size = Math.abs(edge.t);
     // An edge past a level bends, so that it does not run through what lies between.
@@ -99,13 +99,25 @@ const graph = (block) => {
   return titled(block, svg('svg', { viewBox: `0 0 ${W} ${H}`, class: 'ha-chart', role: 'img', 'aria-label': `${block.title}; the table below has the edges` }, ...edges, ...nodes), info);
 };
 const DRAWN = {
-  text: (block) => el('p', { class: { headline: 'ha-headline', warning: 'ha-verdict', title: 'ha-block-title' }[block.tone] || 'ha-lead' }, block.text),
+  text: (block) => el('p', { class: { headline: 'ha-headline', warning: 'ha-verdict', title: 'ha-block-title' }[block.tone] || 'ha-lead' }, rich(block.text)),
   facts: (block) => el('dl', { class: 'ha-stats' }, block.facts.map((f) => el('div', { title: f.sentence }, el('dt', {}, f.label), el('dd', {}, f.text)))),
   pair: (block) => el('div', { class: 'ha-side' }, block.blocks.map(part)),
-  chips: (block) => el('section', { class: 'ha-block' }, ...chipList(block)),
+  chips: (block) => el('section', { class: 'ha-block' }, ...chipList(block, props.value.about)),
   matrix, curves, bars, table, graph,
 };
-function part(block) { return DRAWN[block.kind](block); }
+// The numbers behind a block; of a table, the texts that stand in it.
+const TABLES = {
+  matrix: (b) => ({ columns: ['row', 'column', 'value'], rows: b.rows.flatMap((row, r) => b.columns.map((column, c) => [row, column, b.values[r][c]])), about: { unit: b.scale.unit, rows_are: b.axes[0], columns_are: b.axes[1] } }),
+  curves: (b) => ({ columns: ['x', ...b.lines.flatMap((l) => [l.label, ...(l.band ? [`${l.label}, low`, `${l.label}, high`] : [])])], rows: b.x.map((x, i) => [x, ...b.lines.flatMap((l) => [l.values[i], ...(l.band || []).map((end) => end[i])])]), about: { x_is: b.x_label, values_are: b.y_label } }),
+  bars: (b) => ({ columns: ['label', 'value'], rows: b.rows.map((r) => [r.label, r.value]), about: { unit: b.unit } }),
+  table: (b) => ({ columns: b.columns, rows: b.rows.map((r) => r.cells) }),
+  graph: (b) => ({ columns: ['from', 'to', 'value'], rows: b.edges.map((e) => [e.source, e.target, e.value]), about: { unit: b.unit } }),
+};
+function part(block) {
+  const node = DRAWN[block.kind](block);
+  if (Object.hasOwn(TABLES, block.kind)) node.prepend(saveMenu(block.title || block.kind, { figure: block.kind === 'table' ? null : () => node, table: () => TABLES[block.kind](block), about: props.value.about }));
+  return node;
+}
 const draw = () => {
   const value = props.value;
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }

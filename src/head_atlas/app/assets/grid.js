@@ -76,7 +76,8 @@ const build = (value) => {
   info = el('p', { class: 'ha-grid-info' });
   root.replaceChildren(
     el('div', { class: 'ha-scroll' }, board),
-    el('div', { class: 'ha-grid-foot' }, el('div', { class: 'ha-legend-slot' }), info));
+    el('div', { class: 'ha-grid-foot' }, el('div', { class: 'ha-legend-slot' }), info),
+    el('div', { class: 'ha-save-slot' }));
 };
 const draw = () => {
   keep();
@@ -105,6 +106,8 @@ const draw = () => {
   board.classList.toggle('is-toggle', !!value.toggle);
   const slot = root.querySelector('.ha-legend-slot');
   slot.replaceChildren(...(scale ? [legend(scale)] : []), value.rule ? el('span', { class: 'ha-rule' }, value.rule) : '');
+  root.querySelector('.ha-save-slot').replaceChildren(value.saved ? saveMenu(value.toggle ? `Heads by ${value.label}` : value.title, {
+    figure: () => root, about: value.saved.about, table: () => value.saved }) : '');
   if (!root.contains(document.activeElement) || document.activeElement === document.body) rest();
   else show(...active);
 };

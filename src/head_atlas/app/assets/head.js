@@ -9,7 +9,7 @@ const draw = () => {
   root.replaceChildren(...value.pages[0].groups.map((group, i) => el('div', { class: 'ha-group' + (group.title ? ' ha-box' : '') },
     group.title ? el('h2', {}, group.title) : null,
     el('div', { class: 'ha-pages' }, value.pages.map((page) => el('div', { class: 'ha-sections' },
-      two && group.title ? el('p', { class: 'ha-kind' }, page.title) : null, drawSections(page.groups[i].sections)))))));
+      two && group.title ? el('p', { class: 'ha-kind' }, page.title) : null, drawSections(page.groups[i].sections, { ...value.about, head: page.head })))))));
 };
 watch('value', draw);
 draw();

@@ -26,7 +26,7 @@ const draw = () => {
   const value = props.value;
   points = []; info = null;
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
-  info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite' });
+  info = el('p', { class: 'ha-grid-info', 'aria-live': 'polite', 'data-pictured': [value.rule, value.missing].filter(Boolean).join(' ') });
   // From left to right, so that the arrow keys follow what is seen.
   const order = value.points.map((_, i) => i).sort((a, b) => value.points[a].x - value.points[b].x);
   points = value.points.map((p, i) => {
@@ -55,7 +55,8 @@ const draw = () => {
     el('p', { class: 'ha-axis-name' }, '↑ ', value.y.label, value.y.unit ? ` (${value.y.unit})` : ''),
     el('div', { class: 'ha-plot-frame' }, ticks(value.y, 'y'), board, ticks(value.x, 'x')),
     el('p', { class: 'ha-axis-name is-x' }, value.x.label, value.x.unit ? ` (${value.x.unit})` : '', ' →'),
-    el('div', { class: 'ha-grid-foot' }, el('span', { class: 'ha-rule' }, `Colour: ${value.by.label}`), legend(value.by.scale)), info);
+    el('div', { class: 'ha-grid-foot' }, el('span', { class: 'ha-rule' }, `Colour: ${value.by.label}`), legend(value.by.scale)), info,
+    value.saved ? saveMenu(value.title, { figure: () => root, about: value.saved.about, table: () => value.saved }) : '');
   mark();
 };
 selectedHead.follow(root, () => { if (points.length) mark(); });

@@ -21,7 +21,7 @@ const forest = (section) => el('div', { class: 'ha-forest', role: 'table', 'aria
         el('i', { class: 'ha-dot ' + (row.sign < 0 ? 'is-minus' : row.sign > 0 ? 'is-plus' : ''), vars: { '--a': row.t } })]),
     row.cells.map((c) => el('span', { role: 'cell', class: 'ha-num' }, c)))));
 const profile = (section) => {
-  const info = el('p', { class: 'ha-grid-info' }, section.hint);
+  const info = el('p', { class: 'ha-grid-info', 'data-pictured': section.scale }, section.hint);
   const list = el('div', { class: 'ha-profile' + (section.apart === false ? '' : ' is-apart'), role: 'list', 'aria-label': section.title });
   section.bins.forEach((bin) => {
     const bar = el('span', {
@@ -44,15 +44,15 @@ const notes = (section) => el('details', { class: 'ha-notes' }, el('summary', {}
   el('dl', {}, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, rich(n.text), n.formula ? el('code', {}, n.formula) : null, n.source ? el('cite', {}, n.source) : null)])));
 const facts = (section) => el('dl', { class: 'ha-facts' }, section.rows.map((r) => [el('dt', {}, r.label), el('dd', {}, r.text)]));
 const empty = (section) => emptyNote(section.text);
-const fold = (section) => el('details', { class: 'ha-notes' }, el('summary', {}, section.summary), drawSection({ ...section.section, title: '' }));
-const entries = (section) => el('dl', { class: 'ha-entries' }, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, n.text, n.source ? el('cite', {}, n.source) : null)]));
+const fold = (section, about) => el('details', { class: 'ha-notes' }, el('summary', {}, section.summary), drawSection({ ...section.section, title: '', name: section.summary }, about));
+const entries = (section) => el('dl', { class: 'ha-entries' }, section.entries.map((n) => [el('dt', {}, n.term), el('dd', {}, rich(n.text), n.source ? el('cite', {}, n.source) : null)]));
 // One of several sections at a time: a row of buttons, of which one is pressed.
-const switched = (section) => {
+const switched = (section, about) => {
   const place = el('div', {});
   const buttons = section.options.map((option, i) => el('button', { type: 'button', class: 'ha-pick', on: { click: () => show(i) } }, option.label));
   const show = (i) => {
     buttons.forEach((b, j) => b.setAttribute('aria-pressed', String(i === j)));
-    place.replaceChildren(drawSection(section.options[i].section));
+    place.replaceChildren(drawSection(section.options[i].section, about));
   };
   show(section.chosen);
   return el('div', {}, buttons.length > 1 ? el('div', { class: 'ha-switch', role: 'group', 'aria-label': section.label }, el('span', { 'aria-hidden': 'true' }, section.label), buttons) : null, place);
@@ -62,7 +62,7 @@ const grades = (role) => [
   el('p', { class: 'ha-role-says' }, role.sentence, role.strength ? ` (${role.strength})` : ''),
   el('ul', { class: 'ha-grades' }, role.grades.map((g) => el('li', { class: ANSWER[String(g.answer)] },
     el('b', {}, g.grade), el('span', { class: 'ha-answer' }, g.word), el('span', { class: 'ha-evidence' }, g.numbers.join(' · '))))),
-  el('details', { class: 'ha-notes' }, el('summary', {}, 'Read with care'), el('p', { class: 'ha-lead' }, role.pitfall, ' ', role.source))];
+  el('details', { class: 'ha-notes' }, el('summary', {}, 'Read with care'), el('p', { class: 'ha-lead' }, rich(role.pitfall), ' ', role.source))];
 // What a head holds is open; what it is not called, though it attends or writes like it, unfolds.
 const roles = (section) => el('div', { class: 'ha-roles' },
   section.none ? emptyNote(section.none) : null,
@@ -87,7 +87,35 @@ const neurons = (section) => el('div', { class: 'ha-neurons' }, section.neurons.
   el('h4', {}, n.title, el('span', { class: 'ha-tag' }, n.text)),
   el('p', { class: 'ha-role-says' }, 'fires on ', n.families.map((f) => `${f.label} ${f.text}`).join(', ')),
   n.examples.map((x) => el('p', { class: 'ha-prompt' }, x.tokens.map((t, i) => el('span', { class: i === x.tokens.length - 1 ? 'is-here' : '' }, t)), el('small', {}, ` ${x.family}, activation ${x.text}`))))) : emptyNote('none'));
-const KINDS = { bars, forest, profile, notes, facts, empty, fold, entries, switch: switched, roles, tokens, partners, neurons };
-const drawSection = (s) => el('section', { class: `kind-${s.kind}` },
-  s.title ? el('h3', {}, s.title) : null, s.lead ? el('p', { class: 'ha-lead' }, s.lead) : null, KINDS[s.kind](s), s.note ? el('p', { class: 'ha-lead' }, s.note) : null);
-const drawSections = (list) => list.filter((s) => Object.hasOwn(KINDS, s.kind)).map(drawSection);
+// A text to be copied as it stands.
+const code = (section) => {
+  const copy = el('button', { type: 'button', class: 'ha-pick', 'aria-label': `Copy: ${section.title}` }, 'Copy');
+  const text = el('pre', { class: 'ha-code', tabindex: '0', role: 'region', 'aria-label': section.title }, section.text);
+  copy.addEventListener('click', async () => {
+    try { await navigator.clipboard.writeText(section.text); copy.textContent = 'Copied'; }
+    catch { getSelection().selectAllChildren(text); copy.textContent = 'Selected: copy it with your keyboard'; }
+  });
+  return el('div', {}, text, copy);
+};
+const KINDS = { bars, forest, profile, notes, facts, empty, fold, entries, switch: switched, roles, tokens, partners, neurons, code };
+// What can be taken along: a figure as a picture; its table as the server sent it, or, of texts, as they stand here.
+const FIGURES = ['bars', 'forest', 'profile', 'tokens', 'partners', 'roles', 'neurons'];
+const TEXTS = {
+  facts: (s) => ({ columns: ['label', 'text'], rows: s.rows.map((r) => [r.label, r.text]) }),
+  entries: (s) => ({ columns: ['claim', 'text', 'source'], rows: s.entries.map((n) => [n.term, n.text, n.source || '']) }),
+  roles: (s) => ({ columns: ['role', 'held', 'membership', 'grade', 'answer', 'evidence'], rows: s.roles.flatMap((r) => r.grades.map((g) => [r.label, r.held, r.t, g.grade, g.word, g.numbers.join('; ')])) }),
+  neurons: (s) => ({ columns: ['neuron', 'effective_families', 'family', 'fires'], rows: s.neurons.flatMap((n) => n.families.map((f) => [n.title, n.text, f.label, f.text])) }),
+};
+const saveSection = (s, section, about) => {
+  const table = s.saved ? () => s.saved : Object.hasOwn(TEXTS, s.kind) ? () => TEXTS[s.kind](s) : null;
+  const figure = FIGURES.includes(s.kind) ? () => section : null;
+  return about && (table || figure) ? saveMenu(s.title || s.name || s.kind, { figure, table, about: { ...about, ...(s.saved ? s.saved.about : {}) } }) : null;
+};
+const drawSection = (s, about = null) => {
+  const section = el('section', { class: `kind-${s.kind}` },
+    s.title ? el('h3', {}, s.title) : null, s.lead ? el('p', { class: 'ha-lead' }, rich(s.lead)) : null, KINDS[s.kind](s, about), s.note ? el('p', { class: 'ha-lead' }, rich(s.note)) : null);
+  const menu = saveSection(s, section, about);
+  if (menu) section.prepend(menu);
+  return section;
+};
+const drawSections = (list, about = null) => list.filter((s) => Object.hasOwn(KINDS, s.kind)).map((s) => drawSection(s, about));

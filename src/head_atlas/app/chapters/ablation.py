@@ -46,7 +46,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         (
             ("Prompt", f"{prompt if isinstance(prompt, str) else prompt.text} …"),
             ("Removed", f"{labels([head])}: over the atlas’ prompts of “{label_of(family)}”, no head alone costs more"),
-            ("Control", f"{labels([control])}: of the same layer, the one that costs least there"),
+            ("Control", f"{labels([control])}: of the same layer, the one whose removal changes least there"),
         ),
         prompt,
         heads=(head,),
@@ -74,7 +74,7 @@ CHAPTER = Chapter(
             "one does, the harm has an address.",
         )),
     ),
-    "Predict: without this one head, what happens to the name that is due?",
+    "Predict: without this one head, what happens to the word that was due?",
     OUTCOMES,
     plan,
     against_control,

@@ -8,7 +8,7 @@ import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
 from head_atlas.app.chapters.picks import control_of, effects, labels, score
-from head_atlas.app.chapters.running import asked_next, change, three_rows, without, words_of
+from head_atlas.app.chapters.running import asked_next, expected, keeps, three_rows, without, words_of
 from head_atlas.app.experiments import repeated_words, vocabulary
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
@@ -59,7 +59,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
             ),
             (
                 "Control",
-                f"{labels(control)}: of the same layers, looks there least (excess "
+                f"{labels(control)}: in the layer of the first, looks there least (excess "
                 f"{plain(float(looks[control[0].layer, control[0].head]))})",
             ),
         ),
@@ -86,7 +86,7 @@ def run(model: HeadModel, plan: Plan) -> Finding:
         looks.append(Row(h.label, kind, share, percent(share)))
     clean, first, control = three_rows(model, runs[0], instead)
     second = three_rows(model, runs[1], instead)[1]
-    matter = [change(one) != "same" for one in runs]
+    matter = [not keeps(one) for one in runs]
     outcome = {(True, True): "both", (True, False): "first", (False, True): "second"}.get(
         (matter[0], matter[1]), "neither"
     )
@@ -96,6 +96,7 @@ def run(model: HeadModel, plan: Plan) -> Finding:
         f"without {plan.heads[0].label}, and {second.text} without {plan.heads[1].label}; without the control, "
         f"{control.text}."
     )
+    outcome, said = expected(runs[0], outcome, said)
     return Finding(
         words_of(model, runs[0]),
         (
@@ -115,11 +116,12 @@ CHAPTER = Chapter(
             "For every token, an attention head hands out shares that add up to one: so much to the token before, so "
             "much to the first, so much to a name ten tokens back. Drawn as a square, with a row for each token that "
             "looks and a column for each that is looked at, this is the attention pattern. It is the most "
-            "photographed part of a language model, because it seems to show the model thinking.",
+            "photographed part of a language model, because it seems to show the model thinking. Whether it explains "
+            "anything has been disputed for years.",
             "But a pattern is only half a head. It says where the head reads. What the head takes from there, and "
             "whether anyone uses it, the pattern does not say. A head can stare at a token and carry nothing away. It "
-            "can carry something that no later part needs, or that ten others carry as well. Many heads park their "
-            "attention on the first token when they have nothing to do: an attention sink.",
+            "can carry something that no later part needs, or that ten others carry as well. Many heads park most of "
+            "their attention on the first token, an attention sink, and add little.",
         )),
         Section("Two that look alike", (
             "Below are two heads that both look at the token just before. If looking were doing, taking away either "
@@ -135,5 +137,5 @@ CHAPTER = Chapter(
         "make equal work. That is why this atlas keeps scores, which are read from patterns, apart from effects, which "
         "are caused.",
     ),
-    ("jain2019", "kobayashi2020", "clark2019", "xiao2023"),
+    ("vaswani2017", "jain2019", "wiegreffe2019", "kobayashi2020", "clark2019", "vig2019", "xiao2023"),
 )  # fmt: skip

@@ -102,8 +102,9 @@ CHAPTER = Chapter(
             "There are two families of methods. One calculates: it asks how fast the prediction changes when a word’s "
             "inner representation is nudged (gradients), and may add that up along a path from a blank text to this "
             "one (integrated gradients). The other covers words, one at a time, and watches the answer: occlusion. The "
-            "first is cheap and can be wrong where the model is so sure that a nudge changes nothing. The second is "
-            "slower, and it never sees two words that stand in for each other.",
+            "first is cheap, and a single gradient is wrong where the model is so sure that a nudge changes nothing; "
+            "the path is there to mend that. The second is slower, and covering one word tells nothing of two that "
+            "stand in for each other.",
         )),
         Section("From words to heads", (
             "Words do not act by themselves; heads carry them. If a head brings one word to where the answer is made, "
@@ -119,6 +120,6 @@ CHAPTER = Chapter(
         "A share is a statement about one method on one prompt. Methods disagree, and none of them sees everything: "
         "the Lab shows several side by side, and how well each holds up when the words it names are really taken away.",
     ),
-    ("sundararajan2017", "zeiler2014", "li2016"),
+    ("sundararajan2017", "sanyal2021", "zeiler2014", "li2016", "deyoung2020"),
     "",
 )  # fmt: skip

@@ -27,6 +27,8 @@ CHOICES = {
     "lost": "They lose their place: less than half of it stays.",
 }
 N_WORDS = 8
+LEAST = 0.1
+"""Share of their attention below which the readers are not looking at the right place in the first place."""
 
 
 def plan(atlas: Atlas, seed: int) -> Plan:
@@ -73,6 +75,14 @@ def run(model: HeadModel, plan: Plan) -> Finding:
 
     before, after, control = looking(removed, "clean"), looking(removed, "ablated"), looking(instead, "ablated")
     outcome = "same" if after >= 0.9 * before else "weaker" if after >= 0.5 * before else "lost"
+    said = (
+        f"Their attention to the right place went from {percent(before)} to {percent(after)}; without the control it "
+        f"is {percent(control)}. The induction heads themselves were left alone in all three runs."
+    )
+    if control < 0.9 * before:
+        said += " The control moves them too, so these words alone do not single the head below out."
+    if before < LEAST:
+        outcome, said = "", f"{said} But they hardly looked there with all heads in place. Try other words."
     rows = (
         Row("all heads", "clean", before, percent(before)),
         Row(f"without {labels(plan.heads)}", "ablated", after, percent(after)),
@@ -85,8 +95,7 @@ def run(model: HeadModel, plan: Plan) -> Finding:
             (asked_next(model, removed), three_rows(model, removed, instead)),
         ),
         outcome,
-        f"Their attention to the right place went from {percent(before)} to {percent(after)}; without the control it "
-        f"is {percent(control)}. The induction heads themselves were left alone in all three runs.",
+        said,
     )
 
 
@@ -97,7 +106,7 @@ CHAPTER = Chapter(
         Section("", (
             "Heads do not talk to each other directly. Each reads the residual stream, a running sum that every token "
             "carries up through the layers, and adds its own line to it. A later head may read that line. When a few "
-            "parts work together in this way, and the rest can be left out, we call them a circuit.",
+            "parts work together in this way, and most of the rest can be left out, they are called a circuit.",
             "The best known one has two steps. To read on from last time, an induction head must find the place that "
             "comes after the earlier copy of its word. But places are found by what they carry, and a word does not by "
             "itself carry the word before it. So a head in a lower layer writes it there: at each place, it adds a "
@@ -114,8 +123,8 @@ CHAPTER = Chapter(
     plan,
     run,
     (
-        "This shows that the lower head is needed, not by which of its effects: path patching in the Lab follows one "
-        "route at a time.",
+        "If they lose their place, the lower head is needed, but the run does not say by which of its effects: path "
+        "patching in the Lab follows one route at a time. If they keep it, other heads may write the same note.",
     ),
-    ("elhage2021", "olsson2022", "wang2022"),
+    ("elhage2021", "olsson2022", "wang2022", "goldowskydill2023", "conmy2023", "merullo2024", "chan2022"),
 )  # fmt: skip

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 N_SAMPLES = 8
 CHOICES = {
-    "moves": "It starts at the subject and has moved to the last word before the upper layers.",
-    "stays": "It stays at the subject up to the last layer.",
-    "spread": "Neither: no single place brings it back.",
+    "moves": "A quarter of the way up it is at the subject, three quarters of the way up at the last word only.",
+    "stays": "Three quarters of the way up it is still at the subject.",
+    "other": "Neither of the two.",
 }
 
 
@@ -88,11 +88,11 @@ def run(model: HeadModel, plan: Plan) -> Finding:
         elif up[at_subject] >= 0.5:
             outcome = "stays"
         else:
-            outcome = "spread"
+            outcome = "other"
         said = (
-            f"In layer {early}, putting the subject back returns {_share(down[at_subject])} of what the noise took, "
-            f"and the last word {_share(down[at_end])}. In layer {late}, the subject returns {_share(up[at_subject])}, "
-            f"the last word {_share(up[at_end])}."
+            f"In layer {early}, putting {places[0][0]} back returns {_share(down[at_subject])} of what the noise took, "
+            f"and the last word {_share(down[at_end])}. In layer {late}, {places[0][0]} returns "
+            f"{_share(up[at_subject])}, the last word {_share(up[at_end])}."
         )
     groups = [("And without one head?  " + asked_next(model, removed), three_rows(model, removed, instead))]
     if rows:
@@ -119,23 +119,25 @@ CHAPTER = Chapter(
             "The method is called causal tracing. First drown the subject: add noise to its embedding, and the answer "
             "is lost. Then run again with the same noise, but put one inner state back as it was: one place, one "
             "layer. If the answer returns, what was needed passed through there.",
-            "In large models, Meng and colleagues found that the MLPs of the middle layers matter most, at the last "
-            "token of the subject: they seem to look the fact up. Later, attention heads carry it to the end of the "
-            "sentence.",
+            "In GPT-2 XL, with 48 layers, Meng and colleagues found that the MLPs of the middle layers matter most, at "
+            "the last token of the subject: they seem to look the fact up. Later, attention carries it to the end of "
+            "the sentence.",
         )),
-        Section("A small model", (
-            "The demo model has four layers and was trained on simple made-up English, so do not expect the same "
-            "layers. Ask only: where is it at first, and where at the end?",
+        Section("In this model", (
+            "A model of a few layers, like the demo model with its four, need not do it in the same places. Ask only: "
+            "where is it at first, and where towards the end?",
         )),
     ),
-    "Predict: where is the fact on its way through the layers?",
+    "Predict: where is the fact on its way through the layers? (There, putting one state back returns half or more.)",
     CHOICES,
     plan,
     run,
     (
-        "Putting a state back shows that it suffices, not that the fact is stored there; editing experiments have "
-        "found that the two need not agree. A head that costs facts much may merely carry the subject.",
+        "Putting a state back shows that it suffices, not that the fact is stored there; where facts are best changed "
+        "was found to have little to do with where tracing finds them. High up, the last word must bring it back, as "
+        "little is left to read; how early it does can surprise. A head that costs facts much may merely carry "
+        "the subject.",
     ),
-    ("meng2022", "vig2020", "heimersheim2024"),
+    ("meng2022", "hase2023", "geva2021", "geva2023", "vig2020", "heimersheim2024", "zhang2023"),
     "Another fact",
 )  # fmt: skip

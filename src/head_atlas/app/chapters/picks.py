@@ -92,6 +92,14 @@ def prompts_of(atlas: Atlas, family: str) -> list[PromptRecord]:
     return found
 
 
+def stored_of(atlas: Atlas, family: str) -> list[PromptRecord]:
+    """What `prompts_of` gives; empty where there is none."""
+    try:
+        return prompts_of(atlas, family)
+    except AtlasError:
+        return []
+
+
 def labels(heads: Sequence[HeadId]) -> str:
     """Heads by name, in a sentence."""
     return ", ".join(head.label for head in heads)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Section
-from head_atlas.app.chapters.picks import effects, labels, prompts_of
-from head_atlas.app.chapters.running import asked_next, change, three_rows, without, words_of
+from head_atlas.app.chapters.picks import effects, labels, stored_of
+from head_atlas.app.chapters.running import asked_next, first_choice, keeps, three_rows, without, words_of
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.measures.significance import participation_ratio
@@ -43,7 +43,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     order = np.argsort(-cost[head.layer, head.head])
     chosen = []
     for index in order:
-        stored = _stored(atlas, jobs[index])
+        stored = stored_of(atlas, jobs[index])
         if stored:
             chosen.append((jobs[index], stored[seed % len(stored)]))
         if len(chosen) == 2:
@@ -73,21 +73,15 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     )  # fmt: skip
 
 
-def _stored(atlas: Atlas, family: str) -> list:
-    try:
-        return prompts_of(atlas, family)
-    except AtlasError:
-        return []
-
-
 def run(model: HeadModel, plan: Plan) -> Finding:
     """Remove one head from two prompts that have nothing to do with each other."""
     assert plan.second is not None
-    groups, hurt, calm = [], [], []
+    groups, hurt, calm, sure = [], [], [], []
     for prompt in (plan.prompt, plan.second):
         removed, instead = without(model, prompt, plan.heads), without(model, prompt, plan.control)
-        hurt.append(change(removed) != "same")
-        calm.append(change(instead) == "same")
+        hurt.append(not keeps(removed))
+        calm.append(keeps(instead))
+        sure.append(first_choice(removed, "clean"))
         before = " ".join(t.strip() for t in words_of(model, removed))
         groups.append((f"After “{before}”: {asked_next(model, removed)}", three_rows(model, removed, instead)))
     outcome = {(True, True): "both", (True, False): "first", (False, True): "second"}.get((hurt[0], hurt[1]), "neither")
@@ -97,6 +91,8 @@ def run(model: HeadModel, plan: Plan) -> Finding:
         for place, (_, rows) in zip(("first", "second"), groups, strict=True)
     )
     end = "" if all(calm) else " The control matters here too, so these prompts alone do not single the head out."
+    if not all(sure):
+        end += " With all its heads, the model’s first choice is another word on one of them or both."
     return Finding((), tuple(groups), outcome, f"{numbers[:1].upper()}{numbers[1:]}.{end}", then=False)
 
 
@@ -105,13 +101,14 @@ CHAPTER = Chapter(
     "Polysemanticity: one part, many jobs",
     (
         Section("", (
-            "It would be convenient if every part of a model had one job. Early on, people looked at single neurons, "
-            "found one that lit up for cats, and then found that it lit up for cars as well. A part that takes part in "
-            "several unrelated things is called polysemantic, from the Greek for many meanings.",
+            "It would be convenient if every part of a model had one job. In a model that sorts pictures, researchers "
+            "found one neuron that lit up for the faces of cats, and for the fronts of cars as well. A part that takes "
+            "part in several unrelated things is called polysemantic, from the Greek for many meanings.",
             "Heads are no different. One that helps to close brackets may also help to finish fixed pairs of words. "
             "There can be a hidden common ground: both might need to know what stood a little way back. Or there may "
-            "be none, and the model has simply packed two jobs into one place because places are few; the chapter on "
-            "superposition is about that.",
+            "be none, and two jobs share one place because places are few. A head has more room for this than a "
+            "neuron: it can write its jobs into different directions, so it need not be in superposition, which is "
+            "the next chapter.",
         )),
         Section("How it is measured here", (
             "For every kind of prompt, the atlas has what removing a head costs. If the whole cost falls on one kind, "
@@ -128,6 +125,6 @@ CHAPTER = Chapter(
         "that. Whether both rest on one hidden skill, removing the head cannot say: see what it attends to on its "
         "card.",
     ),
-    ("elhage2022", "bricken2023", "gao2015", "luger2026"),
+    ("olah2020", "elhage2022", "janiak2023", "luger2026", "gao2017"),
     "Other prompts",
 )  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 
 from head_atlas.app.chapters.chapter import Finding, Plan, Row
 from head_atlas.app.lab_view import heads_text
-from head_atlas.views.comparison import outcome, what_it_means
+from head_atlas.views.comparison import what_it_means
 from head_atlas.views.numbers import percent
 from head_atlas.views.token_text import quoted
 
@@ -67,9 +67,16 @@ def first_choice(run: Ablation, which: str = "ablated") -> bool:
     return int(np.argmax(values)) == run.target
 
 
-def change(run: Ablation) -> str:
-    """Which of `views.comparison.OUTCOMES` removing the heads came to."""
-    return outcome(probability(run, "clean"), probability(run), first_choice(run))
+def keeps(run: Ablation) -> bool:
+    """Whether the target keeps at least nine tenths of its probability."""
+    return probability(run) >= 0.9 * probability(run, "clean")
+
+
+def expected(run: Ablation, outcome: str, said: str) -> tuple[str, str]:
+    """A verdict and its sentences; no verdict where the model did not expect the word in the first place."""
+    if first_choice(run, "clean"):
+        return outcome, said
+    return "", f"{said} But the model did not expect the word even with all its heads. Try other words."
 
 
 def against_control(model: HeadModel, plan: Plan) -> Finding:
@@ -79,7 +86,7 @@ def against_control(model: HeadModel, plan: Plan) -> Finding:
     (target,) = model.strings([removed.target])
     runs = [probability(removed, "clean"), probability(removed), probability(instead)]
     first = [first_choice(removed, "clean"), first_choice(removed), first_choice(instead)]
-    true, said = what_it_means(target, runs, first)
+    true, said = what_it_means(target, runs, first, len(plan.heads))
     return Finding(
         words_of(model, removed),
         ((asked_next(model, removed), three_rows(model, removed, instead)),),

@@ -81,15 +81,16 @@ CHAPTER = Chapter(
     (
         Section("", (
             "A model’s inner state is a list of numbers, a few hundred or a few thousand of them. Think of each number "
-            "as a direction you can walk in. In a room there are three directions at right angles; in a space of 192 "
-            "dimensions there are 192. But a model has far more to keep apart than that: every word, tense, tone and "
+            "as a direction you can walk in. In a room there are three directions at right angles; in a space of 200 "
+            "dimensions there are 200. But a model seems to keep far more apart than that: every word, tense, tone and "
             "topic it knows. These are its features.",
             "The way out is to let directions overlap a little. In many dimensions there is room for a great many "
             "directions that are almost at right angles. As long as only few features are present at a time, the "
             "overlap does little harm: one looks faintly like another, which is called interference. Keeping more "
             "features than dimensions in this way is superposition.",
-            "It is one reason why single neurons and heads seldom mean one thing. Dictionary learning tries to undo "
-            "it: it looks for a long list of directions, few in use at a time, of which every inner state is made.",
+            "It is thought to be one reason why single neurons seldom mean one thing. Dictionary learning tries to "
+            "undo it: it looks for a long list of directions, few in use at a time, of which every inner state is "
+            "made.",
         )),
     ),
     "Predict: how much do the directions of two tokens overlap in this model, beside chance?",
@@ -100,7 +101,7 @@ CHAPTER = Chapter(
         "Overlap is what superposition would need, not proof of it: related words share a direction for good reasons, "
         "and a model that uses few of its dimensions crowds them as well.",
     ),
-    ("elhage2022", "bricken2023", "gao2015"),
+    ("elhage2022", "bricken2023", "cunningham2023", "gurnee2023", "gao2017"),
     "",
     superposition_props,
 )  # fmt: skip
