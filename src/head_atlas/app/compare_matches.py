@@ -13,6 +13,7 @@ from head_atlas.views.head_roles import held_roles, role_label
 from head_atlas.views.head_values import SIGNIFICANT, HeadValues, q_text
 from head_atlas.views.measured import values_of
 from head_atlas.views.numbers import MISSING, finite, plain, signed
+from head_atlas.views.saved import source_of
 from head_atlas.views.scales import digits_for
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def matches_props(found: Matching, atlases: Mapping[str, Atlas], default: str, m
             *({"label": f"{one.label}: {first} | {second}", "number": True} for one, _ in shown),
         ],
         "rank": 2,
+        "about": {"first": source_of(atlases[first]), "second": source_of(atlases[second]), "mode": mode},
         "rows": [_row(match, atlases, default, shown) for match in found.matches],
         "note": f"{len(found.pairs)} pairs; heads without a match follow. Pointing at a number says its interval. "
         + (f"No q values: {found.untested}." if found.untested else f"Better than chance: q ≤ {SIGNIFICANT}."),

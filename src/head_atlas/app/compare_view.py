@@ -20,6 +20,7 @@ from head_atlas.exchange import Difference, Matching, difference, match_heads
 from head_atlas.views import blocks
 from head_atlas.views.numbers import plain
 from head_atlas.views.role_depth import parts_of_depth, role_depth_matrix, roles_held
+from head_atlas.views.saved import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,11 +71,12 @@ def compare_view(library: Library, first: str, second: str) -> CompareView:
         return CompareView.empty(f"{sentence(error)} A comparison needs the atlases of both models.")
     matching, why = _matched(*atlases.values())
     changes, effect, mode, why_not = _changed(*atlases.values())
+    about = {"about": {side: source_of(a) for side, a in zip(("first", "second"), atlases.values(), strict=True)}}
     return CompareView(
         summary=_summary(library, atlases, matching, changes),
-        depth=_depth(atlases),
+        depth=_depth(atlases) | about,
         matches=matches_props(matching, atlases, library.default, mode) if matching else {"empty": why},
-        changes=changes_figure(changes, (first, second), _shape(atlases[first]), effect=effect, mode=mode)
+        changes=changes_figure(changes, (first, second), _shape(atlases[first]), effect=effect, mode=mode) | about
         if changes
         else {"empty": why_not},
     )

@@ -31,7 +31,7 @@ from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 
-N_RESTORED = 35 + learn_tab.N_SHOWN
+N_RESTORED = 36 + learn_tab.N_SHOWN
 """How many components an address fills, beside those that belong to a model."""
 
 N_OF_MODEL = 11
