@@ -51,7 +51,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", note_of(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
-        shown, switches = gr.State(name), gr.State(0)
+        shown = gr.State(name)
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(handlers.start, name)
@@ -126,18 +126,18 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for button, key in ((start.to_atlas, "atlas"), (start.to_lab, "lab"), (start.to_learn, "learn")):
             changed.append(button.click(lambda key=key: (key, gr.update(selected=key)), None, [tab_name, tabs], **PURE))
         page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
-        model.input(handlers.switches, [model, shown, switches], [shown, switches], **PURE)
-        switched = gr.on(
-            [switches.change, lab.own.opened.change],
-            handlers.other_model,
-            [model, atlas.measure, atlas.family, atlas.mode, learn.contents],
-            [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model],
-            **PURE,
-            cancels=running,
-        )
-        switched.then(handlers.start.wake, None, [start.timer], **PURE)
-        switched.then(**compared)
-        for event in [*changed, switched]:
+        held = [model, atlas.measure, atlas.family, atlas.mode, learn.contents]
+        of_switch = [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model]
+        options = PURE | {"cancels": running}
+        for switched in (
+            model.input(handlers.chosen_model, [shown, *held], [shown, *of_switch], **options),
+            lab.own.opened.change(handlers.other_model, held, of_switch, **options),
+        ):
+            switched.then(handlers.start.wake, None, [start.timer], **PURE)
+            switched.then(lambda chosen: chosen, [model], [shown], **PURE)
+            switched.then(**compared)
+            changed.append(switched)
+        for event in changed:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)
     return page, handlers
