@@ -83,7 +83,7 @@ def _norm_in_one(norm: nn.Module) -> None:
             return plain(x)
         return _RMSNorm.apply(x, norm.weight, norm.variance_epsilon)
 
-    norm.forward = forward  # type: ignore[method-assign]
+    norm.forward = forward
 
 
 def _through_onednn(linear: nn.Linear | Conv1D) -> None:
