@@ -9,8 +9,8 @@ import numpy as np
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
 from head_atlas.app.lab_heads import ordinal
-from head_atlas.app.lab_pairs import shown_pairs, unit_of, with_interval
-from head_atlas.catalogue import mode_label
+from head_atlas.app.lab_pairs import shown_pairs, with_interval
+from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
@@ -121,7 +121,7 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
 
 
 def _joint(found: JointEffect, over: str) -> list[dict]:
-    unit = unit_of(found.metric)
+    unit = EFFECTS[found.metric].unit
     difference = float(found.difference.mean.values)
     story = (
         "Together they cost more than one by one: they stand in for each other."
