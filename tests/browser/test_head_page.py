@@ -42,6 +42,15 @@ def saved(page, panel, kind: str) -> str:
     return waiting.value.path().read_text(encoding="utf-8")
 
 
+def test_example_prompts_are_chosen_once_there_is_a_head(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas")
+    cell = page.locator("#atlas-grid .ha-cell").first
+    expect(cell).to_be_visible()
+    expect(page.locator("#atlas-prompts")).to_be_hidden()
+    cell.click()
+    expect(page.locator("#atlas-prompts")).to_be_visible()
+
+
 def test_the_address_opens_the_view_and_both_heads(open_page, full_server):
     page = opened(open_page, full_server, "?tab=atlas&head=1.2&other=0.1&view=find")
     expect(page.locator("#atlas-card h2")).to_have_text(["L1H2", "L0H1"])

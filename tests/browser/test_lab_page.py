@@ -93,6 +93,34 @@ def test_undo_the_list_and_the_pin_bring_experiments_back(open_page, server):
     expect(page.locator("#lab-removed input, #lab-removed textarea")).to_have_value("1.2, 2.5")
 
 
+def test_what_is_done_with_a_result_is_offered_once_there_is_one(open_page, server):
+    page = open_page(server)
+    page.get_by_role("tab", name="Lab").click()
+    expect(page.locator("#lab-run")).to_be_visible()
+    offered = [page.locator(f"#lab-{name}") for name in ("take", "pin", "attribution-take")]
+    for button in offered:
+        expect(button).to_be_hidden()
+    page.locator("#lab-run").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_be_visible(timeout=PATIENT)
+    measure(page, "attribution")
+    for button in offered:
+        expect(button).to_be_visible()
+
+
+def test_menus_that_are_only_passed_leave_the_result_and_its_files(open_page, server):
+    page = open_lab(open_page, server)
+    page.locator("#lab-take").click()
+    expect(page.locator("#lab-files .ha-file").first).to_be_visible(timeout=PATIENT)
+    for menu in ("model", "lab-target", "lab-contrast", "lab-mode"):
+        page.locator(f"#{menu} input").focus()
+        page.keyboard.press("Tab")
+    page.wait_for_timeout(1500)
+    expect(page.locator("#lab-files .ha-file").first).to_be_visible()
+    page.locator("#lab-grid [data-l='0'][data-h='0']").click()
+    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("L0H0", timeout=PATIENT)
+    expect(page.locator("#lab-files .ha-file")).to_have_count(0)
+
+
 def test_a_figure_of_another_experiment_says_so(open_page, server):
     page = open_lab(open_page, server)
     to_tab(page, "Generation")

@@ -130,10 +130,8 @@ class Engine:
         kept = self._draws.get(name)
         if kept is None or kept[0] is not atlas:
             from head_atlas.interventions import resample_reference
-            from head_atlas.prompts.prompt import Prompt
 
-            rows = [tuple(int(i) for i in row) for row in stored.tokens]
-            prompts = [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
+            prompts = stored.prompts()
             draws = resample_reference(model, prompts, stored.source, n_draws=len(prompts), seed=stored.seed)
             kept = self._draws[name] = (atlas, draws)
         return kept[1]

@@ -110,7 +110,6 @@ def _written(engine: Engine, model: HeadModel, what: Asked, value: Any, name: st
     """A value, with the code that makes it where it is too large to be written out."""
     from head_atlas.interventions import MeanReference, ResampleReference, resample_reference
     from head_atlas.live import Call, Written, stored_mean
-    from head_atlas.prompts.prompt import Prompt
 
     atlas = engine.library.atlas_or_none(what.model)
     if atlas is None:
@@ -118,8 +117,7 @@ def _written(engine: Engine, model: HeadModel, what: Asked, value: Any, name: st
     if isinstance(value, MeanReference):
         return stored_mean(value, _place(engine, what))
     if isinstance(value, ResampleReference) and (stored := atlas.resample_prompts()) is not None:
-        rows = [tuple(int(i) for i in row) for row in stored.tokens]
-        prompts = [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
+        prompts = stored.prompts()
         return Call.of(resample_reference, model, prompts, stored.source, n_draws=len(prompts), seed=stored.seed)
     if name == "stored" and isinstance(value, dict):
         each = ", ".join(f"{key!r}: atlas.effects[{key!r}].sel(mode={what.mode!r})" for key in value)

@@ -11,7 +11,6 @@ from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
 from head_atlas.app.lab_view import heads_text
 from head_atlas.catalogue import ATTRIBUTIONS
 from head_atlas.errors import HeadAtlasError
-from head_atlas.prompts.prompt import Prompt
 from head_atlas.views import blocks
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import titled
@@ -20,6 +19,7 @@ from head_atlas.views.scales import digits_for
 
 if TYPE_CHECKING:
     from head_atlas.live import Attribution, AttributionChange, Faithfulness
+    from head_atlas.prompts.prompt import Prompt
 
 METHODS = (
     "integrated_gradients",
@@ -110,8 +110,7 @@ def _texts(bench: Bench) -> list[Prompt]:
     stored = None if atlas is None else atlas.resample_prompts()
     if stored is None:
         raise HeadAtlasError(_NO_TEXT)
-    rows = [tuple(int(i) for i in row) for row in stored.tokens]
-    return [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
+    return stored.prompts()
 
 
 def _chips(bench: Bench, clean: Attribution, change: AttributionChange | None, sign: bool) -> list[dict]:

@@ -58,6 +58,11 @@ class ResamplePrompts(NamedTuple):
     source: str
     seed: int
 
+    def prompts(self) -> list[Prompt]:
+        """Each row as a prompt to be run; its target is its own last token, which nothing reads."""
+        rows = [tuple(int(i) for i in row) for row in self.tokens]
+        return [Prompt("", row, (len(row) - 1,), (row[-1],)) for row in rows]
+
 
 @dataclass(frozen=True)
 class AtlasContents:
