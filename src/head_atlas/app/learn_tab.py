@@ -17,6 +17,7 @@ from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.lab_running import in_background
 from head_atlas.app.words import busy, failed, sentence
+from head_atlas.catalogue import mode_label
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.learning import glossary_props, reading_props, story_props
 from head_atlas.views.measured import effect_values
@@ -186,8 +187,8 @@ class LearnHandlers:
         return {
             "title": "Over the whole atlas",
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over the "
-            f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({atlas.modes[0]} ablation, 95 % interval, n "
-            "prompts).",
+            f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({mode_label(atlas.modes[0])} ablation, 95 % "
+            "interval, n prompts).",
             "about": source_of(atlas) | measured_by("logprob", plan.family, atlas.modes[0]),
             "sections": [{"kind": "facts", "rows": rows}],
         }

@@ -17,6 +17,7 @@ import numpy as np
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
+from head_atlas.store.checksum import sha256_of
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
 from head_atlas.store.exemplars import StoredExemplars
@@ -164,8 +165,6 @@ class Atlas:
     @cached_property
     def sha256(self) -> str:
         """The sha256 of the file, in hex; "" of one over 256 MiB that is not published: reading it takes too long."""
-        from head_atlas.store.fetching import sha256_of  # which itself opens atlases
-
         if self.source is not None:
             return self.source.sha256
         return sha256_of(self.path) if self.path.stat().st_size <= _HASHED_BYTES else ""
