@@ -43,6 +43,25 @@ def test_a_missing_atlas_is_an_error_in_words(tmp_path):
         library.model_source("gone")
 
 
+def test_visitors_of_a_public_server_do_not_learn_where_its_files_lie(tmp_path, place, caplog):
+    gone, odd = tmp_path / "gone", tmp_path / "odd"
+    (odd / "model").mkdir(parents=True)
+    (odd / "atlas.h5").write_bytes((place / "atlas.h5").read_bytes())
+    (odd / "model" / "config.json").write_text("{")
+    library = Library.of(f"{gone},{odd}")
+    engine = Engine(library, Limits())
+    for _ in range(2):
+        with pytest.raises(AtlasError, match=r"^there is no atlas at gone/atlas\.h5$"):
+            library.atlas("gone")
+    with pytest.raises(ModelError, match="'odd/model'") as refusal, engine.use("odd"):
+        pass
+    assert str(tmp_path) not in str(refusal.value)
+    # The owner reads it in the log, and on a machine of one's own also on the page.
+    assert [str(gone / "atlas.h5") in line.getMessage() for line in caplog.records].count(True) == 1
+    with pytest.raises(AtlasError, match=str(gone)):
+        Library.of(str(gone), own_models=True).atlas("gone")
+
+
 def test_an_atlas_that_appears_later_is_opened(place, tmp_path):
     library = Library.of(str(tmp_path / "late"))
     assert library.atlas_or_none("late") is None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from head_atlas.app.quick_build import QuickBuilder
 from head_atlas.app.visitors import Visitors, current_visitor
+from head_atlas.errors import ModelError
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -56,15 +57,19 @@ class Engine:
         from head_atlas.models import load_model
 
         def say(message: str) -> None:
-            self._said[name] = message
+            shown = self.library.told(name, message)
+            self._said[name] = shown
             log.info("%s: %s", name, message)
             if progress is not None:
-                progress(message)
+                progress(shown)
 
         say("starting")
         try:
             place, revision = self.library.model_source(name)
             model = load_model(place, revision, progress=say)
+        except ModelError as error:
+            log.warning("%s: %s", name, error)
+            raise ModelError(self.library.told(name, str(error))) from error
         finally:
             self._said.pop(name, None)
         self._shapes[name] = (model.n_layers, model.n_heads)
