@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from head_atlas.app.quick_build import QuickBuilder
 from head_atlas.app.visitors import Visitors, current_visitor
-from head_atlas.errors import ModelError
+from head_atlas.errors import MissingReferenceError, ModelError
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
 log = logging.getLogger(__name__)
+
+MOST_DRAWS = 32
+"""Reference prompts of an atlas that are run for one resample ablation, all in one step; the builder stores five."""
 
 
 class Engine:
@@ -127,11 +130,19 @@ class Engine:
         Args:
             name: of the entry.
             model: held by the caller; it is run once, and the activations are kept.
+
+        Raises:
+            MissingReferenceError: there are too many of them to be run for one visitor.
         """
         atlas = self.library.atlas_or_none(name)
         stored = None if atlas is None else atlas.resample_prompts()
         if atlas is None or stored is None:
             return None
+        if len(stored.tokens) > MOST_DRAWS:
+            raise MissingReferenceError(
+                f"the atlas names {len(stored.tokens)} reference prompts for resample ablation; at most {MOST_DRAWS} "
+                "are run here"
+            )
         kept = self._draws.get(name)
         if kept is None or kept[0] is not atlas:
             from head_atlas.interventions import resample_reference
