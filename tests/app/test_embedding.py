@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -79,3 +80,16 @@ def test_a_card_that_cannot_be_had_is_a_sentence(client, query, words):
     answer = client.get("/embed/head.json", params=query)
     assert answer.status_code == 404
     assert words in answer.json()["empty"]
+
+
+def test_an_atlas_that_proves_damaged_is_a_sentence_too(tmp_path):
+    """Its file was cut short after it was opened: the card's numbers cannot be read."""
+    (tmp_path / "full").mkdir()
+    path = tmp_path / "full" / "atlas.h5"
+    write_atlas(path, full_contents())
+    library = Library.of(str(path.parent))
+    library.atlas("full")
+    os.truncate(path, 4096)
+    status, found = embedding.embedded_head(library, {"model": "full", "head": "1.2"})
+    assert status == 404
+    assert "cannot be read" in found["empty"]

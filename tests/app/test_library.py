@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
+import numpy as np
 import pytest
+from synthetic_atlas import synthetic_contents
 
 from head_atlas.app.about_tab import AboutHandlers
-from head_atlas.app.engine import Engine
+from head_atlas.app.engine import MOST_DRAWS, Engine
 from head_atlas.app.library import Library, Served, served_from
 from head_atlas.app.limits import Limits
 from head_atlas.app.server import is_public, library_of
-from head_atlas.errors import AtlasError, ModelError, PromptError
+from head_atlas.errors import AtlasError, MissingReferenceError, ModelError, PromptError
+from head_atlas.store import write_atlas
+from head_atlas.store.contents import ResamplePrompts
 from head_atlas.store.fetching import checksum_line
 from hub_server import point_client_at, serving
 
@@ -41,6 +46,35 @@ def test_a_missing_atlas_is_an_error_in_words(tmp_path):
     assert library.atlas_or_none("gone") is None
     with pytest.raises(ModelError, match="no model lies beside the atlas"):
         library.model_source("gone")
+
+
+def test_visitors_of_a_public_server_do_not_learn_where_its_files_lie(tmp_path, place, caplog):
+    gone, odd = tmp_path / "gone", tmp_path / "odd"
+    (odd / "model").mkdir(parents=True)
+    (odd / "atlas.h5").write_bytes((place / "atlas.h5").read_bytes())
+    (odd / "model" / "config.json").write_text("{")
+    library = Library.of(f"{gone},{odd}")
+    engine = Engine(library, Limits())
+    for _ in range(2):
+        with pytest.raises(AtlasError, match=r"^there is no atlas at gone/atlas\.h5$"):
+            library.atlas("gone")
+    with pytest.raises(ModelError, match="'odd/model'") as refusal, engine.use("odd"):
+        pass
+    assert str(tmp_path) not in str(refusal.value)
+    # The owner reads it in the log, and on a machine of one's own also on the page.
+    assert [str(gone / "atlas.h5") in line.getMessage() for line in caplog.records].count(True) == 1
+    with pytest.raises(AtlasError, match=str(gone)):
+        Library.of(str(gone), own_models=True).atlas("gone")
+
+
+def test_an_atlas_with_very_many_reference_prompts_takes_no_visitors_time(tmp_path):
+    """Resample ablation runs each of them, in one step."""
+    contents = synthetic_contents(4, 6, n_prompts=6)
+    many = ResamplePrompts(np.zeros((MOST_DRAWS + 1, 3), int), "a stranger", 0)
+    write_atlas(tmp_path / "atlas.h5", dataclasses.replace(contents, resample_prompts=many))
+    engine = Engine(Library.of(str(tmp_path / "atlas.h5")), Limits())
+    with pytest.raises(MissingReferenceError, match=f"{MOST_DRAWS + 1} reference prompts .* at most {MOST_DRAWS}"):
+        engine.resample_reference("atlas", None)
 
 
 def test_an_atlas_that_appears_later_is_opened(place, tmp_path):

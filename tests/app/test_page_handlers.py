@@ -258,7 +258,7 @@ def test_about_measures_again_or_says_why_not(library, tmp_path):
     # The numbers of this atlas are invented: measuring again must find that.
     *_, (status, shown) = AboutHandlers(Engine(library, Limits())).recheck("small")
     assert status["kind"] == "error"
-    assert status["text"].startswith("FAILED: the largest difference is")
+    assert status["text"].startswith("FAILED: the worst difference is")
     assert shown["sections"][0]["rows"][1]["text"].startswith("144 effects")
     gone = AboutHandlers(Engine(Library.of(str(tmp_path / "gone")), Limits()))
     *_, (status, shown) = gone.recheck("gone")

@@ -141,6 +141,26 @@ def test_every_mode_of_the_page_works(calls, mode):
     found = calls.ablate("The cat sat on", "1.2", mode, corrupted="The mat sat on")
     assert found["mode"] == mode
     assert found["effects"]["kl"] > 0
+    assert (found["draws"] > 1) == (mode == "resample") == (found["intervals"] is not None)
+
+
+def test_means_over_draws_have_their_number_and_interval(calls, engine):
+    found = calls.ablate("The cat sat on", "1.2", "resample")
+    n = found["draws"]
+    assert n == len(engine.library.atlas("small").resample_prompts().tokens)
+    for name, (low, high) in found["intervals"].items():
+        assert (low is None) == (found["effects"][name] is None)
+        assert low is None or low <= found["effects"][name] <= high
+    assert found["intervals"]["logprob"][0] < found["intervals"]["logprob"][1]
+    assert calls.sweep("The cat sat on", "resample")["draws"] == n
+    # What is a run of one draw says so.
+    attended = calls.attention("The cat sat on", "1.2", "1.1", "resample")
+    written = calls.generate("The cat sat on", "1.1", "resample", 2)
+    attributed = calls.attribute("The cat sat on", "gradient_x_input", heads="1.1", mode="resample")
+    assert {one["note"] for one in (attended, written, attributed)} == {
+        f"Outputs on the first of {n} reference prompts stand in for the removed heads."
+    }
+    assert calls.attention("The cat sat on", "1.2", "1.1")["note"] is None
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from importlib.util import find_spec
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from gradio.context import LocalContext
 from gradio_client import Client
@@ -156,5 +159,45 @@ def test_programs_are_counted_by_the_address_that_a_trusted_proxy_names(library)
             ablate("203.0.113.5, 192.0.2.1")
         assert ablate("192.0.2.2") == "zero"
         assert len(engine.visitors) == 3
+    finally:
+        page.close()
+
+
+@pytest.mark.skipif(find_spec("mcp") is None, reason="needs requirements-mcp.txt")
+@pytest.mark.parametrize(("comes_from", "proxy_adds"), [("127.0.0.2", ""), ("127.0.0.1", ", 192.0.2.1")])
+def test_a_caller_of_tools_cannot_pose_as_several_visitors(library, comes_from, proxy_adds):
+    """Whoever comes directly is not believed; behind a trusted proxy, the last address before it counts."""
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamablehttp_client
+
+    limits = Limits(runs_per_minute=2)
+    engine = Engine(library, limits)
+    page, _ = build_page(library, limits, engine)
+    page.queue(max_size=4, api_open=False)
+    # The proxy that is believed is 127.0.0.1; all of 127.0.0.0/8 is this machine.
+    _, url, _ = page.launch(
+        prevent_thread_lock=True, server_name="127.0.0.1", mcp_server=True, **launch_options(library, limits)
+    )
+    route = httpx.AsyncHTTPTransport(local_address=comes_from)
+
+    def client(headers=None, timeout=None, auth=None):
+        return httpx.AsyncClient(headers=headers, timeout=timeout, auth=auth, transport=route, follow_redirects=True)
+
+    async def ablate(forwarded):
+        async with (
+            streamablehttp_client(
+                f"{url}gradio_api/mcp/", {"x-forwarded-for": forwarded}, httpx_client_factory=client
+            ) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            return await session.call_tool("ablate", {"prompt": "The cat sat"})
+
+    def refused(forwarded):
+        return asyncio.run(ablate(forwarded)).isError
+
+    try:
+        assert [refused(f"198.51.100.{n}{proxy_adds}") for n in range(3)] == [False, False, True]
+        assert len(engine.visitors) == 1
     finally:
         page.close()

@@ -55,6 +55,13 @@ def test_a_head_that_changed_by_one_on_every_prompt(compared):
     assert found.as_json()["changes"][0]["head"] == 1
 
 
+@pytest.mark.parametrize("seed", ["seven", -7, 2.5])
+def test_a_strange_seed_in_the_file_is_no_obstacle(compared, seed):
+    strange = {"provenance": {"seed": seed}}
+    found = compared(contents({"ioi": (1, 2)}, **strange), contents({"ioi": (1, 5)}, **strange))
+    assert [c.changed for c in found.changes] == [True, False]
+
+
 def test_a_change_within_the_spread_is_none(compared):
     """The difference is +1 on half of the prompts and -1 on the other half."""
     before = contents({"ioi": (0, 0)})

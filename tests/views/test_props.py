@@ -335,7 +335,7 @@ def test_what_was_measured_again_says_how_far_apart_it_is(atlas):
     rows = rows_of(recheck_props(found, atlas.prompts, "Other weights."))
     assert (
         rows["Live = atlas"]
-        == "FAILED: the largest difference is 0.02 nats, allowed there 0.0011; 43 of 48 within what is allowed"
+        == "FAILED: the worst difference is 0.02 nats, allowed there 0.0011; 43 of 48 within what is allowed"
     )
     assert rows["Compared"].startswith("48 effects")
     assert rows["Where"] == "L1H2 on prompt 3: live −0.5000 nats, atlas −0.4800 nats"

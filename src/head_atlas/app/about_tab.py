@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 RECHECK_EMPTY = (
     "The numbers of the atlas were measured once. This removes every head on six of its prompts again, with the model "
-    "of this server, and shows the largest difference."
+    "of this server, and shows the worst difference."
 )
 
 

@@ -140,7 +140,7 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
 
     names = [name for _, name in measures_of(atlas)]
     if not names:
-        raise AtlasError(f"{atlas.path} holds no measure that this version of the app knows.")
+        raise AtlasError(f"{atlas.path.name} holds no measure that this version of the app knows.")
     first = _DEFAULT_MEASURE if _DEFAULT_MEASURE in names else names[0]
     measure = choose("measure", state.measure, names, first)
     families = [name for _, name in families_of(atlas, measure)]

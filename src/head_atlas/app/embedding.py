@@ -72,15 +72,16 @@ def embedded_head(library: Library, query: dict[str, str]) -> tuple[int, dict]:
         head = HeadId.parse(state.head).within(atlas.n_layers, atlas.n_heads)
         if state.mode and state.mode not in atlas.modes:
             raise AtlasError(f"This atlas has no ablation mode “{state.mode}”; it has {', '.join(atlas.modes)}.")
+        effects = effects_of(atlas)
+        effect = MAIN_EFFECT if MAIN_EFFECT in effects else next(iter(effects), "")
+        mode = state.mode or (atlas.modes[0] if atlas.modes else "")
+        card = card_props(atlas, head, effect=effect, mode=mode)
     except HeadAtlasError as error:
         return 404, {"empty": sentence(error)}
-    effects = effects_of(atlas)
-    effect = MAIN_EFFECT if MAIN_EFFECT in effects else next(iter(effects), "")
-    mode = state.mode or (atlas.modes[0] if atlas.modes else "")
     shown = PageState(tab="atlas", model=state.model, head=str(head))
     if mode != (atlas.modes[0] if atlas.modes else ""):
         shown = replace(shown, mode=mode)
-    return 200, card_props(atlas, head, effect=effect, mode=mode) | {"query": shown.query()}
+    return 200, card | {"query": shown.query()}
 
 
 def _sent(kind: str, text: str) -> Response:

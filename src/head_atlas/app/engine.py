@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from head_atlas.app.quick_build import QuickBuilder
 from head_atlas.app.visitors import Visitors, current_visitor
+from head_atlas.errors import MissingReferenceError, ModelError
 
 if TYPE_CHECKING:
     from head_atlas.app.library import Library
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
 log = logging.getLogger(__name__)
+
+MOST_DRAWS = 32
+"""Reference prompts of an atlas that are run for one resample ablation, all in one step; the builder stores five."""
 
 
 class Engine:
@@ -56,15 +60,19 @@ class Engine:
         from head_atlas.models import load_model
 
         def say(message: str) -> None:
-            self._said[name] = message
+            shown = self.library.told(name, message)
+            self._said[name] = shown
             log.info("%s: %s", name, message)
             if progress is not None:
-                progress(message)
+                progress(shown)
 
         say("starting")
         try:
             place, revision = self.library.model_source(name)
             model = load_model(place, revision, progress=say)
+        except ModelError as error:
+            log.warning("%s: %s", name, error)
+            raise ModelError(self.library.told(name, str(error))) from error
         finally:
             self._said.pop(name, None)
         self._shapes[name] = (model.n_layers, model.n_heads)
@@ -122,11 +130,19 @@ class Engine:
         Args:
             name: of the entry.
             model: held by the caller; it is run once, and the activations are kept.
+
+        Raises:
+            MissingReferenceError: there are too many of them to be run for one visitor.
         """
         atlas = self.library.atlas_or_none(name)
         stored = None if atlas is None else atlas.resample_prompts()
         if atlas is None or stored is None:
             return None
+        if len(stored.tokens) > MOST_DRAWS:
+            raise MissingReferenceError(
+                f"the atlas names {len(stored.tokens)} reference prompts for resample ablation; at most {MOST_DRAWS} "
+                "are run here"
+            )
         kept = self._draws.get(name)
         if kept is None or kept[0] is not atlas:
             from head_atlas.interventions import resample_reference

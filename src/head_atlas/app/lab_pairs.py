@@ -102,7 +102,11 @@ def _tested(found: Interactions, n_sure: int, n_pairs: int) -> str:
     few = ""
     if n_pairs * least > FALSE_DISCOVERIES:
         few = f" {n} templates give no p under {plain(least, 3)}, too few for a pair that stands alone: take more."
+    chosen = ""
+    if found.chosen_by_harm:
+        chosen = " Choosing the heads by their harm on these prompts may pull I below 0, which q does not allow for."
     return (
         f"* and a mark: q of {plain(FALSE_DISCOVERIES, 2)} or less over all {n_pairs} pairs (Benjamini and Hochberg), "
         f"by flipping the signs of whole templates, or of prompts without one: {n_sure} of {n_pairs} pairs.{few}"
+        f"{chosen}"
     )

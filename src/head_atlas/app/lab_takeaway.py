@@ -72,7 +72,8 @@ def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Se
         while written and written[-1] is None:
             written.pop()
         by_name = {key: _written(engine, model, what, value, key) for key, value in named.items() if value is not None}
-        evidence = Evidence(Call.of(function, *written, **by_name), result, _atlas_hash(engine, what))
+        call = Call.of(function, *written, **by_name)
+        evidence = Evidence(call, result, _atlas_hash(engine, what), _model_name(engine, model))
         for ending, mime, make in (
             ("json", "application/json", evidence.json),
             ("csv", "text/csv", evidence.csv),
@@ -134,6 +135,12 @@ def _place(engine: Engine, what: Asked) -> str:
         source = engine.library.atlas(what.model).source
         return path if source is None else str(source.pinned_address)
     return path.name if path.is_absolute() else path.as_posix()
+
+
+def _model_name(engine: Engine, model: HeadModel) -> str:
+    """The model as whoever runs the code is to find it: of a public server, no folder of its disk."""
+    path = Path(model.model_id)
+    return path.name if path.is_absolute() and not engine.library.own_models else model.model_id
 
 
 def _atlas_hash(engine: Engine, what: Asked) -> str:

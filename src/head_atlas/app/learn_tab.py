@@ -120,15 +120,20 @@ class LearnHandlers:
         )
         after = story_props([("What this does and does not show", chapter.after)], papers=chapter.papers)
         setup = self.setup(model, name, 0)
-        heads = "empty" not in setup and self.for_lab(model, name, 0)[1] != ""
+        # Without an experiment there is nothing to predict, and no button to press.
+        runs = "empty" not in setup
+        heads = runs and self.for_lab(model, name, 0)[1] != ""
         shown = gr.update(visible=True)
         return [
             *[contents, story, shown, setup],
-            gr.update(visible=bool(chapter.again), value=chapter.again or "Other words"),
+            gr.update(visible=runs and bool(chapter.again), value=chapter.again or "Other words"),
             gr.update(
-                choices=[(text, key) for key, text in chapter.choices.items()], value=None, label=chapter.question
+                choices=[(text, key) for key, text in chapter.choices.items()],
+                value=None,
+                label=chapter.question,
+                visible=runs,
             ),
-            *[gr.update(interactive="empty" not in setup), None, {"empty": EMPTY}, gr.update(visible=heads)],
+            *[gr.update(visible=runs), None, {"empty": EMPTY if runs else ""}, gr.update(visible=heads)],
             *[shown, self.evidence(model, name), after, gr.update(value=f"Next: {_after(name)[1]}"), 0],
         ]
 

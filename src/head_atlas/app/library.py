@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from time import monotonic
 from head_atlas.errors import AtlasError, ModelError
 from head_atlas.store import Atlas, open_atlas
 from head_atlas.store.hub import is_hub_address
+
+log = logging.getLogger(__name__)
 
 _HUB_ID = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}|[\w-][\w.-]{0,95}", re.ASCII)
 
@@ -85,6 +88,7 @@ class Library:
         self._locks: dict[str, RLock] = {}
         self._pause = pause
         self._failed: dict[str, tuple[float, str]] = {}
+        self._logged: set[str] = set()
         for entry in entries:
             self._add(entry)
 
@@ -196,7 +200,25 @@ class Library:
         except AtlasError as error:
             if is_hub_address(place):
                 self._failed[name] = monotonic(), str(error)
-            raise
+            shown = self.told(name, str(error))
+            if shown != str(error) and name not in self._logged:
+                self._logged.add(name)
+                log.warning("%s: %s", name, error)
+            raise AtlasError(shown) from error
+
+    def told(self, name: str, text: str) -> str:
+        """A message about an entry as visitors may read it: of a public server, without where things lie on its disk.
+
+        Args:
+            name: of the entry.
+            text: the message.
+        """
+        entry = self.entry(name)
+        places = [Path(one) for one in (entry.atlas_path, entry.model_path) if one is not None]
+        for place in places if not self.own_models else ():
+            if place.is_absolute():
+                text = text.replace(str(place), f"{name}/{place.name}")
+        return text
 
     def atlas_or_none(self, name: str) -> Atlas | None:
         """The open atlas of an entry, or None where there is none that can be read."""

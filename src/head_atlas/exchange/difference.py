@@ -174,7 +174,8 @@ def _changes(
     arrays: tuple[np.ndarray, np.ndarray],
     families: Sequence[str],
 ) -> list[Change]:
-    seed = int(before.provenance.get("seed", 0))
+    known = before.provenance.get("seed")  # of a file that may be anyone's
+    seed = known if isinstance(known, int) and known >= 0 else 0
     rows: list[tuple[str, bool, dict[str, np.ndarray]]] = []
     for family in families:
         sides = [[p for p in atlas.prompts if p.family == family] for atlas in (before, after)]

@@ -124,12 +124,11 @@ def match_heads(first: Atlas, second: Atlas, *, depth_weight: float = DEPTH_WEIG
         AtlasError: the two hold too little in common, or too many heads.
     """
     if max(first.n_layers * first.n_heads, second.n_layers * second.n_heads) ** 2 > _MOST_PAIRS:
-        raise AtlasError(f"{first.path} and {second.path} have too many heads to compare (over {_MOST_PAIRS} pairs)")
+        raise AtlasError(f"one of the two models has too many heads to compare (over {_MOST_PAIRS} pairs of its own)")
     found = profiles(first, second)
     if len(found.entries) < _FEWEST:
         raise AtlasError(
-            f"{first.path} and {second.path} measured {len(found.entries)} things of each head in common; "
-            f"a comparison needs {_FEWEST}"
+            f"the two atlases measured {len(found.entries)} things of each head in common; a comparison needs {_FEWEST}"
         )
     heads = [[HeadId(*divmod(i, a.n_heads)) for i in range(a.n_layers * a.n_heads)] for a in (first, second)]
     depths = [

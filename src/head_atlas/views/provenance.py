@@ -150,7 +150,7 @@ def recheck_props(found: Recheck, prompts: Sequence[PromptRecord], warning: str 
     rows = [
         {
             "label": "Live = atlas",
-            "text": f"{'passed' if found.passed else 'FAILED'}: the largest difference is {found.largest:.2g} nats, "
+            "text": f"{'passed' if found.passed else 'FAILED'}: the worst difference is {found.worst:.2g} nats, "
             f"allowed there {found.allowed:.2g}; {found.n - found.outside} of {found.n} within what is allowed",
         },
         {

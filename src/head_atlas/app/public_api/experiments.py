@@ -20,6 +20,7 @@ from head_atlas.views.numbers import finite
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
+    from head_atlas.live.experiment import Ablation
     from head_atlas.live.generation import Continuation
 
 T = TypeVar("T")
@@ -80,7 +81,9 @@ class ExperimentCalls:
         Returns:
             what was run (model, prompt, tokens, heads, mode, target and contrast with their ids, warning); effects by
             metric, ablated - clean, with their units, and the clean values; null with a reason in reasons; top: the
-            ten likeliest tokens of either run with their ids and both probabilities.
+            ten likeliest tokens of either run with their ids and both probabilities. In resample mode effects and
+            probabilities are means over draws, the reference prompts that stand in, and intervals are the effects'
+            95 % intervals over them: not over prompts like yours, and too narrow with few draws; null with one.
 
         Example:
             client.predict("Harry Potter went home. Everyone knew Harry", heads="0.4", api_name="/ablate")
@@ -93,6 +96,8 @@ class ExperimentCalls:
             top = found.top(10)
             return _described(bench) | {
                 "effects": {name: finite(x) for name, x in found.effects.items()},
+                "draws": found.n_draws,
+                "intervals": _intervals(found),
                 "units": {name: EFFECTS[name].unit for name in found.effects},
                 "clean": {name: finite(x) for name, x in found.clean.items()},
                 "reasons": _reasons(bench),
@@ -127,10 +132,10 @@ class ExperimentCalls:
             model: name of a served model; empty for the default.
 
         Returns:
-            what was run, as in ablate; effects (exact) or estimates (first_order, of logit_difference and logprob
-            only) by metric: arrays over layer and head, ablated - clean, with their units, null with a reason in
-            reasons; ranked_by (logit_difference with a contrast, else logprob), and largest: the ten heads of largest
-            magnitude by it. n is one prompt, so there are no intervals.
+            what was run, as in ablate; effects (exact) or estimates (first_order, of logit_difference and logprob only)
+            by metric: arrays over layer and head, ablated - clean, in resample mode means over draws, with their units,
+            null with a reason in reasons; ranked_by (logit_difference with a contrast, else logprob), and largest: the
+            ten heads of largest magnitude by it. n is one prompt, so there are no intervals.
 
         Example:
             client.predict("Harry Potter went home. Everyone knew Harry", target=" Potter", api_name="/sweep")
@@ -156,6 +161,7 @@ class ExperimentCalls:
             main = "logit_difference" if bench.prompt.contrasts else "logprob"
             return _described(bench) | {
                 "method": method,
+                "draws": getattr(bench.reference, "n_draws", 1),
                 ("effects" if method == "exact" else "estimates"): {
                     name: None if name in _reasons(bench) else plain(array) for name, array in arrays.items()
                 },
@@ -194,10 +200,11 @@ class ExperimentCalls:
             model: name of a served model; empty for the default.
 
         Returns:
-            what was run, as in ablate; method, with its formula and pitfall; f (the explained value) and unit (logits
-            or nats); values, one per token of the prompt (above 0: speaks for the target; saliency has no sign), null
-            for tokens that stay fixed, as BOS does; standard_errors (occlusion_replace, else null); for integrated
-            gradients f_baseline, completeness_gap (sum of the values - (f - f_baseline)) and converged.
+            what was run, as in ablate, with note (in resample mode: which draw); method, with its formula and pitfall;
+            f (the explained value) and unit (logits or nats); values, one per token of the prompt (above 0: speaks for
+            the target; saliency has no sign), null for tokens that stay fixed, as BOS does; standard_errors
+            (occlusion_replace, else null); for integrated gradients f_baseline, completeness_gap (sum of the values -
+            (f - f_baseline)) and converged.
 
         Example:
             client.predict("The capital of France is", method="gradient_x_input", api_name="/attribute")
@@ -216,6 +223,7 @@ class ExperimentCalls:
             )  # fmt: skip
             errors, entry = found.standard_error, ATTRIBUTIONS[method]
             return _described(bench) | {
+                "note": bench.one_draw or None,
                 "method": method,
                 "formula": entry.formula,
                 "pitfall": entry.pitfall,
@@ -247,9 +255,9 @@ class ExperimentCalls:
             model: name of a served model; empty for the default.
 
         Returns:
-            what was run, as in ablate; head, clean and ablated: one row of probabilities per query token, over all
-            tokens as keys (0 for later ones), rounded to 6 decimals; ablated is null with a reason where no head is
-            removed. A removed head's own pattern is where it would have looked.
+            what was run, as in ablate, with note (in resample mode: which draw); head, clean and ablated: one row of
+            probabilities per query token, over all tokens as keys (0 for later ones), rounded to 6 decimals; ablated is
+            null with a reason where no head is removed. A removed head's own pattern is where it would have looked.
 
         Example:
             client.predict("Harry Potter went home. Everyone knew Harry", "0.4", api_name="/attention")
@@ -262,6 +270,7 @@ class ExperimentCalls:
             one = wanted.within(bench.model.n_layers, bench.model.n_heads)
             run = ablate(bench.model, bench.prompt, bench.what.heads, bench.what.mode, reference=bench.reference)
             return _described(bench) | {
+                "note": bench.one_draw or None,
                 "head": str(one),
                 "clean": _rounded(run.pattern(one, "clean").values),
                 "ablated": _rounded(run.pattern(one, "ablated").values) if run.heads else None,
@@ -331,9 +340,10 @@ class ExperimentCalls:
             model: name of a served model; empty for the default.
 
         Returns:
-            what was run, as in ablate; clean and ablated: text, tokens, and clean_log_probs and ablated_log_probs, how
-            likely each model finds each token (nats), whichever wrote it; divergence: the first step at which the
-            texts differ, null with a reason where they do not. Steps after it are not comparable.
+            what was run, as in ablate, with note (in resample mode: which draw); clean and ablated: text, tokens, and
+            clean_log_probs and ablated_log_probs, how likely each model finds each token (nats), whichever wrote it;
+            divergence: the first step at which the texts differ, null with a reason where they do not. Steps after it
+            are not comparable.
 
         Example:
             client.predict("Harry Potter went home. Everyone knew Harry", "0.4", n_tokens=5, api_name="/generate")
@@ -351,6 +361,7 @@ class ExperimentCalls:
             arguments = (bench.model, bench.prompt, what.heads, what.mode, bench.reference)
             found = generate(*arguments, progress=bench.progress, **given)
             return _described(bench) | {
+                "note": bench.one_draw or None,
                 "clean": _continuation(found.clean),
                 "ablated": _continuation(found.ablated),
                 "divergence": found.divergence,
@@ -445,6 +456,13 @@ def _described(bench: Bench) -> Result:
 def _reasons(bench: Bench) -> dict[str, str]:
     """Why a number is null."""
     return {} if bench.prompt.contrasts else {"logit_difference": NO_CONTRAST}
+
+
+def _intervals(run: Ablation) -> dict[str, list[float | None]] | None:
+    """95 % intervals of the effects over draws, [low, high]; None of one draw."""
+    if run.n_draws == 1:
+        return None
+    return {name: [finite(end) for end in run.interval(name)] for name in run.effects}
 
 
 def _largest(values: np.ndarray) -> list[Result]:

@@ -76,8 +76,9 @@ only some tools can name them: `.../gradio_api/mcp/?tools=find_heads,head_summar
   `effect = ablated - clean`. Every measure with its formula: [measures.md](measures.md).
 - Numbers are not rounded unless it is said. `null` means that there is no number, and `reason` (or `reasons`, by name)
   says why. Arrays over named axes are objects: `dims`, `shape`, `coords` (labels of an axis, if any), `values`.
-- Experiments measure one prompt, after its last token. There is no interval for one prompt: what is true of it may be
-  untrue of the next. `warning` says when the loaded weights are not those that the atlas was measured on.
+- Experiments measure one prompt, after its last token. No interval says how far that holds for other prompts: what is
+  true of this one may be untrue of the next. `warning` says when the loaded weights are not those that the atlas was
+  measured on.
 - Limits, as they are by default: prompts of {prompt_characters} characters and {prompt_tokens} tokens, {removed_heads}
   heads removed at once, {run_seconds} s for one run. A model runs one thing at a time, so others may come first; a
   server may also limit how much one visitor asks, and set other limits.
