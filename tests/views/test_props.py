@@ -12,7 +12,6 @@ from small_place import make_atlas
 
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.heads import HeadId
-from head_atlas.live.recheck import Recheck
 from head_atlas.store import open_atlas
 from head_atlas.views.attention import attention_props, lower_triangle
 from head_atlas.views.attribution import attribution_props
@@ -26,7 +25,7 @@ from head_atlas.views.head_values import HeadValues
 from head_atlas.views.induction import THRESHOLD, induction_heads
 from head_atlas.views.measured import values_of
 from head_atlas.views.numbers import ordinal
-from head_atlas.views.provenance import about_props, provenance_rows, recheck_props
+from head_atlas.views.provenance import about_props, provenance_rows
 
 
 @pytest.fixture(scope="module")
@@ -328,19 +327,6 @@ def test_a_hostile_name_stays_within_its_braces(atlas, monkeypatch):
 def test_the_software_is_cited_as_bibtex_reads_it():
     assert software_bibtex().splitlines()[0] == "@software{head_atlas,"
     assert "  author  = {{The Head Atlas authors}}," in software_bibtex()
-
-
-def test_what_was_measured_again_says_how_far_apart_it_is(atlas):
-    found = Recheck((0, 3), 48, 0.02, 0.0011, -0.5, -0.48, HeadId(1, 2), 3, 5, 2)
-    rows = rows_of(recheck_props(found, atlas.prompts, "Other weights."))
-    assert (
-        rows["Live = atlas"]
-        == "FAILED: the worst difference is 0.02 nats, allowed there 0.0011; 43 of 48 within what is allowed"
-    )
-    assert rows["Compared"].startswith("48 effects")
-    assert rows["Where"] == "L1H2 on prompt 3: live −0.5000 nats, atlas −0.4800 nats"
-    assert rows["A number on one side only"] == "2 effects"
-    assert rows["Other weights"] == "Other weights."
 
 
 def test_imported_and_merged_atlases_say_of_what_one_by_one():

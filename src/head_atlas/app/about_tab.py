@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from head_atlas.app.about_recheck import recheck_props
 from head_atlas.app.components import asset, drawn, fixed
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.lab_running import Progress, in_background
 from head_atlas.app.words import busy, failed
 from head_atlas.errors import AtlasError, HeadAtlasError
-from head_atlas.views.provenance import about_props, recheck_props
+from head_atlas.views.provenance import about_props
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
