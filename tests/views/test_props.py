@@ -10,6 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
 from small_place import make_atlas
 
+from head_atlas.app.about_tab import recheck_props
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.heads import HeadId
 from head_atlas.live.recheck import Recheck
@@ -26,7 +27,7 @@ from head_atlas.views.head_values import HeadValues
 from head_atlas.views.induction import THRESHOLD, induction_heads
 from head_atlas.views.measured import values_of
 from head_atlas.views.numbers import ordinal
-from head_atlas.views.provenance import about_props, provenance_rows, recheck_props
+from head_atlas.views.provenance import about_props, provenance_rows
 
 
 @pytest.fixture(scope="module")
