@@ -39,12 +39,12 @@ def parser() -> argparse.ArgumentParser:
 
     c = commands.add_parser("merge", help="atlases of one model, of other families, modes or measures, as one")
     c.add_argument("atlas", type=place, nargs="+")
-    c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
+    writes(c, "the atlas file to write")
     c.set_defaults(run=merge)
 
     c = commands.add_parser("extract", help="some families, measures or heads, as a smaller atlas")
     c.add_argument("atlas", type=place)
-    c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
+    writes(c, "the atlas file to write")
     c.add_argument("--families", nargs="+", metavar="NAME", help="default: all")
     c.add_argument("--measures", nargs="+", metavar="NAME", help="scores, effects, groups or places (default: all)")
     c.add_argument("--heads", nargs="+", metavar="HEAD", help="such as L0H4 or 0.4; the others become NaN")
@@ -53,13 +53,13 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser("export", help="as CSV, as JSON, or as the data tree of HeadVis")
     c.add_argument("atlas", type=place)
     c.add_argument("--format", choices=("csv", "json", "headvis"), required=True, help="of what is written")
-    c.add_argument("--out", type=Path, required=True, help="a file; with --format headvis a new folder")
+    writes(c, "a file; with --format headvis a new folder")
     c.add_argument("--exemplars", metavar="SET", help="headvis: text or families (default: text if it is there)")
     c.set_defaults(run=export)
 
     c = commands.add_parser("import", help="the data tree of HeadVis as an atlas")
     c.add_argument("folder", type=Path)
-    c.add_argument("--out", type=Path, required=True, help="the atlas file to write")
+    writes(c, "the atlas file to write")
     c.set_defaults(run=import_tree)
 
     c = commands.add_parser("publish", help="put an atlas on the Hugging Face hub, with a card, a checksum and a tag")
@@ -74,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument("address", help="hub:owner/name@revision; without a revision the newest")
     c.set_defaults(run=fetch)
     return p
+
+
+def writes(command: argparse.ArgumentParser, what: str) -> None:
+    """A subcommand writes something, and replaces no file unless it is told to."""
+    command.add_argument("--out", type=Path, required=True, help=what)
+    command.add_argument("--force", action="store_true", help="replace the file that is there")
 
 
 def info(args: argparse.Namespace) -> int:
@@ -219,6 +225,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from head_atlas.errors import HeadAtlasError
 
     try:
+        if "out" in args and args.out.is_file() and not args.force:
+            raise FileExistsError(f"{args.out} is there already: give another --out, or --force to replace it")
         return int(args.run(args))
     except KeyboardInterrupt:
         return 130

@@ -46,10 +46,24 @@ def test_every_option_of_a_script_is_in_the_reference(script):
     assert {option for option in options if f"`{option}" not in section} == set()
 
 
+def linked_from(document):
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    return {(document.parent / target).resolve() for target in targets}
+
+
 def test_links_between_documents_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "atlas").rglob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
-            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+        for target in linked_from(document):
+            assert target.exists(), f"{document.name} links to {target}"
+
+
+def test_every_page_is_found_from_the_readme():
+    found, ahead = set(), {ROOT / "README.md"}
+    while ahead:
+        document = ahead.pop()
+        found.add(document)
+        ahead |= {target for target in linked_from(document) if target.suffix == ".md"} - found
+    assert {*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "atlas" / "README.md"} <= found
 
 
 def test_reading_an_atlas_imports_no_torch():

@@ -45,6 +45,17 @@ def run(
     return steps[-1]
 
 
+def test_a_menu_that_is_only_passed_runs_nothing(handlers, engine):
+    inputs = ("small", PROMPT, "1.2", "zero", "", "", "", "", "atlas", None)
+    ran = lab_view.asked(engine, *inputs[:7])
+    assert list(handlers.run_other(ran, *inputs)) == [[gr.skip()] * N_SHOWN]
+    for before in (None, replace(ran, mode="mean")):
+        *_, shown = handlers.run_other(before, *inputs)
+        assert shown[7] == ran
+    ((status, *_),) = handlers.run_other(ran, "small", PROMPT, "99.9", *inputs[3:])
+    assert status["kind"] == "error"
+
+
 def test_a_run_shows_what_live_ablation_says(handlers, engine):
     status, bars, *_ = run(handlers)
     with engine.use("small") as model:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from head_atlas.app.chapters.picks import control_of, strongest
 from head_atlas.app.chapters.running import expected, first_choice, keeps, probability
 from head_atlas.app.lab_sections import SECTIONS
 from head_atlas.app.lab_view import heads_text
-from head_atlas.app.learn_tab import N_SHOWN, NAMES, LearnHandlers, finding_props
+from head_atlas.app.learn_tab import EMPTY, N_SHOWN, NAMES, LearnHandlers, finding_props
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
+from head_atlas.store import open_atlas
+from head_atlas.views.induction import induction_heads
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,43 @@ def test_every_chapter_runs_or_says_what_is_missing(handlers, name):
     else:
         assert result["rows"] or note["kind"] == "error"
     json.dumps([setup, note], allow_nan=False)
+
+
+def test_a_chapter_without_an_experiment_asks_for_no_prediction(handlers, monkeypatch):
+    def lacking(*_):
+        raise AtlasError("This atlas lacks it.")
+
+    named = handlers.opened("small", "induction")
+    assert (named[5]["visible"], named[6]["visible"], named[8]["empty"]) == (True, True, EMPTY)
+    monkeypatch.setitem(CHAPTERS, "induction", replace(CHAPTERS["induction"], plan=lacking))
+    _, story, _, setup, another, prediction, run, _, result, to_lab, *_ = handlers.opened("small", "induction")
+    assert setup["empty"].startswith("This atlas lacks it.")
+    assert not any(part["visible"] for part in (another, prediction, run, to_lab))
+    assert result == {"empty": ""}
+    assert story["title"]
+
+
+@pytest.fixture(scope="module")
+def early():
+    """The demo model early in its training: no head passes the rule for induction heads yet."""
+    with open_atlas(Path(__file__).parents[2] / "atlas" / "demo-early" / "atlas.h5") as atlas:
+        yield atlas
+
+
+@pytest.mark.parametrize("name", ["induction", "categories", "circuits"])
+def test_the_best_of_heads_that_are_no_induction_heads_is_not_called_one(early, name):
+    assert induction_heads(early) == []
+    facts = dict(CHAPTERS[name].plan(early, 0).facts)
+    said = facts["Watched" if name == "circuits" else "Removed"]
+    assert "no head has an induction excess of at least" in said
+
+
+def test_the_control_that_is_said_to_be_closest_to_even_attention_is(early):
+    plan = CHAPTERS["circuits"].plan(early, 0)
+    excess = early.summary["previous_token_excess"].values[plan.heads[0].layer]
+    others = np.delete(np.abs(excess), plan.heads[0].head)
+    assert abs(excess[plan.control[0].head]) == others.min()
+    assert "closest to 0" in dict(plan.facts)["Control"]
 
 
 @pytest.mark.parametrize("name", NAMES)

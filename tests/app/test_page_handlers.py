@@ -96,12 +96,9 @@ def test_a_page_without_an_address_is_left_as_it_was_painted(handlers):
     assert sum(update != gr.skip() for update in opened) < 10
 
 
-def test_a_menu_that_is_left_as_it_was_is_no_other_model(two):
-    held = ("induction", "rand_repeat", "zero", {"chosen": "induction"})
-    assert two.chosen_model("other", "other", *held) == gr.skip()
-    shown, *outputs = two.chosen_model("small", "other", *held)
-    assert shown == "other"
-    assert outputs == two.other_model("other", *held)
+def test_a_menu_that_is_left_as_it_was_is_no_other_model(handlers):
+    assert handlers.switches("small", "small", 3) == ("small", 3)
+    assert handlers.switches("other", "small", 3) == ("other", 4)
 
 
 @pytest.mark.parametrize("data", [None, {}, {"id": "admin"}, {"id": ["lab"]}, {"id": 2}, "lab"])

@@ -109,6 +109,7 @@ def test_a_hostile_prompt_stays_text_in_every_figure(open_page, server):
     measure(page, "generation")
     page.locator("#lab-generation-take").click()
     expect(page.locator("#lab-generation-files .ha-file").first).to_be_visible()
+    to_tab(page, "Layers")
     page.locator("#lab-lens .ha-save").first.click()
     with page.expect_download() as download:
         page.locator(".ha-save-list").get_by_role("button", name="SVG").click()

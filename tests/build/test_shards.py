@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from head_atlas.build.shards import is_valid, read_shard, sha256_of, shard_path, write_shard
+from head_atlas.build.shards import is_valid, read_shard, shard_path, write_shard
 from head_atlas.errors import BuildError
 from head_atlas.named_array import NamedArray
+from head_atlas.store.checksum import sha256_of
 
 CONFIG = "c" * 64
 ARRAYS = {

@@ -105,6 +105,26 @@ def test_export_and_import(script, path, tmp_path, capsys):
     assert "there is no folder" in capsys.readouterr().err
 
 
+def test_a_file_that_is_there_is_replaced_only_when_that_is_said(script, path, tmp_path, capsys):
+    families = {"ioi": (0, 0), "fact": (1, 1)}
+    write_atlas(tmp_path / "two.h5", contents(families, families=tuple(families)))
+    out = tmp_path / "out.h5"
+    out.write_bytes(b"precious")
+    commands = (
+        ["extract", str(tmp_path / "two.h5"), "--families", "ioi"],
+        ["merge", str(tmp_path / "two.h5"), str(tmp_path / "two.h5")],
+        ["export", str(path), "--format", "csv"],
+        ["import", str(tmp_path / "none")],
+    )
+    for command in commands:
+        assert script.main([*command, "--out", str(out)]) == 1
+        assert f"{out} is there already: give another --out, or --force to replace it" in capsys.readouterr().err
+        assert out.read_bytes() == b"precious"
+    assert script.main([*commands[0], "--out", str(out), "--force"]) == 0
+    with open_atlas(out) as atlas:
+        assert tuple(atlas.families) == ("ioi",)
+
+
 def test_every_subcommand_and_its_options_are_in_the_reference(script):
     section = (ROOT / "docs" / "commands.md").read_text().split("## `scripts/atlas.py`")[1].split("\n## ")[0]
     (commands,) = (action.choices for action in script.parser()._actions if action.choices)

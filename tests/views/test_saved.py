@@ -8,7 +8,7 @@ from full_atlas import full_contents
 
 from head_atlas.heads import HeadId
 from head_atlas.store import open_atlas, write_atlas
-from head_atlas.store.fetching import sha256_of
+from head_atlas.store.checksum import sha256_of
 from head_atlas.views.grid import grid_props
 from head_atlas.views.head_page import page_props
 from head_atlas.views.measured import values_of

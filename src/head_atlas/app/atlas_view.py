@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from head_atlas.app import finder_address
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
-from head_atlas.catalogue import EFFECTS
+from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.axes import axes_of, default_axis
@@ -46,7 +46,7 @@ class AtlasView:
         state: the state as it could be honoured; what is a default is "".
         measures: (label, name) of the measures to choose from.
         families: the same of the families of the chosen measure.
-        modes: names of the ablation modes.
+        modes: (label, name) of the ablation modes.
         axes: (label, name) of the axes of the scatter plot.
         chosen: names of its axes to the right and upwards, and of its colour.
         sets: (label, name) of the sets of prompts that exemplars are from.
@@ -64,7 +64,7 @@ class AtlasView:
     state: PageState
     measures: list[tuple[str, str]]
     families: list[tuple[str, str]]
-    modes: list[str]
+    modes: list[tuple[str, str]]
     axes: list[tuple[str, str]]
     chosen: tuple[str, str, str]
     sets: list[tuple[str, str]]
@@ -196,7 +196,7 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         state=state,
         measures=measures_of(atlas),
         families=families_of(atlas, state.measure),
-        modes=list(atlas.modes),
+        modes=[(mode_label(name), name) for name in atlas.modes],
         axes=list(axes_of(atlas)),
         chosen=(x, y, by),
         sets=sets_of(atlas),

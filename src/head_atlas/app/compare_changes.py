@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.catalogue import EFFECTS
+from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.heads import HeadId
 from head_atlas.views import blocks
 from head_atlas.views.choices import label_of, titled
@@ -52,10 +52,10 @@ def changes_figure(
     changed = [c for c in found.changes if c.changed]
     unpaired = sum(not c.paired for c in found.changes)
     how = (
-        f"Change = {second} − {first}, of the mean {entry.label} effect (ablated − clean, {entry.unit}), {mode} "
-        "ablation, head by head and family by family. With the same prompts in both: paired cluster bootstrap, "
-        "95 % interval; sign-flip test, q over all heads and families; changed if the interval leaves 0 out and "
-        "q ≤ 0.05."
+        f"Change = {second} − {first}, of the mean {entry.label} effect (ablated − clean, {entry.unit}), "
+        f"{mode_label(mode)} ablation, head by head and family by family. With the same prompts in both: "
+        "paired cluster bootstrap, 95 % interval; sign-flip test, q over all heads and families; changed if the "
+        "interval leaves 0 out and q ≤ 0.05."
     )
     if unpaired:
         how += f" {unpaired} means are of other prompts: changed if their two intervals do not meet."
@@ -81,7 +81,7 @@ def changes_figure(
             ]
         ),
         blocks.text(how),
-        _map(found.changes, shape, f"Mean change of the {entry.label} effect, {mode} ablation", entry.unit),
+        _map(found.changes, shape, f"Mean change of the {entry.label} effect, {mode_label(mode)} ablation", entry.unit),
         _roles(found),
         _largest(changed, names) if changed else blocks.text("No mean changed beyond its interval.", "headline"),
         blocks.text(f"Not compared: {left_out}.") if left_out else None,

@@ -8,9 +8,10 @@ import numpy as np
 
 from head_atlas.app.page_state import PageState
 from head_atlas.heads import HeadId
+from head_atlas.measures.significance import FALSE_DISCOVERIES
 from head_atlas.views.choices import EVERY_FAMILY, effects_of, score_families
 from head_atlas.views.head_roles import held_roles, role_label
-from head_atlas.views.head_values import SIGNIFICANT, HeadValues, q_text
+from head_atlas.views.head_values import HeadValues, q_text
 from head_atlas.views.measured import values_of
 from head_atlas.views.numbers import MISSING, finite, plain, signed
 from head_atlas.views.saved import source_of
@@ -58,7 +59,7 @@ def matches_props(found: Matching, atlases: Mapping[str, Atlas], default: str, m
         "about": {"first": source_of(atlases[first]), "second": source_of(atlases[second]), "mode": mode},
         "rows": [_row(match, atlases, default, shown) for match in found.matches],
         "note": f"{len(found.pairs)} pairs; heads without a match follow. Pointing at a number says its interval. "
-        + (f"No q values: {found.untested}." if found.untested else f"Better than chance: q ≤ {SIGNIFICANT}."),
+        + (f"No q values: {found.untested}." if found.untested else f"Better than chance: q ≤ {FALSE_DISCOVERIES}."),
     }
 
 

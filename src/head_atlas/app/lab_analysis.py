@@ -19,7 +19,7 @@ from head_atlas.app.lab_running import Progress, Step, in_background
 from head_atlas.app.lab_takeaway import Shelf, files_of
 from head_atlas.app.lab_view import Asked, asked, heads_text
 from head_atlas.app.words import busy, failed
-from head_atlas.catalogue import MEASURES
+from head_atlas.catalogue import MEASURES, mode_label
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.terms import marked
 
@@ -126,7 +126,7 @@ class AnalysisHandlers:
         caption = found.over or caption
         if found.needs_heads:
             removed = f"without {heads_text(what.heads)}" if what.heads else "heads removed"
-            caption += f", {removed} ({what.mode.replace('_', ' ')})"
+            caption += f", {removed} ({mode_label(what.mode)})"
         yield [
             {"kind": "done", "text": f"On {caption}."},
             found.figure | {"about": what.about | ({"over": found.over} if found.over else {})},

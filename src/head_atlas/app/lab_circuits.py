@@ -9,7 +9,8 @@ import numpy as np
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
 from head_atlas.app.lab_heads import ordinal
-from head_atlas.app.lab_pairs import shown_pairs, unit_of, with_interval
+from head_atlas.app.lab_pairs import shown_pairs, with_interval
+from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.prompts.prompt import Prompt
 from head_atlas.prompts.templates import SAMPLERS
@@ -120,7 +121,7 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
 
 
 def _joint(found: JointEffect, over: str) -> list[dict]:
-    unit = unit_of(found.metric)
+    unit = EFFECTS[found.metric].unit
     difference = float(found.difference.mean.values)
     story = (
         "Together they cost more than one by one: they stand in for each other."
@@ -171,7 +172,7 @@ def search(bench: Bench, over: Any, n: Any, keep: Any) -> Finding:
     return Finding(
         blocks.figure(*_circuit(found)),
         ((find_circuit, args, given, found),),
-        over=over_caption(over, prompts) + f" ({bench.what.mode})",
+        over=over_caption(over, prompts) + f" ({mode_label(bench.what.mode)})",
     )
 
 
@@ -218,7 +219,7 @@ def _circuit(found: Circuit) -> list[dict | None]:
         blocks.text(
             f"Searched on {len(found.train)} prompts and reported on {len(found.held_out)} others ({found.split}); "
             "heads "
-            f"outside the set: {found.mode} ablation. MLPs stay."
+            f"outside the set: {mode_label(found.mode)} ablation. MLPs stay."
         ),
     ]
 

@@ -10,8 +10,8 @@ import gradio as gr
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
 from head_atlas.app.lab_circuits import HERE, over_caption, over_options, over_words, prompts_over
 from head_atlas.app.lab_modes import corrupted_tokens
-from head_atlas.app.lab_pairs import unit_of
 from head_atlas.app.lab_patching import NO_PAIR
+from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import HeadAtlasError, PromptError
 from head_atlas.views import blocks
 from head_atlas.views.numbers import interval, signed
@@ -60,7 +60,7 @@ def _graph(found: CircuitGraph, name: str, over: str) -> list[dict | None]:
         return [blocks.text(f"Not measured: {found.not_measured[name]}.", "warning")]
     effect = name.startswith("path")
     drawn = found.named(name) + (found.named("path_logits") if effect else [])
-    unit = unit_of(found.metric) if effect else "composition above random weights"
+    unit = EFFECTS[found.metric].unit if effect else "composition above random weights"
     nodes = [(node.label, node.head.layer if node.head else 10_000) for node in found.nodes if node.head or effect]
     rows = [
         [f"{one.source} → {one.target}", one.name.replace("_", " "),

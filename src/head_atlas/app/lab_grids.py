@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from head_atlas.app.page_state import read_heads
-from head_atlas.catalogue import EFFECTS
+from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import score_families, titled
@@ -87,7 +87,7 @@ def _swept_values(metric: str, swept: Swept | None, shape: tuple[int, int]) -> H
         text = swept.what.prompt
         over = "" if swept.contrast is None else f" over {quoted(swept.contrast)}"
         label = (
-            f"{titled(measure.label)}, {quoted(swept.target)}{over}, {swept.what.mode} ablation, "
+            f"{titled(measure.label)}, {quoted(swept.target)}{over}, {mode_label(swept.what.mode)} ablation, "
             f"“{text if len(text) <= 40 else f'…{text[-38:]}'}”"
         )
         values = np.asarray(swept.effects[metric], dtype=float)

@@ -15,7 +15,7 @@ from head_atlas.app.lab_sweep import Swept, sweep_steps
 from head_atlas.app.lab_takeaway import taken_result
 from head_atlas.app.page_state import read_heads, toggled
 from head_atlas.app.words import busy, failed, sentence
-from head_atlas.catalogue import EFFECTS
+from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.errors import AtlasError, HeadAtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import titled
@@ -75,7 +75,8 @@ class LabHandlers:
         result, pattern = step.result
         kept = swept if isinstance(swept, Swept) and swept.still_holds(what) else None
         heads = lab_view.heads_text(what.heads)
-        done = f"Ran with {heads} removed ({what.mode} ablation)." if what.heads else "Ran with all heads in place."
+        with_what = f"{heads} removed ({mode_label(what.mode)} ablation)" if what.heads else "all heads in place"
+        done = f"Ran with {with_what}."
         yield [
             {"kind": "info" if result.warning else "done", "text": f"{done} {result.warning}".strip()},
             result.bars,
@@ -140,6 +141,14 @@ class LabHandlers:
         if wanted is not True:
             yield [gr.skip()] * N_SHOWN
             return
+        yield from self.run(*inputs)
+
+    def run_other(self, ran: Any, *inputs: Any) -> Iterator[list[Any]]:
+        """A menu of the experiment was left: run, unless it was only passed, and `ran` is what it says."""
+        with suppress(HeadAtlasError):
+            if lab_view.asked(self.engine, *inputs[:7]) == ran:
+                yield [gr.skip()] * N_SHOWN
+                return
         yield from self.run(*inputs)
 
     def _attention(self, model: HeadModel, what: lab_view.Asked, head: str) -> dict:

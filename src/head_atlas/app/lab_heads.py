@@ -11,7 +11,7 @@ from head_atlas.app.lab_bench import Analysis, Bench, Finding
 from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
-from head_atlas.views import blocks
+from head_atlas.views import blocks, numbers
 from head_atlas.views.choices import titled
 from head_atlas.views.numbers import count, plain, signed
 from head_atlas.views.scales import Scale, scale_for
@@ -147,9 +147,7 @@ def _ranking(exact: np.ndarray, estimated: np.ndarray, standing: Standing | None
 
 def ordinal(percentile: float) -> str:
     """Say 97 as "97th"; never 0th or 100th, which no percentile of a sample is."""
-    n = int(min(99, max(1, round(percentile))))
-    ending = "th" if 10 <= n % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(n % 10, "th")
-    return f"{n}{ending}"
+    return numbers.ordinal(min(99, max(1, percentile)))
 
 
 def _whence(standing: Standing | None) -> str:

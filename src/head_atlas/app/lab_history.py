@@ -11,6 +11,7 @@ import gradio as gr
 from head_atlas.app import lab_view
 from head_atlas.app.components import drawn, fixed
 from head_atlas.app.events import PURE
+from head_atlas.catalogue import mode_label
 
 if TYPE_CHECKING:
     from head_atlas.app.lab_handlers import LabHandlers
@@ -38,7 +39,7 @@ class Tried:
         """One line of the list."""
         text = self.what.prompt.strip()
         short = text if len(text) <= 44 else f"…{text[-42:]}"
-        return f"“{short}” · without {lab_view.heads_text(self.what.heads)} · {self.what.mode.replace('_', ' ')}"
+        return f"“{short}” · without {lab_view.heads_text(self.what.heads)} · {mode_label(self.what.mode)}"
 
 
 @dataclass(frozen=True)

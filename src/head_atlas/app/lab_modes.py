@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from head_atlas.catalogue import mode_label
 from head_atlas.errors import MissingReferenceError, PromptError
 
 if TYPE_CHECKING:
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
     from head_atlas.prompts.prompt import Prompt
 
 MODES = ("zero", "mean", "resample", "pattern_freeze")
-MENU = [
-    ("zero: output 0", "zero"),
-    ("mean: output its average", "mean"),
-    ("resample: output on other prompts", "resample"),
-    ("pattern freeze: looks where it looks in the corrupted prompt", "pattern_freeze"),
-]
+_IN_SHORT = (
+    "output 0",
+    "output its average",
+    "output on other prompts",
+    "looks where it looks in the corrupted prompt",
+)
+MENU = [(f"{mode_label(mode)}: {what}", mode) for mode, what in zip(MODES, _IN_SHORT, strict=True)]
 _NO_DRAWS = (
     "Resample ablation takes a head’s outputs on other prompts, and the atlas of this model names none: choose zero or "
     "mean, or build the atlas with --modes resample."

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from head_atlas.catalogue import EFFECTS
 from head_atlas.measures.significance import FALSE_DISCOVERIES
 from head_atlas.views import blocks
+from head_atlas.views.head_values import q_text
 from head_atlas.views.numbers import interval, plain, signed
 
 if TYPE_CHECKING:
@@ -16,11 +18,6 @@ if TYPE_CHECKING:
     from head_atlas.measures.circuits import OverPrompts
 
 TOP_ROWS = 10
-
-
-def unit_of(metric: str) -> str:
-    """Of a metric."""
-    return "logits" if metric == "logit_difference" else "nats"
 
 
 def with_interval(one: OverPrompts, *index: int, digits: int = 2) -> str:
@@ -43,7 +40,7 @@ def shown_pairs(found: Interactions, over: str) -> list[dict]:
         [
             f"D = {signed(float(found.harm.mean.values[i]), 2)} alone"
             if i == j
-            else f"I = {with_interval(found.interaction, i, j)}; {_q(q[i, j])}; "
+            else f"I = {with_interval(found.interaction, i, j)}; {q_text(q[i, j])}; "
             f"D = {with_interval(found.pair_harm, i, j)} together"
             for j in heads
         ]
@@ -55,13 +52,13 @@ def shown_pairs(found: Interactions, over: str) -> list[dict]:
         if found.chosen_by_harm
         else "the removed heads"
     )
-    unit = unit_of(found.metric)
+    unit = EFFECTS[found.metric].unit
     pairs = sorted(combinations(heads, 2), key=lambda pair: -abs(values[pair]))
     rows = [
         [
             f"{labels[i]}, {labels[j]}",
             f"{with_interval(found.interaction, i, j)} {unit}",
-            _q(q[i, j]),
+            q_text(q[i, j]),
             _story(values[i, j]),
         ]
         for i, j in pairs[:TOP_ROWS]
@@ -85,10 +82,6 @@ def shown_pairs(found: Interactions, over: str) -> list[dict]:
         ),
         blocks.text(_tested(found, int(sure.sum()) // 2, len(pairs))),
     ]
-
-
-def _q(q: float) -> str:
-    return ("q < 0.001" if q < 0.001 else f"q = {q:.3f}") if np.isfinite(q) else "not tested"
 
 
 def _story(value: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, option
 from head_atlas.app.lab_modes import corrupted_tokens
+from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import HeadError, PromptError
 from head_atlas.heads import HeadId
 from head_atlas.views import blocks
@@ -101,7 +102,7 @@ def _pair_blocks(bench: Bench, pair: PromptPair, clean: float, corrupted: float,
         measured = f"lead of {quoted(bench.target)} over {quoted(bench.model.strings([contrast])[0])}"
         if bench.contrast is None:
             measured += ", the corrupted prompt’s own first choice"
-    unit = "logits" if pair.metric == "logit_difference" else "nats"
+    unit = EFFECTS[pair.metric].unit
     return [
         blocks.text(f"Measured: the {measured}."),
         blocks.facts(
@@ -146,7 +147,7 @@ def _patched(found: Patching) -> dict:
     way = (
         "0: still as corrupted, 1: as clean" if found.direction == "denoise" else "0: still as clean, −1: as corrupted"
     )
-    unit = "logits" if found.pair.metric == "logit_difference" else "nats"
+    unit = EFFECTS[found.pair.metric].unit
     return blocks.matrix(
         moved,
         title=f"Change by each place; {way}.{note}",
@@ -208,7 +209,7 @@ def _paths(found: PathPatching) -> dict:
     senders = list(found.effects.coords["sender"])
     most = np.abs(effects).max(1)
     kept = np.sort(np.argsort(-most, kind="stable")[:MOST_ROWS])
-    unit = "logits" if found.pair.metric == "logit_difference" else "nats"
+    unit = EFFECTS[found.pair.metric].unit
     some = f" The {len(kept)} of {len(senders)} senders that change most." if len(kept) < len(senders) else ""
     return blocks.matrix(
         effects[kept],

@@ -5,7 +5,6 @@ Pictures are saved from the figures themselves, in the page.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from head_atlas.app.lab_modes import reference_for
 from head_atlas.errors import HeadAtlasError
+from head_atlas.store.checksum import sha256_of
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -157,8 +157,4 @@ def _atlas_hash(engine: Engine, what: Asked) -> str:
 
 @lru_cache(maxsize=16)
 def _sha256(path: Path, _changed: int, _size: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
+    return sha256_of(path)

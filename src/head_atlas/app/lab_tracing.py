@@ -9,6 +9,7 @@ import numpy as np
 
 from head_atlas.app.lab_bench import Analysis, Bench, Finding, number, option
 from head_atlas.app.limits import well_formed
+from head_atlas.catalogue import EFFECTS
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views import blocks
 from head_atlas.views.numbers import interval, plain, signed
@@ -59,7 +60,7 @@ def run_trace(bench: Bench, subject: Any, place: Any, window: Any, noise: Any, s
 def _trace(bench: Bench, found: CausalTrace) -> list[dict | None]:
     values, low, high = (np.asarray(x.values, float) for x in (found.values, found.low, found.high))
     corrupted = np.asarray(found.corrupted.values, float)
-    unit = "logits" if found.metric == "logit_difference" else "nats"
+    unit = EFFECTS[found.metric].unit
     columns = [visible(token) + (" *" if i in found.subject else "") for i, token in enumerate(found.strings)]
     return [
         blocks.facts(

@@ -23,11 +23,10 @@ def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, 
 
 
 def follow(tab: LabTab, event: Any) -> None:
-    """After an event that ran the experiment: list it, drop the files of the one before, and say what still holds."""
+    """After an event that ran the experiment: list it, and say what still holds."""
     history, panels = tab.history, tab.panels
     inputs = [history.tried, tab.ran, tab.result, *tab.asked]
     event.success(lab_history.HistoryHandlers.record, inputs, history.listed, **PURE)
-    event.success(lambda: {"empty": ""}, None, [tab.files], **PURE)
     mades, statuses = [panel.made for panel in panels], [panel.status for panel in panels]
     event.success(lab_analysis.outdated, [tab.ran, *mades], statuses, **PURE)
 
@@ -38,8 +37,11 @@ def wire(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> tuple[list[A
     on_grid = [model, tab.removed, tab.colour, tab.swept]
     run = {"fn": handlers.run, "inputs": everything, "outputs": tab.shown, **ON_MODEL}
     finished = []
-    for event in (tab.run.click, tab.prompt.submit, tab.target.input, tab.contrast.input, tab.mode.input):
+    for event in (tab.run.click, tab.prompt.submit):
         finished.append(event(**run))
+    for menu in (tab.target, tab.contrast, tab.mode):
+        finished.append(menu.input(handlers.run_other, [tab.ran, *everything], tab.shown, **ON_MODEL))
+    tab.ran.change(lambda: {"empty": ""}, None, [tab.files], **PURE)
     toggled = tab.grid.select(handlers.toggle, [*on_grid, tab.grid], [tab.removed, tab.grid], **PURE)
     picked = tab.induction.click(
         handlers.induction,

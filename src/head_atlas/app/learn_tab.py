@@ -17,6 +17,7 @@ from head_atlas.app.components import drawn
 from head_atlas.app.events import ON_MODEL, PURE
 from head_atlas.app.lab_running import in_background
 from head_atlas.app.words import busy, failed, sentence
+from head_atlas.catalogue import mode_label
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.learning import glossary_props, reading_props, story_props
 from head_atlas.views.measured import effect_values
@@ -119,15 +120,20 @@ class LearnHandlers:
         )
         after = story_props([("What this does and does not show", chapter.after)], papers=chapter.papers)
         setup = self.setup(model, name, 0)
-        heads = "empty" not in setup and self.for_lab(model, name, 0)[1] != ""
+        # Without an experiment there is nothing to predict, and no button to press.
+        runs = "empty" not in setup
+        heads = runs and self.for_lab(model, name, 0)[1] != ""
         shown = gr.update(visible=True)
         return [
             *[contents, story, shown, setup],
-            gr.update(visible=bool(chapter.again), value=chapter.again or "Other words"),
+            gr.update(visible=runs and bool(chapter.again), value=chapter.again or "Other words"),
             gr.update(
-                choices=[(text, key) for key, text in chapter.choices.items()], value=None, label=chapter.question
+                choices=[(text, key) for key, text in chapter.choices.items()],
+                value=None,
+                label=chapter.question,
+                visible=runs,
             ),
-            *[gr.update(interactive="empty" not in setup), None, {"empty": EMPTY}, gr.update(visible=heads)],
+            *[gr.update(visible=runs), None, {"empty": EMPTY if runs else ""}, gr.update(visible=heads)],
             *[shown, self.evidence(model, name), after, gr.update(value=f"Next: {_after(name)[1]}"), 0],
         ]
 
@@ -186,8 +192,8 @@ class LearnHandlers:
         return {
             "title": "Over the whole atlas",
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over the "
-            f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({atlas.modes[0]} ablation, 95 % interval, n "
-            "prompts).",
+            f"prompts of “{plan.family.replace('_', ' ')}”, in nats ({mode_label(atlas.modes[0])} ablation, 95 % "
+            "interval, n prompts).",
             "about": source_of(atlas) | measured_by("logprob", plan.family, atlas.modes[0]),
             "sections": [{"kind": "facts", "rows": rows}],
         }

@@ -51,7 +51,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", note_of(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
-        shown = gr.State(name)
+        shown, switches = gr.State(name), gr.State(0)
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(handlers.start, name)
@@ -128,15 +128,14 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
         held = [model, atlas.measure, atlas.family, atlas.mode, learn.contents]
         of_switch = [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model]
-        options = PURE | {"cancels": running}
-        for switched in (
-            model.input(handlers.chosen_model, [shown, *held], [shown, *of_switch], **options),
-            lab.own.opened.change(handlers.other_model, held, of_switch, **options),
-        ):
-            switched.then(handlers.start.wake, None, [start.timer], **PURE)
-            switched.then(lambda chosen: chosen, [model], [shown], **PURE)
-            switched.then(**compared)
-            changed.append(switched)
+        # An event cancels runs as soon as it is sent, so the menu's own must not: it is also sent when nothing changed.
+        model.input(handlers.switches, [model, shown, switches], [shown, switches], **PURE)
+        others = [switches.change, lab.own.opened.change]
+        switched = gr.on(others, handlers.other_model, held, of_switch, **PURE, cancels=running)
+        switched.then(handlers.start.wake, None, [start.timer], **PURE)
+        switched.then(lambda chosen: chosen, [model], [shown], **PURE)
+        switched.then(**compared)
+        changed.append(switched)
         for event in changed:
             # Only after success: a run that Back or another model cancels must not write what it was started from.
             event.success(**writes)

@@ -13,10 +13,11 @@ from head_atlas.build.measurement import INTERNAL, MEAN_Z, MEAN_Z_TOKENS, NOTES,
 from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
 from head_atlas.build.plan import Plan, Unit
 from head_atlas.build.scratch import Scratch
-from head_atlas.build.shards import read_shard, sha256_of, shard_path
+from head_atlas.build.shards import read_shard, shard_path
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.store import AtlasContents, MeanZ, ResamplePrompts
+from head_atlas.store.checksum import sha256_of
 from head_atlas.store.schema import group_of
 
 

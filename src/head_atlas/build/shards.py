@@ -7,7 +7,6 @@ and a build of more families or measures takes those that are there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -83,9 +82,3 @@ def is_valid(path: Path, *, key: str, unit: str) -> bool:
     except BuildError:
         return False
     return True
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a shard's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

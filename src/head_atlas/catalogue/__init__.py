@@ -6,7 +6,7 @@ A *score* is read from patterns, activations or weights, an *attribution* is a d
 
 from head_atlas.catalogue.attributions import ATTRIBUTIONS
 from head_atlas.catalogue.circuits import CIRCUITS
-from head_atlas.catalogue.effects import ABLATION_MODES, EFFECTS
+from head_atlas.catalogue.effects import ABLATION_MODES, EFFECTS, mode_label
 from head_atlas.catalogue.exemplars import EXEMPLARS
 from head_atlas.catalogue.imported import IMPORTED
 from head_atlas.catalogue.live import LIVE_EFFECTS
@@ -40,6 +40,7 @@ __all__ = [
     "Kind",
     "Measure",
     "markdown",
+    "mode_label",
 ]
 
 MEASURES: dict[str, Measure] = {name: measure for _, group in GROUPS for name, measure in group.items()}

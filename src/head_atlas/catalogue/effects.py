@@ -119,3 +119,10 @@ ABLATION_MODES: dict[str, str] = {
     "prompts without one",
 }
 """By mode of an atlas, what each head's output z becomes."""
+
+_MODE_LABELS = {"resample_corrupted": "resample, corrupted prompt", "pattern_freeze": "pattern freeze"}
+
+
+def mode_label(mode: str) -> str:
+    """An ablation mode in words; addresses, files and calls have its name."""
+    return _MODE_LABELS.get(mode, mode)

@@ -59,7 +59,8 @@ def write_headvis(atlas: Atlas, folder: str | Path, *, exemplars: str | None = N
     _write(folder / "server_config.json", {})
     _write(folder / "attributions" / "manifest.json", {})
     rows: list[dict[str, Any]] = [
-        {"layer": layer, "head": head} | {name: _number(values[layer, head]) for name, (values, _) in metrics.items()}
+        {"layer": layer, "head": head}
+        | {name: finite(float(values[layer, head])) for name, (values, _) in metrics.items()}
         for layer, head in heads
     ]
     # its pages offer the metrics that are numbers in the first row
@@ -155,7 +156,7 @@ def _statistics(arrays: Mapping[str, NamedArray], layer: int, head: int) -> dict
     if "largest" in arrays:
         found["n_prompts"] = int((~np.isnan(arrays["largest"].values[layer, head])).sum())
     if "mean_largest" in arrays:
-        found["mean_max_activation"] = _number(arrays["mean_largest"].values[layer, head])
+        found["mean_max_activation"] = finite(float(arrays["mean_largest"].values[layer, head]))
     return found
 
 
@@ -169,7 +170,7 @@ def _sequence(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict
         "attention_indices": (query * len(prompt) + key).tolist(),
         "attention_values": weights[query, key].astype(float).tolist(),
         "seq_len": len(prompt),
-        "max_activation": _number(exemplar.value),
+        "max_activation": finite(float(exemplar.value)),
     }
 
 
@@ -177,10 +178,6 @@ def _distance_edges(labels: Sequence[str]) -> list[int]:
     """From "0", "1", "2-3", "4+" to 0, 1, 2, 4, 8: the last bin is open, and drawn as wide as its start is far."""
     starts = [int(label.rstrip("+").split("-")[0]) for label in map(str, labels)]
     return [*starts, max(2 * starts[-1], 1)]
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _numbers(values: Any) -> list[float]:

@@ -6,7 +6,6 @@ means has passed every check, so what an address means offline is always an atla
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from head_atlas.errors import AtlasError
+from head_atlas.store.checksum import sha256_of
 from head_atlas.store.hub import (
     ATLAS,
     CHECKSUM,
@@ -72,12 +72,6 @@ def fetch(address: str, say: Say = _log.info) -> PublishedAtlas:
     if not wanted.pinned and commit != before:
         _record(wanted, say)
     return PublishedAtlas(path, wanted, commit, sha256)
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksum_line(sha256: str) -> str:

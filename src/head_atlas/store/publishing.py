@@ -11,7 +11,8 @@ from typing import Any
 
 from head_atlas.errors import AtlasError
 from head_atlas.store.card import card_of
-from head_atlas.store.fetching import checksum_line, sha256_of
+from head_atlas.store.checksum import sha256_of
+from head_atlas.store.fetching import checksum_line
 from head_atlas.store.hub import (
     ATLAS,
     CARD,

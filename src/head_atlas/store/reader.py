@@ -18,6 +18,7 @@ import numpy as np
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
+from head_atlas.store.checksum import sha256_of
 from head_atlas.store.contents import MeanZ, PromptRecord, ResamplePrompts
 from head_atlas.store.corpus import read_corpus, read_vocabulary
 from head_atlas.store.exemplars import StoredExemplars
@@ -169,8 +170,6 @@ class Atlas:
         "" of one over 256 MiB that is not published, as reading it takes too long, and of one that was replaced or
         taken away before it was first asked for: what lies there now is not what these numbers are from.
         """
-        from head_atlas.store.fetching import sha256_of  # which itself opens atlases
-
         if self.source is not None:
             return self.source.sha256
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.catalogue import EFFECTS, WITHOUT_EFFECTS
+from head_atlas.catalogue import EFFECTS, WITHOUT_EFFECTS, mode_label
 from head_atlas.catalogue.roles import FELT
 from head_atlas.views.choices import EVERY_FAMILY, label_of
 from head_atlas.views.forests import FOREST_COLUMNS, FOREST_NUMBERS, forest_rows
@@ -33,7 +33,10 @@ def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current:
     """
     if not effect:
         return {"kind": "empty", "title": "Effects", "text": "This atlas was built without removing heads."}
-    options = [{"label": name, "section": forest_section(atlas, head, effect, name, current)} for name in atlas.modes]
+    options = [
+        {"label": mode_label(name), "section": forest_section(atlas, head, effect, name, current)}
+        for name in atlas.modes
+    ]
     chosen = atlas.modes.index(mode) if mode in atlas.modes else 0
     return {"kind": "switch", "title": "", "label": "Ablation mode", "chosen": chosen, "options": options}
 
@@ -58,8 +61,8 @@ def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: 
     mark = label_of(current[1]) if effect == current[0] and current[1] else ""
     rows, zero = forest_rows(measured, head, sign=measure.signed, current=mark)
     lead = (
-        f"Effect on {measure.label.lower()} = ablated − clean, {mode} ablation, in {measure.unit}. A dot is coloured "
-        "where it is significant; thin ticks are the other heads of the layer; percentiles rank the size."
+        f"Effect on {measure.label.lower()} = ablated − clean, {mode_label(mode)} ablation, in {measure.unit}. A dot "
+        "is coloured where it is significant; thin ticks are the other heads of the layer; percentiles rank the size."
     )
     if missing:
         lead += f" Not defined on {', '.join(missing)}."
@@ -111,7 +114,8 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
         if name in atlas.roles and np.isfinite(x := float(atlas.roles[name].values[head.layer, head.head])):
             said.append(form.format(plain(x, 1)))
     mode = atlas.provenance.get("role_mode", "")
-    lead = f"Size of the effect as a share of the clean logit difference{f', {mode} ablation' if mode else ''}; on "
+    how = f", {mode_label(mode)} ablation" if mode else ""
+    lead = f"Size of the effect as a share of the clean logit difference{how}; on "
     lead += "natural text in nats per token. 0 where the interval spans 0."
     if said:
         lead += f" In short: {'; '.join(said)}."

@@ -13,8 +13,9 @@ from head_atlas.errors import HeadAtlasError
 from head_atlas.heads import HeadId
 from head_atlas.measures.role_words import describe
 from head_atlas.measures.roles import HeadRoles
+from head_atlas.measures.significance import FALSE_DISCOVERIES
 from head_atlas.views.choices import label_of, titled, without_article
-from head_atlas.views.head_values import SIGNIFICANT, q_text
+from head_atlas.views.head_values import q_text
 from head_atlas.views.measured import values_of
 from head_atlas.views.numbers import count, interval, ordinal, plain
 from head_atlas.views.scales import percentile
@@ -180,7 +181,7 @@ def _evidence(role: Role, criterion: Criterion, found: HeadRoles, rows: dict[str
     if n > 0:
         parts.append(f"n = {count(n)}")
     if np.isfinite(q):
-        parts.append(q_text(q) + (" (not significant)" if q > SIGNIFICANT else ""))
+        parts.append(q_text(q) + (" (not significant)" if q > FALSE_DISCOVERIES else ""))
     where = f" on {label_of(criterion.where)}" if criterion.where else ""
     change = "change of " if criterion.grade == "matters" else ""
     return f"{change}{criterion.number}{where}: {', '.join(parts)}"

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from head_atlas.measures.significance import FALSE_DISCOVERIES
 from head_atlas.views.numbers import count, interval, plain, signed
 from head_atlas.views.scales import digits_of
-
-SIGNIFICANT = 0.05
-"""Largest q value that counts as significant."""
 
 RECORD = ("value", "ci_low", "ci_high", "n", "q", "significant")
 """Columns of `HeadValues.record`: a 95 % interval, and whether the value differs from chance or no effect."""
@@ -81,7 +79,7 @@ class HeadValues:
         if not np.isfinite(self.values[layer, head]):
             return None
         if self.q is not None and np.isfinite(self.q[layer, head]):
-            return bool(self.q[layer, head] <= SIGNIFICANT)
+            return bool(self.q[layer, head] <= FALSE_DISCOVERIES)
         if self.floor is None or self.low is None or self.high is None:
             return None
         low, high = float(self.low[layer, head]), float(self.high[layer, head])
@@ -90,7 +88,7 @@ class HeadValues:
     def rule(self) -> str:
         """What "not significant" means here; "" where nothing is tested."""
         if self.q is not None and np.isfinite(self.q).any():
-            return f"• q > {SIGNIFICANT} ({self.tested})"
+            return f"• q > {FALSE_DISCOVERIES} ({self.tested})"
         if self.floor is not None and self.low is not None and np.isfinite(self.low).any():
             return f"• the 95 % interval spans {plain(self.floor, 0)}"
         return ""
@@ -98,4 +96,6 @@ class HeadValues:
 
 def q_text(q: float) -> str:
     """A q value in a sentence, "q = 0.03"."""
+    if np.isnan(q):
+        return "not tested"
     return "q < 0.001" if q < 0.001 else f"q = {plain(q, 3 if q < 0.1 else 2)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, IMPORTED, MODEL_MEASURES, SYNTACTIC, WEIGHT_SCORES
+from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, IMPORTED, MODEL_MEASURES, SYNTACTIC, WEIGHT_SCORES, mode_label
 from head_atlas.catalogue.roles import ROLES
 from head_atlas.measures.significance import q_values
 from head_atlas.views.choices import BEHAVIOUR, EVERY_FAMILY, PATTERN_SCORES, label_of, role_of, titled, without_article
@@ -75,7 +75,7 @@ def score_values(atlas: Atlas, name: str, family: str) -> HeadValues:
 def effect_values(atlas: Atlas, name: str, mode: str, family: str) -> HeadValues:
     """The mean effect of removing each head, on one family or over all of them."""
     measure, summary = EFFECTS[name], atlas.summary
-    label = f"{titled(measure.label)}, {mode} ablation"
+    label = f"{titled(measure.label)}, {mode_label(mode)} ablation"
     # Of what is never negative an interval above 0 says nothing.
     floor = 0.0 if measure.signed else None
     if family == EVERY_FAMILY:

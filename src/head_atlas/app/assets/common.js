@@ -27,6 +27,12 @@ const paint = (node, t, signed) => {
     node.style.setProperty('--t', (x < 0.5 ? x * 2 : x * 2 - 1).toFixed(3));
   }
 };
+const svg = (tag, attributes, ...children) => {
+  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
+  Object.entries(attributes).forEach(([k, v]) => { if (v !== null && v !== undefined) node.setAttribute(k, v); });
+  node.append(...children);
+  return node;
+};
 const emptyNote = (text) => (text ? el('p', { class: 'ha-empty' }, text) : '');
 const legend = (scale) => el('div', { class: 'ha-legend' },
   el('span', {}, scale.low_text),
@@ -107,3 +113,11 @@ const saveMenu = (title, what) => {
   const opener = el('button', { type: 'button', class: 'ha-save', 'aria-expanded': 'false', 'aria-label': `Save: ${title}`, on: { click: () => window.haSave(opener, title, what) } }, 'Save');
   return el('div', { class: 'ha-saving' }, opener);
 };
+// A table shows so many rows at once; the others are counted.
+const MOST_ROWS = 300;
+// Its rows by one of its columns; cells without a number come last either way.
+const inOrder = (rows, column, down) => [...rows].sort((a, b) => {
+  const x = a.cells[column].sort, y = b.cells[column].sort;
+  if (x === null || y === null) return (x === null) - (y === null);
+  return down ? y - x : x - y;
+});

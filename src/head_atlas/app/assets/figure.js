@@ -1,13 +1,6 @@
 // A figure of blocks: text, facts, matrices, tables, bars, curves and tokens, from top to bottom.
 const root = element.querySelector('.ha-figure-panel');
 const titled = (block, ...children) => el('section', { class: 'ha-block' }, block.title ? el('h4', {}, block.title) : null, ...children);
-const NS = 'http://www.w3.org/2000/svg';
-const svg = (tag, attributes, ...children) => {
-  const node = document.createElementNS(NS, tag);
-  Object.entries(attributes).forEach(([k, v]) => node.setAttribute(k, v));
-  node.append(...children);
-  return node;
-};
 const matrix = (block) => {
   const n = block.rows.length, m = block.columns.length;
   const axes = block.axes[0] ? `rows: ${block.axes[0]}, columns: ${block.axes[1]}` : '';

@@ -1,6 +1,5 @@
 // All heads as a table: filter by role, state, name and a smallest value, rank by any column, take it along.
 const root = element.querySelector('.ha-finder-panel');
-const MOST = 300;
 // The column that ranks, by name, as the measure of the first one may change; "" is the table's own order.
 let sort = '';
 let down = true;
@@ -17,7 +16,7 @@ const tell = (pause) => {
 const ranked = () => { const i = at(sort); return i < 0 ? props.value.rank : i; };
 const found = () => {
   const value = props.value, words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
-  let rows = value.rows.filter((row) => {
+  const rows = value.rows.filter((row) => {
     if (state.role === value.none ? row.held.length : state.role && !row.held.includes(state.role)) return false;
     if (words.length && !words.every((w) => row.cells.slice(0, 2).some((c) => c.text.toLowerCase().includes(w)))) return false;
     if (state.column !== '' && state.limit !== '') {
@@ -26,13 +25,7 @@ const found = () => {
     }
     return true;
   });
-  const key = (row) => row.cells[ranked()].sort;
-  rows = [...rows].sort((a, b) => {
-    const x = key(a), y = key(b);
-    if (x === null || y === null) return (x === null) - (y === null);
-    return down ? y - x : x - y;
-  });
-  return rows;
+  return inOrder(rows, ranked(), down);
 };
 const draw = () => {
   const value = props.value;
@@ -53,10 +46,10 @@ const draw = () => {
   const fill = () => {
     const rows = found(), chosen = selectedHead.get();
     heads.forEach((h, i) => h.setAttribute('aria-sort', ranked() === i ? (down ? 'descending' : 'ascending') : 'none'));
-    body.replaceChildren(...rows.slice(0, MOST).map((row) => el('tr', { class: isHead(row.at, chosen) ? 'is-selected' : '' }, row.cells.map((cell, i) => (i === 0
+    body.replaceChildren(...rows.slice(0, MOST_ROWS).map((row) => el('tr', { class: isHead(row.at, chosen) ? 'is-selected' : '' }, row.cells.map((cell, i) => (i === 0
       ? el('th', { scope: 'row' }, el('button', { type: 'button', class: 'ha-link', 'aria-pressed': String(isHead(row.at, chosen)), on: { click: () => choose(row.at) } }, cell.text))
       : el('td', { class: value.columns[i].number ? 'ha-num' : '', title: cell.title }, cell.text))))));
-    const cut = rows.length > MOST ? `, the first ${MOST} are shown` : '';
+    const cut = rows.length > MOST_ROWS ? `, the first ${MOST_ROWS} are shown` : '';
     count.textContent = `${rows.length} of ${value.rows.length} heads${cut}. ${value.rule}. ${value.note}`;
   };
   const choose = (at) => { props.value = { ...props.value, selected: at }; selectedHead.set(at); trigger('select', { index: at, value: null }); };

@@ -1,6 +1,5 @@
 // Sentences with links into the page, and a table that any column ranks: heads of two models beside each other.
 const root = element.querySelector('.ha-matches-panel');
-const MOST = 300;
 let rank = null, words = '';
 // A real link, which the page opens without being loaded again: the address changes as if one had gone there and back.
 const link = (text, query) => el('a', { class: 'ha-link', href: `?${query}`, on: { click: (e) => {
@@ -15,12 +14,7 @@ const cellOf = (cell, i, column) => el(i ? 'td' : 'th', { scope: i ? null : 'row
   cell.query ? link(cell.text, cell.query) : cell.text);
 const ranked = (value) => {
   const [column, down] = rank, wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-  const rows = value.rows.filter((row) => wanted.every((w) => row.cells.some((c) => c.text.toLowerCase().includes(w))));
-  return rows.sort((a, b) => {
-    const x = a.cells[column].sort, y = b.cells[column].sort;
-    if (x === null || y === null) return (x === null) - (y === null);
-    return down ? y - x : x - y;
-  });
+  return inOrder(value.rows.filter((row) => wanted.every((w) => row.cells.some((c) => c.text.toLowerCase().includes(w)))), column, down);
 };
 const table = (value) => {
   if (!rank || rank[0] >= value.columns.length) rank = [value.rank, true];
@@ -29,8 +23,8 @@ const table = (value) => {
   const fill = () => {
     const rows = ranked(value);
     heads.forEach((h, i) => h.setAttribute('aria-sort', rank[0] === i ? (rank[1] ? 'descending' : 'ascending') : 'none'));
-    body.replaceChildren(...rows.slice(0, MOST).map((row) => el('tr', {}, row.cells.map((cell, i) => cellOf(cell, i, value.columns[i])))));
-    count.textContent = `${rows.length} of ${value.rows.length} rows${rows.length > MOST ? `, the first ${MOST} are shown` : ''}. ${value.note}`;
+    body.replaceChildren(...rows.slice(0, MOST_ROWS).map((row) => el('tr', {}, row.cells.map((cell, i) => cellOf(cell, i, value.columns[i])))));
+    count.textContent = `${rows.length} of ${value.rows.length} rows${rows.length > MOST_ROWS ? `, the first ${MOST_ROWS} are shown` : ''}. ${value.note}`;
   };
   const search = el('input', { type: 'search', placeholder: 'L1H3, induction …', maxlength: 80, on: { input: () => { words = search.value; fill(); } } });
   search.value = words;

@@ -1,11 +1,5 @@
 // What stands on the page as an SVG that stands alone: every box, line and word where it is, in the light colours, with a
 // title, a description, and the facts on where the numbers are from. Stands between common.js and what can be saved.
-const svg = (tag, attributes, ...children) => {
-  const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
-  Object.entries(attributes).forEach(([k, v]) => { if (v !== null && v !== undefined) node.setAttribute(k, v); });
-  node.append(...children);
-  return node;
-};
 const picture = async (node, title, lines) => {
   // XML forbids some characters; tokens may be made of them.
   const clean = (text) => text.replace(/[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/gu, '\ufffd');

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 LOOKS = 0.3
 CHOICES = {
     "both": "Both alike: they look at the same place, so they do the same.",
-    "first": "Only the one that stands first below.",
-    "second": "Only the one that stands second below.",
+    "first": "Only the first head.",
+    "second": "Only the second head.",
     "neither": "Neither: the word keeps at least nine tenths of its probability both times.",
 }
 
@@ -59,8 +59,8 @@ def plan(atlas: Atlas, seed: int) -> Plan:
             ),
             (
                 "Control",
-                f"{labels(control)}: in the layer of the first, looks there least (excess "
-                f"{plain(float(looks[control[0].layer, control[0].head]))})",
+                f"{labels(control)}: in the layer of the first, the one whose excess is closest to 0 "
+                f"({plain(float(looks[control[0].layer, control[0].head]))}: even attention gives 0)",
             ),
         ),
         words,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Section
-from head_atlas.app.chapters.picks import control_of, effects, labels, score, stored_of
+from head_atlas.app.chapters.picks import NO_INDUCTION_HEAD, control_of, effects, labels, score, stored_of
 from head_atlas.app.chapters.running import asked_next, expected, keeps, three_rows, without, words_of
 from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary
 from head_atlas.errors import AtlasError
@@ -30,7 +30,9 @@ _UNLIKE = ("brackets", "successor", "bigram", "subject_verb", "reflexive", "comp
 
 def plan(atlas: Atlas, seed: int) -> Plan:
     """All induction heads; the second prompt is of the family that they, one by one, cost least."""
-    heads, _ = induction_and_control(atlas, induction_heads(atlas))
+    by_rule = induction_heads(atlas)
+    heads, _ = induction_and_control(atlas, by_rule)
+    what = "the induction heads of this model, by their score" if by_rule else NO_INDUCTION_HEAD
     measured = effects(atlas)
     choice = [f for f in _UNLIKE if f in measured]
     if not choice:
@@ -47,7 +49,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         (
             ("First prompt", f"{words.strip()} …"),
             ("Second prompt", f"{second.text} …"),
-            ("Removed", f"{labels(heads)}: the induction heads of this model, by their score"),
+            ("Removed", f"{labels(heads)}: {what}"),
             ("Control", f"{labels(control)}: as many heads with hardly any such score"),
             ("Why that prompt", f"of the family “{label_of(family)}”, which these heads cost least, one by one"),
         ),

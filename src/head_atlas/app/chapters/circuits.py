@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
-from head_atlas.app.chapters.picks import control_of, labels, score, strongest
+from head_atlas.app.chapters.picks import NO_INDUCTION_HEAD, control_of, labels, score, strongest
 from head_atlas.app.chapters.running import asked_next, three_rows, without, words_of
 from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary
 from head_atlas.app.lab_view import heads_text
@@ -33,7 +33,9 @@ LEAST = 0.1
 
 def plan(atlas: Atlas, seed: int) -> Plan:
     """The best previous-token head below the first induction head; readers are the induction heads."""
-    readers, _ = induction_and_control(atlas, induction_heads(atlas))
+    by_rule = induction_heads(atlas)
+    readers, _ = induction_and_control(atlas, by_rule)
+    what = "the induction heads" if by_rule else NO_INDUCTION_HEAD
     looks = score(atlas, "previous_token")
     lowest = min(head.layer for head in readers)
     if lowest == 0:
@@ -45,11 +47,11 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         (
             ("Prompt", f"{words.strip()} …"),
             ("Expected next", target.strip()),
-            ("Watched", f"{labels(readers)}: the induction heads, and how much they look at the earlier "
-             f"“{target.strip()}” from the last word"),
+            ("Watched", f"{labels(readers)}: {what}; how much of the attention from the last word goes to the earlier "
+             f"“{target.strip()}”"),
             ("Removed", f"{head.label}: below them, the head that looks most at the previous token (excess "
              f"{looks[head.layer, head.head]:.2f} of 1)"),
-            ("Control", f"{labels(control)}: of the same layer, looks there least"),
+            ("Control", f"{labels(control)}: of the same layer, with that excess closest to 0"),
         ),
         words,
         target,
@@ -77,7 +79,7 @@ def run(model: HeadModel, plan: Plan) -> Finding:
     outcome = "same" if after >= 0.9 * before else "weaker" if after >= 0.5 * before else "lost"
     said = (
         f"Their attention to the right place went from {percent(before)} to {percent(after)}; without the control it "
-        f"is {percent(control)}. The induction heads themselves were left alone in all three runs."
+        f"is {percent(control)}. Those heads themselves were left alone in all three runs."
     )
     if control < 0.9 * before:
         said += " The control moves them too, so these words alone do not single the head below out."
@@ -91,12 +93,18 @@ def run(model: HeadModel, plan: Plan) -> Finding:
     return Finding(
         words_of(model, removed),
         (
-            (f"How much do {heads_text(plan.readers)} look at the right place, on average?", rows),
+            (_question(plan), rows),
             (asked_next(model, removed), three_rows(model, removed, instead)),
         ),
         outcome,
         said,
     )
+
+
+def _question(plan: Plan) -> str:
+    if len(plan.readers) == 1:
+        return f"How much does {heads_text(plan.readers)} look at the right place?"
+    return f"How much do {heads_text(plan.readers)} look at the right place, on average?"
 
 
 CHAPTER = Chapter(

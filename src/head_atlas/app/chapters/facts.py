@@ -44,8 +44,8 @@ def plan(atlas: Atlas, seed: int) -> Plan:
             ("Done", f"noise on the subject’s embedding ({N_SAMPLES} draws); then the residual stream is put back as "
              "it was, at one place, a quarter of the way up or three quarters"),
             ("Control", "the first word, put back in the same way"),
-            ("And by head", f"{head.label}, which costs facts most, against {labels(control)}, which costs them least "
-             "in its layer"),
+            ("And by head", f"{head.label}, which costs facts most, against {labels(control)}, of the same layer, "
+             "whose removal changes them least"),
         ),
         prompt,
         heads=(head,),

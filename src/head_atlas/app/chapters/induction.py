@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from head_atlas.app.chapters.chapter import Chapter, Plan, Section
-from head_atlas.app.chapters.picks import labels
+from head_atlas.app.chapters.picks import NO_INDUCTION_HEAD, labels
 from head_atlas.app.chapters.running import against_control
 from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary, whence
 from head_atlas.views.comparison import OUTCOMES
@@ -20,9 +20,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     by_rule = induction_heads(atlas)
     heads, control = induction_and_control(atlas, by_rule)
     words, target = repeated_words(seed, vocabulary(atlas))
-    rule = f"{'the heads' if len(heads) > 1 else 'the head'} with an {RULE}"
-    if not by_rule:
-        rule = f"the highest induction excess of this model; no head has an {RULE}"
+    rule = f"{'the heads' if len(heads) > 1 else 'the head'} with an {RULE}" if by_rule else NO_INDUCTION_HEAD
     instead = "as many heads" if len(heads) > 1 else "a head"
     return Plan(
         (

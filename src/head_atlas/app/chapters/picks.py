@@ -10,12 +10,15 @@ import numpy as np
 from head_atlas.app.experiments import controls
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
+from head_atlas.views.induction import RULE
 
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
     from head_atlas.store.contents import PromptRecord
 
 METRIC, MODE = "logprob", "zero"
+NO_INDUCTION_HEAD = f"the highest induction excess of this model; no head has an {RULE}"
+"""What a chapter on induction heads says of the head that it takes where none passes the rule."""
 
 
 def score(atlas: Atlas, name: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from head_atlas.app.lab_bench import Bench, bench_for, number, option
 from head_atlas.app.lab_generation import MOST_TOKENS
 from head_atlas.app.lab_patching import DIRECTIONS, PLACES, pair_arguments
-from head_atlas.app.lab_running import in_background
+from head_atlas.app.lab_running import in_background, result_of
 from head_atlas.app.lab_tokens import BASELINES, METHODS
 from head_atlas.app.lab_view import Asked, asked
 from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS
@@ -48,13 +48,11 @@ class ExperimentCalls:
         given = {"mode": "zero", **experiment}
         name = model or self._engine.library.default
         what = asked(self._engine, name, prompt, *(given.get(each, "") for each in names))
-        last = None
-        for step in in_background(
-            self._engine, name, lambda held, progress: work(bench_for(self._engine, held, what, progress))
-        ):
-            last = step.result
-        assert last is not None
-        return last
+        return result_of(
+            in_background(
+                self._engine, name, lambda held, progress: work(bench_for(self._engine, held, what, progress))
+            )
+        )
 
     def ablate(
         self,
