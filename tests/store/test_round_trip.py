@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -292,3 +293,17 @@ def test_files_of_released_versions_still_open(version):
         assert atlas.resample_prompts() is None
         for new in (atlas.weights, atlas.roles, atlas.exemplars, atlas.neurons, atlas.model):
             assert dict(new) == {}
+
+
+@pytest.mark.parametrize("fate", ["stays", "replaced", "gone"])
+def test_the_hash_is_of_the_file_that_is_open_or_there_is_none(tmp_path, fate):
+    """A server's file may be replaced while it is open: its numbers are then not those of what lies there."""
+    path = tmp_path / "atlas.h5"
+    write_atlas(path, synthetic_contents(n_layers=2, n_heads=2, n_prompts=4))
+    own = hashlib.sha256(path.read_bytes()).hexdigest()
+    with open_atlas(path) as atlas:
+        if fate == "replaced":
+            write_atlas(path, synthetic_contents(n_layers=2, n_heads=3, n_prompts=4))
+        elif fate == "gone":
+            path.unlink()
+        assert atlas.sha256 == (own if fate == "stays" else "")

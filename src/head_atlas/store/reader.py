@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -164,10 +165,20 @@ class Atlas:
 
     @cached_property
     def sha256(self) -> str:
-        """The sha256 of the file, in hex; "" of one over 256 MiB that is not published: reading it takes too long."""
+        """The sha256 of the file that is open, in hex.
+
+        "" of one over 256 MiB that is not published, as reading it takes too long, and of one that was replaced or
+        taken away before it was first asked for: what lies there now is not what these numbers are from.
+        """
         if self.source is not None:
             return self.source.sha256
-        return sha256_of(self.path) if self.path.stat().st_size <= _HASHED_BYTES else ""
+        try:
+            there, ours = self.path.stat(), os.fstat(int(self._file.id.get_vfd_handle()))
+            if not os.path.samestat(there, ours) or there.st_size > _HASHED_BYTES:
+                return ""
+            return sha256_of(self.path)
+        except OSError:  # it was taken away
+            return ""
 
     @cached_property
     def offsets(self) -> NamedArray | None:
