@@ -185,7 +185,8 @@ def _roles(atlas: Atlas, head: HeadId | None) -> dict[str, Any]:
 
 
 def _both(values: tuple[HeadValues, HeadValues], heads: tuple[HeadId | None, HeadId | None]) -> dict[str, Any]:
-    texts, titles, keys, saved = [], [], [], []
+    texts, titles, keys = [], [], []
+    saved: list[float | None] = []
     for side, head in zip(values, heads, strict=True):
         if head is None:
             texts.append(MISSING)
