@@ -14,7 +14,7 @@ from head_atlas.app.compare_matches import matches_props
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
 from head_atlas.catalogue import EFFECTS
-from head_atlas.catalogue.roles import ROLE_MODES
+from head_atlas.catalogue.roles import ROLE_MODES, ROLES, STATES
 from head_atlas.errors import AtlasError
 from head_atlas.exchange import Difference, Matching, difference, match_heads
 from head_atlas.views import blocks
@@ -172,7 +172,10 @@ def _summary(
 
 
 def _depth(atlases: Mapping[str, Atlas]) -> dict:
-    names = list(dict.fromkeys(name for atlas in atlases.values() for name in roles_held(atlas)))
+    # In the catalogue's order, whichever model comes first.
+    order = [*ROLES, *STATES]
+    held = dict.fromkeys(name for atlas in atlases.values() for name in roles_held(atlas))
+    names = sorted(held, key=lambda name: order.index(name) if name in order else len(order))
     without = [name for name, atlas in atlases.items() if "held" not in atlas.roles]
     if not names:
         why = f" ({' and '.join(without)} without judged roles)" if without else ""
