@@ -98,7 +98,46 @@ def test_the_other_way_round_turns_the_sign(served):
     values = [next(b for b in some if b["kind"] == "matrix")["values"][1][2] for some in (there, back)]
     assert values[0] == pytest.approx(-values[1])
     link = compare_view(served, "one", "two").summary["links"][0]["query"]
-    assert read_query(link)[0] == PageState(tab="compare", model="two", beside="one")
+    assert read_query(link)[0] == PageState(tab="compare", beside="two")
+
+
+def test_what_changed_is_told_from_the_model_that_the_other_is_compared_with(handlers):
+    _, summary, *_ = handlers.fill("compare", "two", "one", None)
+    assert "From one to two, the effect of removal changed" in summary["headline"]
+    assert summary["links"][0]["text"] == "The other way round: from two to one"
+
+
+def test_the_files_hold_numbers_and_not_the_texts_of_the_page(served):
+    view = compare_view(served, "one", "two")
+    largest = [block for block in view.changes["blocks"] if block["kind"] == "table"][-1]["saved"]
+    assert largest["columns"] == ["head", "family", "one", "two", "change", "ci_low", "ci_high", "q"]
+    row = dict(zip(largest["columns"], largest["rows"][0], strict=True))
+    assert (row["head"], row["change"]) == ("1.2", pytest.approx(row["two"] - row["one"], abs=1e-6))
+    assert row["ci_low"] <= row["change"] <= row["ci_high"] < 0
+    assert 0 < row["q"] <= 0.05
+
+    columns = [name for column in view.matches["columns"] for name in column["saved"]]
+    assert len(set(columns)) == len(columns)
+    excess = served.atlas("two").summary["induction_excess"].values
+    (named,) = [name for name in columns if name.startswith("Induction") and name.endswith(": two")]
+    for row in view.matches["rows"]:
+        cells = [x for cell in row["cells"] for x in cell["saved"]]
+        found = dict(zip(columns, cells, strict=True))
+        layer, head = (int(part) for part in found["match in two"].split("."))
+        assert found["relative depth in two"] == (layer + 0.5) / 2
+        assert found[named] == pytest.approx(float(excess[layer, head]))
+        assert isinstance(found["q"], float | None)
+
+
+def test_a_head_without_a_match_has_no_numbers_of_one(served):
+    view = compare_view(served, "one", "deep")
+    columns = [name for column in view.matches["columns"] for name in column["saved"]]
+    alone = [row["cells"] for row in view.matches["rows"] if row["cells"][0]["text"] == "none"]
+    assert alone
+    for cells in alone:
+        found = dict(zip(columns, [x for cell in cells for x in cell["saved"]], strict=True))
+        assert [found[name] for name in ("head of one", "similarity", "relative depth in one", "q")] == [None] * 4
+        assert found["match in deep"]
 
 
 def test_a_model_without_an_atlas_is_a_sentence(served):
@@ -116,14 +155,14 @@ def test_one_atlas_alone_says_how_to_serve_two(library):
 
 def test_nothing_is_computed_for_a_tab_that_is_not_open_or_shows_the_pair(handlers):
     assert handlers.fill("atlas", "one", "two", None) == SKIPPED
-    assert handlers.fill("compare", "one", "two", {"pair": ["one", "two"]}) == SKIPPED
-    assert handlers.fill("compare", "two", "two", {"pair": ["one", "two"]})[1]["pair"] == ["two", "one"]
+    assert handlers.fill("compare", "one", "two", {"pair": ["two", "one"]}) == SKIPPED
+    assert handlers.fill("compare", "two", "two", {"pair": ["two", "one"]})[1]["pair"] == ["one", "two"]
 
 
 @pytest.mark.parametrize("forged", [None, 7, ["two"], {"a": 1}, "<b>", "\ud800"])
 def test_a_forged_model_is_the_first_other_one(handlers, forged):
-    assert handlers.fill("compare", "one", forged, forged)[1]["pair"] == ["one", "two"]
-    assert handlers.fill("compare", forged, "two", None)[1]["pair"] == ["one", "two"]
+    assert handlers.fill("compare", "one", forged, forged)[1]["pair"] == ["two", "one"]
+    assert handlers.fill("compare", forged, "two", None)[1]["pair"] == ["two", "one"]
     assert handlers.named("compare", "one", forged) == ""
 
 

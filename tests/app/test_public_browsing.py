@@ -137,6 +137,21 @@ def test_scores_are_those_of_the_file_with_their_certainty(calls, atlas):
     assert found["reason"] is None
 
 
+def test_percentiles_of_effects_rank_the_size_as_on_the_page(calls):
+    found = calls.find_heads("logit_difference", order="lowest", limit=1000)
+    family, mode = found["measured"]["family"], found["measured"]["mode"]
+    sizes = np.abs([one["value"] for one in found["heads"]])
+    assert (np.argsort(sizes) == np.argsort([one["percentile"] for one in found["heads"]])).all()
+    strongest = found["heads"][int(sizes.argmax())]
+    assert (strongest["percentile"], strongest["percentile_in_layer"]) == (100, 100)
+    (same,) = [
+        one
+        for one in calls.head_effects(strongest["head"], mode=mode)["effects"]
+        if one["family"] == family and one["measure"] == "logit_difference"
+    ]
+    assert same["percentile"] == 100
+
+
 def test_scores_effects_and_attributions_are_never_mixed(calls):
     kinds = {one["name"]: one["kind"] for one in calls.list_measures()["measures"]}
     for name, kind in (("head_scores", "score"), ("head_attributions", "attribution")):

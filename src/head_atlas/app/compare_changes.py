@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from head_atlas.views import blocks
 from head_atlas.views.choices import label_of, titled
 from head_atlas.views.head_roles import role_label
 from head_atlas.views.head_values import q_text
-from head_atlas.views.numbers import interval, signed
+from head_atlas.views.numbers import finite, interval, signed
 from head_atlas.views.scales import digits_for, digits_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ def changed_heads(found: Difference) -> int:
 def heads_of_other_role(found: Difference) -> int:
     """Heads that gained or lost a role."""
     return len({(c.layer, c.head) for c in found.roles})
+
+
+def commonest_change(found: Difference) -> str:
+    """The role that most heads gained, or lost, such as "induction head (gained by 6)"; "" where no two agree."""
+    counted = Counter((c.role, c.gained) for c in found.roles)
+    if not counted:
+        return ""
+    (role, gained), n = counted.most_common(1)[0]
+    return f"{role_label(role)} ({'gained' if gained else 'lost'} by {n})" if n > 1 else ""
 
 
 def changes_figure(
@@ -155,4 +165,17 @@ def _largest(changed: Sequence[Change], names: tuple[str, str]) -> blocks.Block:
             ]
         )
     title = f"Largest changes ({len(rows)} of {len(changed)})"
-    return blocks.table(title, ["head", "family", names[0], names[1], "change, 95 % interval, q"], rows)
+    numbers = [
+        [
+            str(HeadId(c.layer, c.head)),
+            c.family,
+            *(finite(x) for x in (c.before, c.after, c.change, c.low, c.high, c.q)),
+        ]
+        for c in changed[:_MOST_ROWS]
+    ]
+    return blocks.table(
+        title,
+        ["head", "family", names[0], names[1], "change, 95 % interval, q"],
+        rows,
+        saved=(("head", "family", *names, "change", "ci_low", "ci_high", "q"), numbers),
+    )

@@ -40,20 +40,29 @@ def matches_props(found: Matching, atlases: Mapping[str, Atlas], default: str, m
     shown = [
         (values_of(atlases[first], *place), values_of(atlases[second], *place)) for place in _shared(atlases, mode)
     ]
+    both = (first, second)
+    # Label, whether it is a number, and the columns of the files.
     plain_columns = [
-        (f"head of {first}", False),
-        (f"its match in {second}", False),
-        ("similarity", True),
-        ("relative depth of both", True),
-        ("better than chance?", True),
-        (f"roles in {first}", False),
-        (f"roles in {second}", False),
+        (f"head of {first}", False, [f"head of {first}"]),
+        (f"its match in {second}", False, [f"match in {second}"]),
+        ("similarity", True, ["similarity"]),
+        ("relative depth of both", True, [f"relative depth in {name}" for name in both]),
+        ("better than chance?", True, ["better than chance", "q"]),
+        (f"roles in {first}", False, [f"roles in {first}"]),
+        (f"roles in {second}", False, [f"roles in {second}"]),
     ]
     return {
         "title": f"Heads of {first} and {second}, matched",
         "columns": [
-            *({"label": label, "number": number} for label, number in plain_columns),
-            *({"label": f"{one.label}: {first} | {second}", "number": True} for one, _ in shown),
+            *({"label": label, "number": number, "saved": saved} for label, number, saved in plain_columns),
+            *(
+                {
+                    "label": f"{one.label}: {first} | {second}",
+                    "number": True,
+                    "saved": [f"{one.label}, {one.unit}: {name}" for name in both],
+                }
+                for one, _ in shown
+            ),
         ],
         "rank": 2,
         "about": {"first": source_of(atlases[first]), "second": source_of(atlases[second]), "mode": mode},
@@ -101,6 +110,7 @@ def _row(match: Match, atlases: Mapping[str, Atlas], default: str, shown: list[t
                 "text": plain(match.similarity) if paired else MISSING,
                 "sort": finite(match.similarity) if paired else None,
                 "title": _why_similar(match),
+                "saved": [finite(match.similarity) if paired else None],
             },
             _depths(match, first, second),
             _chance(match, paired),
@@ -114,16 +124,23 @@ def _link(model: str, head: HeadId | None, default: str) -> dict[str, Any] | Non
     if head is None:
         return None
     state = PageState(tab="atlas", model="" if model == default else model, head=str(head))
-    return {"text": head.label, "sort": head.layer * 10_000 + head.head, "query": state.query()}
+    return {
+        "text": head.label,
+        "sort": head.layer * 10_000 + head.head,
+        "query": state.query(),
+        "saved": [str(head)],
+    }
 
 
 def _alone(match: Match) -> dict[str, Any]:
     """In place of the head that is missing."""
     if match.nearest is None:
-        return {"text": "none", "sort": None, "title": "Too little was measured of both for a comparison."}
+        why = "Too little was measured of both for a comparison."
+        return {"text": "none", "sort": None, "title": why, "saved": [None]}
     return {
         "text": "none",
         "sort": None,
+        "saved": [None],
         "title": f"The nearest there is {match.nearest.label} (similarity {plain(match.similarity)}), "
         "but that head is nearer to another one.",
     }
@@ -139,36 +156,42 @@ def _why_similar(match: Match) -> str:
 
 
 def _depths(match: Match, first: Atlas, second: Atlas) -> dict[str, Any]:
-    found = [
-        MISSING if head is None else f"{100 * (head.layer + 0.5) / atlas.n_layers:.0f} %"
+    depths = [
+        None if head is None else (head.layer + 0.5) / atlas.n_layers
         for head, atlas in ((match.head, first), (match.other, second))
     ]
+    found = [MISSING if depth is None else f"{100 * depth:.0f} %" for depth in depths]
     paired = match.head is not None and match.other is not None
     return {
         "text": " | ".join(found),
         "sort": finite(match.depth) if paired else None,
         "title": f"{plain(100 * match.depth, 0)} % of the depth apart" if paired else "",
+        "saved": depths,
     }
 
 
 def _chance(match: Match, paired: bool) -> dict[str, Any]:
     if not paired:
-        return {"text": MISSING, "sort": None, "title": "no match to ask this of"}
+        return {"text": MISSING, "sort": None, "title": "no match to ask this of", "saved": [None, None]}
     if not np.isfinite(match.q):
-        return {"text": "unknown", "sort": None, "title": "too few heads, or too little measured, to know chance"}
-    return {"text": f"{'yes' if match.beyond_chance else 'no'}, {q_text(match.q)}", "sort": match.q, "title": ""}
+        why = "too few heads, or too little measured, to know chance"
+        return {"text": "unknown", "sort": None, "title": why, "saved": [None, None]}
+    text = f"{'yes' if match.beyond_chance else 'no'}, {q_text(match.q)}"
+    return {"text": text, "sort": match.q, "title": "", "saved": [bool(match.beyond_chance), match.q]}
 
 
 def _roles(atlas: Atlas, head: HeadId | None) -> dict[str, Any]:
     names = [] if head is None else [role_label(name) for name in held_roles(atlas, head)]
-    return {"text": ", ".join(names) or MISSING, "sort": len(names) or None, "title": ""}
+    return {"text": ", ".join(names) or MISSING, "sort": len(names) or None, "title": "", "saved": [", ".join(names)]}
 
 
 def _both(values: tuple[HeadValues, HeadValues], heads: tuple[HeadId | None, HeadId | None]) -> dict[str, Any]:
     texts, titles, keys = [], [], []
+    saved: list[float | None] = []
     for side, head in zip(values, heads, strict=True):
         if head is None:
             texts.append(MISSING)
+            saved.append(None)
             continue
         at = (head.layer, head.head)
         x = float(side.values[at])
@@ -177,4 +200,5 @@ def _both(values: tuple[HeadValues, HeadValues], heads: tuple[HeadId | None, Hea
         texts.append(f"{form(x, digits_for(abs(x)))}{star}" if np.isfinite(x) else MISSING)
         titles.append(f"{head.label}: {side.text(*at)}")
         keys.append(finite(x))
-    return {"text": " | ".join(texts), "sort": keys[0], "title": "; ".join(titles)}
+        saved.append(finite(x))
+    return {"text": " | ".join(texts), "sort": keys[0], "title": "; ".join(titles), "saved": saved}

@@ -69,9 +69,10 @@ class CompareHandlers:
             return [gr.skip()] * 5
         model = model if isinstance(model, str) and model in self.library.names else self.library.default
         beside = self.beside(model, wanted)
-        if isinstance(summary, dict) and summary.get("pair") == [model, beside]:
+        if isinstance(summary, dict) and summary.get("pair") == [beside, model]:
             return [gr.skip()] * 5
-        view = compare_view(self.library, model, beside) if beside else CompareView.empty(ALONE)
+        # What a model is compared with is what its differences are from: model - beside.
+        view = compare_view(self.library, beside, model) if beside else CompareView.empty(ALONE)
         return [self.menu(model, beside), view.summary, view.depth, view.matches, view.changes]
 
 

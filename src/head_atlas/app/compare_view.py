@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.app.compare_changes import changed_heads, changes_figure, heads_of_other_role
+from head_atlas.app.compare_changes import changed_heads, changes_figure, commonest_change, heads_of_other_role
 from head_atlas.app.compare_matches import matches_props
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
 from head_atlas.catalogue import EFFECTS
-from head_atlas.catalogue.roles import ROLE_MODES
+from head_atlas.catalogue.roles import ROLE_MODES, ROLES, STATES
 from head_atlas.errors import AtlasError
 from head_atlas.exchange import Difference, Matching, difference, match_heads
 from head_atlas.views import blocks
@@ -62,8 +62,8 @@ def compare_view(library: Library, first: str, second: str) -> CompareView:
 
     Args:
         library: what is served.
-        first: name of the page's model.
-        second: name of the other.
+        first: name of the model that the other is compared with: changes are from it.
+        second: name of the page's model: changes are to it.
     """
     try:
         atlases = {name: library.atlas(name) for name in (first, second)}
@@ -76,7 +76,8 @@ def compare_view(library: Library, first: str, second: str) -> CompareView:
         summary=_summary(library, atlases, matching, changes),
         depth=_depth(atlases) | about,
         matches=matches_props(matching, atlases, library.default, mode) if matching else {"empty": why},
-        changes=changes_figure(changes, (first, second), _shape(atlases[first]), effect=effect, mode=mode) | about
+        changes=changes_figure(changes, (first, second), _shape(atlases[first]), effect=effect, mode=mode)
+        | {"about": about["about"] | {"measure": effect, "mode": mode}}
         if changes
         else {"empty": why_not},
     )
@@ -159,8 +160,10 @@ def _summary(
         text = f"From {first} to {second}, the effect of removal changed for {changed_heads(changes)} of {n[0]} heads"
         if "roles" not in changes.not_compared:
             text += f", and {heads_of_other_role(changes)} gained or lost a role"
+            if common := commonest_change(changes):
+                text += f": most often {common}"
         said.append(f"{text}.")
-    turned = PageState(tab="compare", model="" if second == library.default else second, beside=first)
+    turned = PageState(tab="compare", model="" if first == library.default else first, beside=second)
     return {
         "headline": " ".join(said) or "Too little was measured of both for a comparison.",
         "links": [{"text": f"The other way round: from {second} to {first}", "query": turned.query()}],
@@ -169,7 +172,10 @@ def _summary(
 
 
 def _depth(atlases: Mapping[str, Atlas]) -> dict:
-    names = list(dict.fromkeys(name for atlas in atlases.values() for name in roles_held(atlas)))
+    # In the catalogue's order, whichever model comes first.
+    order = [*ROLES, *STATES]
+    held = dict.fromkeys(name for atlas in atlases.values() for name in roles_held(atlas))
+    names = sorted(held, key=lambda name: order.index(name) if name in order else len(order))
     without = [name for name, atlas in atlases.items() if "held" not in atlas.roles]
     if not names:
         why = f" ({' and '.join(without)} without judged roles)" if without else ""

@@ -48,7 +48,7 @@ def shown_pairs(found: Interactions, over: str) -> list[dict]:
     ]
     short = [["" if i == j else signed(values[i, j], 2) + "*" * bool(sure[i, j]) for j in heads] for i in heads]
     chosen = (
-        f"the {len(labels)} heads that harm most on these prompts, so their own D is too high"
+        f"the {len(labels)} heads whose removal harms these prompts most, so their own D is too high"
         if found.chosen_by_harm
         else "the removed heads"
     )

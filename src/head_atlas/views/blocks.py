@@ -94,7 +94,14 @@ def matrix(
     }
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, marked: Sequence[bool] = ()) -> Block:
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    marked: Sequence[bool] = (),
+    saved: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None,
+) -> Block:
     """A table of texts; the first column names the row.
 
     Args:
@@ -102,9 +109,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         columns: headings.
         rows: texts.
         marked: rows that stand out.
+        saved: columns and rows of its files, where these hold numbers and not the texts; None where there is none.
     """
     flags = list(marked) or [False] * len(rows)
     return {
+        "saved": None if saved is None else {"columns": list(saved[0]), "rows": [list(row) for row in saved[1]]},
         "kind": "table",
         "title": title,
         "columns": list(columns),

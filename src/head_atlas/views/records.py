@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from head_atlas.catalogue import EFFECTS, MODEL_MEASURES
+from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, MODEL_MEASURES
 from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
@@ -64,7 +64,7 @@ def _measure(atlas: Atlas, name: str, label: str) -> Record:
 def place_record(atlas: Atlas, measure: str, family: str, mode: str, head: HeadId) -> Record:
     """One measure of one head, and what it is."""
     values = values_of(atlas, measure, mode, family)
-    return {**measured_record(measure, family, mode, values), **value_record(values, head)}
+    return {**measured_record(measure, family, mode, values), **value_record(measure, values, head)}
 
 
 def measured_record(measure: str, family: str, mode: str, values: HeadValues) -> Record:
@@ -88,14 +88,17 @@ def measured_record(measure: str, family: str, mode: str, values: HeadValues) ->
     }
 
 
-def value_record(values: HeadValues, head: HeadId) -> Record:
+def value_record(measure: str, values: HeadValues, head: HeadId) -> Record:
     """The value of a head with what is known of its certainty.
 
-    Percentiles are among the other heads of the model, and of the layer, ties counting half.
+    Percentiles are among the other heads of the model, and of the layer, ties counting half; of effects and
+    attributions they rank the size, as on the page: a head that helps most is at 100.
     """
     at = (head.layer, head.head)
     x = float(values.values[at])
     known = finite(x)
+    by_size = measure in EFFECTS or measure in ATTRIBUTIONS
+    ranked, size = (np.abs(values.values), abs(x)) if by_size else (values.values, x)
     low, high, n, q = (
         None if array is None else finite(float(array[at])) for array in (values.low, values.high, values.n, values.q)
     )
@@ -107,8 +110,8 @@ def value_record(values: HeadValues, head: HeadId) -> Record:
         "q": q,
         "counted": None if values.n is None else (values.counted or "prompts"),
         "significant": values.clear(*at),
-        "percentile": finite(percentile(values.values, x)),
-        "percentile_in_layer": finite(percentile(values.values[head.layer], x)),
+        "percentile": finite(percentile(ranked, size)),
+        "percentile_in_layer": finite(percentile(ranked[head.layer], size)),
         "reason": values.reason if known is None else None,
     }
 

@@ -100,12 +100,12 @@ const DRAWN = {
   chips: (block) => el('section', { class: 'ha-block' }, ...chipList(block, props.value.about)),
   matrix, curves, bars, table, graph,
 };
-// The numbers behind a block; of a table, the texts that stand in it.
+// The numbers behind a block; of a table that brings none, the texts that stand in it.
 const TABLES = {
   matrix: (b) => ({ columns: ['row', 'column', 'value'], rows: b.rows.flatMap((row, r) => b.columns.map((column, c) => [row, column, b.values[r][c]])), about: { unit: b.scale.unit, rows_are: b.axes[0], columns_are: b.axes[1] } }),
   curves: (b) => ({ columns: ['x', ...b.lines.flatMap((l) => [l.label, ...(l.band ? [`${l.label}, low`, `${l.label}, high`] : [])])], rows: b.x.map((x, i) => [x, ...b.lines.flatMap((l) => [l.values[i], ...(l.band || []).map((end) => end[i])])]), about: { x_is: b.x_label, values_are: b.y_label } }),
   bars: (b) => ({ columns: ['label', 'value'], rows: b.rows.map((r) => [r.label, r.value]), about: { unit: b.unit } }),
-  table: (b) => ({ columns: b.columns, rows: b.rows.map((r) => r.cells) }),
+  table: (b) => b.saved || { columns: b.columns, rows: b.rows.map((r) => r.cells) },
   graph: (b) => ({ columns: ['from', 'to', 'value'], rows: b.edges.map((e) => [e.source, e.target, e.value]), about: { unit: b.unit } }),
 };
 function part(block) {

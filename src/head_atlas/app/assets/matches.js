@@ -29,7 +29,7 @@ const table = (value) => {
   const search = el('input', { type: 'search', placeholder: 'L1H3, induction …', maxlength: 80, on: { input: () => { words = search.value; fill(); } } });
   search.value = words;
   fill();
-  const saved = () => ({ columns: value.columns.map((c) => c.label), rows: ranked(value).map((row) => row.cells.map((cell) => cell.text)) });
+  const saved = () => ({ columns: value.columns.flatMap((c) => c.saved), rows: ranked(value).map((row) => row.cells.flatMap((cell) => cell.saved)) });
   return [el('div', { class: 'ha-filters' }, el('label', {}, el('span', {}, 'Search'), search), saveMenu(value.title, { about: value.about, table: saved })),
     el('div', { class: 'ha-scroll ha-heads-table', tabindex: '0', role: 'region', 'aria-label': value.title }, el('table', {}, el('thead', {}, el('tr', {}, heads)), body)), count];
 };

@@ -19,7 +19,9 @@ const csvText = ({ title, about, columns, rows }) => [
 const jsonText = ({ title, about, columns, rows }) => `${JSON.stringify({ title, ...about, rows: rows.map((row) => Object.fromEntries(columns.map((c, i) => [c, row[i]]))) }, null, 1)}\n`;
 const aboutLines = (about) => [
   ['model_id', 'model_revision', 'head', 'measure', 'family', 'mode', 'unit'].filter((key) => about[key]).map((key) => `${key.replace('_id', '').replace('_', ' ')}: ${about[key]}`).join(' · '),
-  about.atlas ? `Head Atlas · ${about.published_at || about.atlas}${about.atlas_sha256 ? ` · sha256 ${about.atlas_sha256}` : ''}` : 'Head Atlas'].filter(Boolean);
+  // A figure of two models says where either is from.
+  ...(about.first ? [about.first, about.second].flatMap(aboutLines) : [
+    about.atlas ? `Head Atlas · ${about.published_at || about.atlas}${about.atlas_sha256 ? ` · sha256 ${about.atlas_sha256}` : ''}` : 'Head Atlas'])].filter(Boolean);
 const pngOf = (made) => new Promise((resolve, reject) => {
   const url = URL.createObjectURL(new Blob([made.text], { type: 'image/svg+xml' })), image = new Image();
   image.onload = () => {

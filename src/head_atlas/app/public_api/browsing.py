@@ -153,7 +153,8 @@ class BrowsingCalls:
         Returns:
             measured (measure, family, mode, label, statistic, unit, test: what q tests), n_found (heads that pass),
             and heads, best first: head, value, low and high (95 % interval), n with what it counts, q, significant,
-            percentile among the model's heads and percentile_in_layer (0 to 100). Heads without a value are left out.
+            percentile among the model's heads and percentile_in_layer (0 to 100; of effects and attributions by size,
+            so that a head that helps most is at 100). Heads without a value are left out.
 
         Example:
             client.predict(measure="logit_difference", family="ioi", order="lowest", limit=3, api_name="/find_heads")
@@ -173,7 +174,7 @@ class BrowsingCalls:
             "model": name,
             "measured": records.measured_record(*place, values),
             "n_found": len(found),
-            "heads": [{"head": str(head), **records.value_record(values, head)} for head in found[:most]],
+            "heads": [{"head": str(head), **records.value_record(place[0], values, head)} for head in found[:most]],
         }
 
     def head_summary(self, head: str, model: str = "") -> dict[str, Any]:
@@ -250,8 +251,8 @@ class BrowsingCalls:
 
         Returns:
             effects: measure, family ("all": mean of the families' means), mode, value, low and high (95 % interval),
-            n with what it counts, q with its test, significant, percentile and percentile_in_layer (0 to 100). A
-            value is null with a reason.
+            n with what it counts, q with its test, significant, percentile and percentile_in_layer (0 to 100, by
+            size). A value is null with a reason.
 
         Example:
             client.predict("0.4", mode="mean", api_name="/head_effects")
@@ -268,7 +269,8 @@ class BrowsingCalls:
 
         Returns:
             attributions: measure, family, value in logits, low and high (95 % interval), n with what it counts, q
-            with its test, significant, percentile and percentile_in_layer (0 to 100). A value is null with a reason.
+            with its test, significant, percentile and percentile_in_layer (0 to 100, by size). A value is null with a
+            reason.
 
         Example:
             client.predict("0.4", measure="direct_logit", api_name="/head_attributions")
