@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -99,23 +100,32 @@ def head_attention(
             intervention.on_values(site.layer, repeated.transpose(1, 2))
     beyond_sdpa = kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None
 
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = attention_mask) -> Tensor:
         if beyond_sdpa or (site is not None and site.eager):
-            mask = causal_mask(q, k) if attention_mask is None else attention_mask
+            mask = causal_mask(q, k) if mask is None else mask
             return _eager(module, q, k, v, mask, kwargs)[0]
-        return sdpa_attention_forward(module, q, k, v, attention_mask, **kwargs)[0]
+        return sdpa_attention_forward(module, q, k, v, mask, **kwargs)[0]
 
+    calls = _CALLS.get()
     if site is not None and readers:
         z = _read_patterns(site.layer, readers, module, query, key, value, attention_mask, kwargs)
+    elif site is not None and calls is None and _only_last(site.layer, interventions):
+        last_row = None if attention_mask is None else attention_mask[..., -1:, :]
+        z = pad(attend(query[:, :, -1:], key, value, last_row), (0, 0, 0, 0, query.shape[2] - 1, 0))
     else:
         z = attend(query, key, value)
-    calls = _CALLS.get()
     if calls is not None:
         calls.append(AttentionCall(module, query, key, value, z))
     for intervention in interventions:
         if intervention.wants_attention and site is not None:
             z = intervention.on_attention(site.layer, AttentionInputs(query, key, value, attend), z)
     return z, None
+
+
+def _only_last(layer: int, interventions: list[Intervention]) -> bool:
+    """Whether one intervention wants z at the last position alone, and none needs more of the attention."""
+    wanted = any(intervention.last_query_only(layer) for intervention in interventions)
+    return wanted and not any(intervention.wants_attention for intervention in interventions)
 
 
 def _read_patterns(

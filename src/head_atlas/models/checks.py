@@ -13,6 +13,7 @@ import torch
 
 from head_atlas.errors import UnsupportedModelError
 from head_atlas.models.intervention import GivenAttention, Intervention
+from head_atlas.models.last_position import last_logits
 from head_atlas.models.readers import PatternReader, Trace, ValueReader
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _measure(
         check("batched", "a batch of prompts gives what single prompts give", clean, single, tolerance, spread),
         _padded(model, tokens, single, tolerance, spread),
         _results_sum(model, trace, tolerance),
-        _resumed(model, trace, clean, tolerance, spread),
+        _resumed(model, tokens, trace, clean, tolerance, spread),
     )
 
 
@@ -161,7 +162,7 @@ def _padded(model: HeadModel, tokens: Tensor, single: Tensor, tolerance: float, 
     return Check("padded", meaning, worst, tolerance, worst <= tolerance)
 
 
-def _resumed(model: HeadModel, trace: Trace, clean: Tensor, tolerance: float, spread: float) -> Check:
+def _resumed(model: HeadModel, tokens: Tensor, trace: Trace, clean: Tensor, tolerance: float, spread: float) -> Check:
     """Run every layer alone, for some rows with attention given and for some without, as the sweep does."""
     n_rows, n_pos = trace.inputs[0].shape[:2]
     last = model.n_layers - 1
@@ -177,6 +178,8 @@ def _resumed(model: HeadModel, trace: Trace, clean: Tensor, tolerance: float, sp
     end = model.layerwise(len(read))
     logits = end.logits(end.run(last, trace.inputs[last][:, read], GivenAttention(0, output)))
     deviations.append((logits.double() - clean[:, read].double()).abs().max() / max(spread, 1e-30))
+    after_last = last_logits(model, tokens)
+    deviations.append((after_last.double() - clean[:, -1].double()).abs().max() / max(spread, 1e-30))
     worst = _worst(deviations)
     meaning = "layers run one by one, the last at read positions only, end in the logits of the whole run"
     return Check("resumed", meaning, worst, tolerance, worst <= tolerance)

@@ -62,6 +62,13 @@ class Intervention:
         """
         return z
 
+    def last_query_only(self, layer: int) -> bool:  # noqa: ARG002
+        """Whether z at the last position is all that is wanted of the layer; elsewhere it may then be zero.
+
+        Only where attention goes through our function, and nothing else reads patterns or attention there.
+        """
+        return False
+
     def on_z(
         self,
         layer: int,  # noqa: ARG002

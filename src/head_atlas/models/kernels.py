@@ -146,4 +146,4 @@ class _RMSNorm(Function):
         y, r = ctx.saved_tensors
         gradient = gradient * ctx.weight
         along = (gradient * y).mean(-1, keepdim=True)
-        return torch.addcmul(gradient, y, along, value=-1).mul_(r.to(gradient.dtype)), None, None
+        return gradient.addcmul_(y, along, value=-1).mul_(r.to(gradient.dtype)), None, None

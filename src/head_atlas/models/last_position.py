@@ -1,7 +1,8 @@
 """Running a model for the logits after the last token alone.
 
-In the last layer, other positions are only attended to: they need keys and values, but no output projection, no MLP
-and no unembedding, neither forward nor backward. So the model runs as far as the last layer's z; from there on,
+In the last layer, other positions are only attended to: they need keys and values, but no pattern, no output
+projection, no MLP and no unembedding, neither forward nor backward. So the model runs as far as the last layer's z,
+which is computed for one query (for all of them where an architecture computes attention by itself); from there on,
 rows of one position go on, as in the sweep. `models.checks` verifies that this is the same at every load.
 """
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from head_atlas.models.head_model import HeadModel
+
+
+class _StopAtLastZ(StopAtZ):
+    """Ends a run at a layer's z, computed at the last position alone where the architecture allows it."""
+
+    def last_query_only(self, layer: int) -> bool:
+        return layer == self._layer
 
 
 class _KeepInput(Intervention):
@@ -51,7 +59,7 @@ def last_logits(
     kept = _KeepInput(last)
     try:
         # innermost, so that others have made of the layer's input and z what they want before these see it
-        with model.intervening(kept, StopAtZ(last)):
+        with model.intervening(kept, _StopAtLastZ(last)):
             model.run(tokens, embeddings=embeddings, seen=seen)
     except ReachedZ as reached:
         z = reached.z
