@@ -477,7 +477,9 @@ def test_a_head_in_one_sentence():
     found = assign_roles(measure({(0, 1): several | {("diffuse_sink_free", "natural"): 0.2}}), CLEAN)
     assert describe(found, 0, 1).endswith("is unexplained: its effect is felt on ioi, successor and pronoun.")
     del measured["logit_difference", "rand_repeat"]
-    assert describe(assign_roles(measured, CLEAN), 1, 2).endswith("and whether it matters was not measured.")
+    assert describe(assign_roles(measured, CLEAN), 1, 2).endswith(
+        "and whether it matters was not judged: not measured, or the model does not solve these prompts."
+    )
     # what was done is said
     found = assign_roles(measure(heads), CLEAN)
     assert "and matters (replacing its output by that of other text changes the" in describe(

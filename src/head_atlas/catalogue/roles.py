@@ -12,6 +12,12 @@ from typing import Literal
 
 Grade = Literal["attends", "writes", "matters"]
 GRADES: tuple[Grade, ...] = ("attends", "writes", "matters")
+UNJUDGED: dict[Grade, str] = {
+    "attends": "not measured",
+    "writes": "not measured",
+    "matters": "not judged: not measured, or the model does not solve these prompts",
+}
+"""By grade: why it has no answer, where there is none."""
 
 ROLE_MODES = ("resample", "mean", "zero")
 """Roles are judged by the effects of the first of these modes that was measured: what other text would have put there

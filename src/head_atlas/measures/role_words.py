@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from head_atlas.catalogue.effects import REMOVALS
-from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
+from head_atlas.catalogue.roles import GRADES, ROLES, STATES, UNJUDGED, Criterion, Grade, Role
 from head_atlas.measures.indirect import INDIRECT_MODE
 from head_atlas.measures.roles import HeadRoles
 from head_atlas.measures.significance import TIE
@@ -90,7 +90,7 @@ class _Sentence:
             answer = self._grade(name, grade)
             like = "" if grade == "matters" else f" like {'one' if said else role.label}"
             if np.isnan(answer):
-                unmeasured.append(f"whether it {grade}{like and ' like one'} was not measured")
+                unmeasured.append(f"whether it {grade}{like and ' like one'} was {UNJUDGED[grade]}")
                 continue
             numbers = ", ".join(filter(None, (self._number(name, criterion) for criterion in criteria)))
             no = "works the other way" if self._reversed(name, criteria) else f"does not {grade[:-1]}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from head_atlas.catalogue.published import published_heads
-from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Grade, Role
+from head_atlas.catalogue.roles import GRADES, ROLES, STATES, UNJUDGED, Criterion, Grade, Role
 from head_atlas.errors import HeadAtlasError
 from head_atlas.heads import HeadId
 from head_atlas.measures.role_words import describe
@@ -136,7 +136,7 @@ def _role(
                 grades.append({"grade": grade, "answer": None, "word": "not asked", "numbers": [unasked[grade]]})
             continue
         x = answers[grade]
-        word = "not measured" if np.isnan(x) else "yes" if x == 1 else "no"
+        word = "not judged" if np.isnan(x) else "yes" if x == 1 else "no"
         if x == 0 and grade == "matters" and any(_reversed(role, c, found, rows, at) for c in criteria):
             word = "no: the other way"
         numbers = [text for c in criteria if (text := _evidence(role, c, found, rows, at))]
@@ -170,7 +170,7 @@ def _evidence(role: Role, criterion: Criterion, found: HeadRoles, rows: dict[str
         return ""
     x, low, high, n, q = (float(found.evidence[p].values[(row, *at)]) for p in ("value", "low", "high", "n", "q"))
     if np.isnan(x):
-        return f"{criterion.number}: not measured"
+        return f"{criterion.number}: {UNJUDGED[criterion.grade]}"
     scale, unit = (100, " %") if criterion.relative else (1, f" {criterion.unit}" if criterion.unit else "")
     sign = criterion.grade == "matters"
     digits = 1 if criterion.relative else 2

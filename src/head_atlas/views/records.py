@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from head_atlas.catalogue import ATTRIBUTIONS, EFFECTS, MODEL_MEASURES
-from head_atlas.catalogue.roles import GRADES, ROLES, STATES, Criterion, Role
+from head_atlas.catalogue.roles import GRADES, ROLES, STATES, UNJUDGED, Criterion, Role
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.views.choices import (
@@ -185,7 +185,7 @@ def _role(role: Role, found: HeadRoles, index: int, rows: dict[str, int], at: tu
     for grade in GRADES:
         criteria = role.of(grade)
         answer = _answer(float(getattr(found, grade).values[(index, *at)])) if criteria else None
-        reason = None if answer is not None else "not measured" if criteria else unasked.get(grade, "not asked")
+        reason = None if answer is not None else UNJUDGED[grade] if criteria else unasked.get(grade, "not asked")
         evidence = [_criterion(role, one, found, rows, at) for one in criteria]
         grades[grade] = {"answer": answer, "reason": reason, "evidence": evidence}
     held = _answer(float(found.held.values[(index, *at)]))
@@ -194,7 +194,7 @@ def _role(role: Role, found: HeadRoles, index: int, rows: dict[str, int], at: tu
         "label": role_label(role.name),
         "is_state": role.state,
         "held": held,
-        "reason": "could not be judged: a required number was not measured" if held is None else None,
+        "reason": "could not be judged: a required number is missing" if held is None else None,
         "membership": finite(float(found.membership.values[(index, *at)])),
         "grades": grades,
         "pitfall": role.pitfall,
@@ -216,7 +216,7 @@ def _criterion(role: Role, one: Criterion, found: HeadRoles, rows: dict[str, int
         **numbers,
         "n": None if numbers["n"] is None else int(numbers["n"]),
         "met": None if numbers["met"] is None else numbers["met"] == 1,
-        "reason": "not measured" if numbers["value"] is None else None,
+        "reason": UNJUDGED[one.grade] if numbers["value"] is None else None,
     }
 
 
