@@ -92,8 +92,10 @@ def changes_figure(
         ),
         blocks.text(how),
         _map(found.changes, shape, f"Mean change of the {entry.label} effect, {mode_label(mode)} ablation", entry.unit),
-        _roles(found),
-        _largest(changed, names) if changed else blocks.text("No mean changed beyond its interval.", "headline"),
+        blocks.side_by_side(
+            _roles(found),
+            _largest(changed, names) if changed else blocks.text("No mean changed beyond its interval.", "headline"),
+        ),
         blocks.text(f"Not compared: {left_out}.") if left_out else None,
     )
 
@@ -132,7 +134,7 @@ def _change(c: Change) -> str:
     return ", ".join(part for part in (f"{signed(c.change, digits)} {ends}".strip(), test) if part)
 
 
-def _roles(found: Difference) -> blocks.Block | None:
+def _roles(found: Difference) -> blocks.Block:
     if "roles" in found.not_compared:
         return blocks.text(f"Roles: {found.not_compared['roles']}.")
     if not found.roles:

@@ -75,7 +75,7 @@ def shown_pairs(found: Interactions, over: str) -> list[dict]:
             axes=("head", "head"),
         ),
         blocks.table(
-            f"The {len(rows)} strongest of {len(pairs)} pairs",
+            f"The strongest {len(rows)} of {len(pairs)} pairs" if len(pairs) > 1 else "The one pair",
             ("Pair", "Interaction", "q over all pairs", "If it holds"),
             rows,
             marked=[bool(sure[pair]) for pair in pairs[:TOP_ROWS]],

@@ -9,7 +9,7 @@ import numpy as np
 
 from head_atlas.views.choices import label_of
 from head_atlas.views.citing import atlas_bibtex, software_bibtex
-from head_atlas.views.numbers import percent, plain
+from head_atlas.views.numbers import count, percent, plain
 from head_atlas.views.saved import source_of
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ _OWN_CORPUS = "a corpus of the user's"
 def corpus_rows(atlas: Atlas) -> list[dict]:
     """All prompts together, and where their text is from."""
     tokens = sum(len(record) for record in atlas.prompts)
-    rows = [{"label": "All families", "text": f"{len(atlas.prompts)} prompts · {tokens:,} tokens"}]
+    rows = [{"label": "All families", "text": f"{len(atlas.prompts)} prompts · {count(tokens)} tokens"}]
     source = str(atlas.provenance.get("natural_source", ""))
     if source:
         rows.append({"label": "Running text", "text": source})
