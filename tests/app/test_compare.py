@@ -47,6 +47,12 @@ def handlers(served):
     return CompareHandlers(served)
 
 
+def tables_of(view):
+    """The lists of what changed, which stand beside each other."""
+    (pair,) = (block for block in view.changes["blocks"] if block["kind"] == "pair")
+    return [block for block in pair["blocks"] if block["kind"] == "table"]
+
+
 def test_every_panel_is_filled_with_plain_values(handlers):
     menu, *panels = handlers.fill("compare", "one", "two", None)
     assert (menu["choices"], menu["value"]) == (["two", "deep", "gone"], "two")
@@ -65,7 +71,7 @@ def test_the_sentence_and_the_map_say_what_changed(served):
     assert [x for row in matrix["values"] for x in row].count(0.0) == 7
     # The other families have five templates, and five signs alike prove nothing.
     assert "mean over 8 families; 1 changed, most on rand repeat: −2.00 [−2.00, −2.00]" in matrix["text"][1][2]
-    tables = [block for block in view.changes["blocks"] if block["kind"] == "table"]
+    tables = tables_of(view)
     assert {row["cells"][0] for row in tables[-1]["rows"]} == {"L1H2"}
 
 
@@ -109,7 +115,7 @@ def test_what_changed_is_told_from_the_model_that_the_other_is_compared_with(han
 
 def test_the_files_hold_numbers_and_not_the_texts_of_the_page(served):
     view = compare_view(served, "one", "two")
-    largest = [block for block in view.changes["blocks"] if block["kind"] == "table"][-1]["saved"]
+    largest = tables_of(view)[-1]["saved"]
     assert largest["columns"] == ["head", "family", "one", "two", "change", "ci_low", "ci_high", "q"]
     row = dict(zip(largest["columns"], largest["rows"][0], strict=True))
     assert (row["head"], row["change"]) == ("1.2", pytest.approx(row["two"] - row["one"], abs=1e-6))
