@@ -1,7 +1,8 @@
 """Integrated gradients of a prompt's tokens: Head Atlas against Captum's LayerIntegratedGradients, at equal nodes.
 
 Every engine runs in a process of its own and takes turns with the others; the least time of several repeats counts.
-Memory is how far the process rises above its size with the model loaded. Values must agree.
+Each repeat runs twice: once for the memory, how far the process rises above its size with the model loaded after what
+was freed is given back; and again for the time, as in a process that is at work. Values must agree.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def _measure_case(name: str, folder: Path, n_pos: int, repeats: int, threads: in
     for repeat in range(repeats):
         for engine, process in engines.items():
             print(f"{name}: {engine}, {repeat + 1} of {repeats}", file=sys.stderr, flush=True)
-            rows[engine]["repeats"].append(process.run(folder / f"{engine}.npy", **task))
+            memory = process.run(folder / f"{engine}.npy", **task)
+            timed = process.run(fresh=False, **task)
+            times = {key: timed[key] for key in ("seconds", "processor_seconds")}
+            rows[engine]["repeats"].append(memory | times)
             rows[engine]["load"] = load_average()
     for process in engines.values():
         process.close()

@@ -50,10 +50,10 @@ class Engine:
         self.threads: int = started["threads"]
         self.torch: str = started["torch"]
 
-    def run(self, save: Path | None = None, **arguments: Any) -> dict[str, float]:
+    def run(self, save: Path | None = None, *, fresh: bool = True, **arguments: Any) -> dict[str, float]:
         """Measure one task; see `worker.measure`."""
         assert self._process.stdin is not None
-        task = {"arguments": arguments, "save": None if save is None else str(save)}
+        task = {"arguments": arguments, "save": None if save is None else str(save), "fresh": fresh}
         try:
             self._process.stdin.write(json.dumps(task) + "\n")
             self._process.stdin.flush()

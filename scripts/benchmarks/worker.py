@@ -30,9 +30,12 @@ def memory(field: str) -> float:
     return next((1024.0 * int(line.split()[1]) for line in lines if line.startswith(field)), math.nan)
 
 
-def measure(run: Any, arguments: dict[str, Any], save: str | None) -> dict[str, float]:
-    """Run a task once: seconds by the clock and of all processors, and memory before and at the peak."""
-    if STATUS.exists():
+def measure(run: Any, arguments: dict[str, Any], save: str | None, fresh: bool) -> dict[str, float]:
+    """Run a task once: seconds by the clock and of all processors, and memory before and at the peak.
+
+    `fresh`: what was freed is given back first, so that the peak counts; the pages then come anew, which takes time.
+    """
+    if STATUS.exists() and fresh:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed does not count
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
     before = memory("VmRSS")
@@ -63,7 +66,7 @@ def main() -> None:
     print(json.dumps({"threads": torch.get_num_threads(), "torch": torch.__version__}), file=answers)
     for line in sys.stdin:
         task = json.loads(line)
-        print(json.dumps(measure(run, task["arguments"], task["save"])), file=answers)
+        print(json.dumps(measure(run, task["arguments"], task["save"], task["fresh"])), file=answers)
 
 
 if __name__ == "__main__":
