@@ -19,9 +19,11 @@ from head_atlas.store.validate import check_signature
 MEMORY = 400 * 2**20
 """Bytes that the process may take beyond its own start, which takes about 110 MB: under 512 MB in all."""
 SECONDS = 5
-"""Of CPU, for the structure of a file of any size."""
+"""Of CPU, for a small file."""
+STREAMS_PER_SECOND = 32 * 2**20
+"""Bytes of the file for which it gets another second: it inflates every chunk, to see that none holds too much."""
 NUMBERS_PER_SECOND = 16 * 2**20
-"""Bytes of the file for which it gets another second, where all numbers are read."""
+"""The same, where all numbers are read."""
 _WAITS = 12
 """Seconds by the clock for each second of CPU: other processes want theirs too."""
 _MOST_ANSWER = 4000
@@ -88,7 +90,7 @@ def environment() -> dict[str, str]:
 
 def _ask(path: Path, *, numbers: bool) -> str:
     """Why the process refuses the file; "" if it does not."""
-    seconds = SECONDS + (path.stat().st_size // NUMBERS_PER_SECOND if numbers else 0)
+    seconds = SECONDS + path.stat().st_size // (NUMBERS_PER_SECOND if numbers else STREAMS_PER_SECOND)
     try:
         done = subprocess.run(
             command(seconds=seconds, numbers=numbers),
