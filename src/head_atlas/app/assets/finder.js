@@ -79,5 +79,14 @@ const draw = () => {
   root.haFill = fill;
 };
 selectedHead.follow(root, () => { if (root.haFill && root.querySelector('table')) root.haFill(); });
-watch('value', draw);
-draw();
+// Gradio's menus report a choice when the focus leaves them, and the answer is what is shown already: drawn again it would
+// take the focus away from whoever goes on into the table.
+let shown = null;
+const redraw = () => {
+  const next = JSON.stringify({ ...props.value, selected: null });
+  if (next === shown) return;
+  shown = next;
+  draw();
+};
+watch('value', redraw);
+redraw();
