@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 from conftest import DESKTOP, HOSTILE, PHONE
 
 PATIENT = 90_000
-expect.set_options(timeout=30_000)
 LAB = "?tab=lab&prompt=The+cat+sat+on+the+mat.+The+cat+sat+on+the&removed=1.2,2.5"
 
 

@@ -12,7 +12,6 @@ from conftest import DESKTOP, HOSTILE, PHONE
 
 PATIENT = 60_000
 # A page shares its cores with whatever else a machine does: patience is not what is tested.
-expect.set_options(timeout=30_000)
 
 
 def cell(page, where: str, layer: int, head: int):

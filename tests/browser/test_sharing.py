@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-expect.set_options(timeout=30_000)
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -71,6 +71,16 @@ def test_what_this_process_wrote_is_known(tmp_path):
     assert inspection.is_known(tmp_path / "own.h5")
 
 
+def test_time_is_given_for_bytes_and_not_for_a_length(tmp_path):
+    full, sparse = tmp_path / "full", tmp_path / "sparse"
+    full.write_bytes(b"x" * 2**26)
+    with sparse.open("wb") as file:
+        file.truncate(2**40)
+    assert inspection.seconds_for(full) == inspection.SECONDS + 2
+    assert inspection.seconds_for(full, numbers=True) == inspection.SECONDS + 4
+    assert inspection.seconds_for(sparse) == inspection.SECONDS
+
+
 def test_external_links_read_no_other_file(path, tmp_path, refused):
     with h5py.File(tmp_path / "other.h5", "w") as other:
         other["x"] = np.arange(4)

@@ -8,14 +8,12 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from head_atlas.app.lab_modes import reference_for
 from head_atlas.errors import HeadAtlasError
-from head_atlas.store.checksum import sha256_of
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -73,7 +71,8 @@ def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Se
             written.pop()
         by_name = {key: _written(engine, model, what, value, key) for key, value in named.items() if value is not None}
         call = Call.of(function, *written, **by_name)
-        evidence = Evidence(call, result, _atlas_hash(engine, what), _model_name(engine, model))
+        atlas = engine.library.atlas_or_none(what.model)
+        evidence = Evidence(call, result, "" if atlas is None else atlas.sha256, _model_name(engine, model))
         for ending, mime, make in (
             ("json", "application/json", evidence.json),
             ("csv", "text/csv", evidence.csv),
@@ -141,18 +140,3 @@ def _model_name(engine: Engine, model: HeadModel) -> str:
     """The model as whoever runs the code is to find it: of a public server, no folder of its disk."""
     path = Path(model.model_id)
     return path.name if path.is_absolute() and not engine.library.own_models else model.model_id
-
-
-def _atlas_hash(engine: Engine, what: Asked) -> str:
-    path = engine.library.entry(what.model).atlas_path
-    if isinstance(path, str):
-        path = engine.library.atlas(what.model).path
-    if path is None or not path.is_file():
-        return ""
-    stat = path.stat()
-    return _sha256(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=16)
-def _sha256(path: Path, _changed: int, _size: int) -> str:
-    return sha256_of(path)

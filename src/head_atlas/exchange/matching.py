@@ -181,7 +181,7 @@ def similarity(one: np.ndarray, other: np.ndarray, weights: np.ndarray) -> tuple
 
 
 def _stretched(nearness: np.ndarray) -> np.ndarray:
-    """Fisher's z: artanh, which makes differences near 1 count."""
+    """Fisher's z: artanh, which makes differences near 1 count. Under -1, which a price can lead to, all are alike."""
     return np.arctanh(np.clip(nearness, _NEAREST_TO_ONE - 1, 1 - _NEAREST_TO_ONE))
 
 
