@@ -113,9 +113,14 @@ def test_choosing_an_effect_recolours_and_shows_families(open_page, server):
     page.locator("#atlas-family input").click()
     page.get_by_role("option", name="ioi").click()
     page.wait_for_url(re.compile("family=ioi"))
+    # The head's page marks the row of what the map shows, before it is loaded again and after.
+    row = page.locator("#atlas-page .ha-forest .is-current")
+    expect(row).to_contain_text("ioi")
     page.reload()
     expect(page.locator("#atlas-card h2")).to_have_text("L1H1")
     expect(page.locator("#atlas-family input")).to_have_value("ioi")
+    expect(row).to_have_count(1)
+    expect(row).to_contain_text("ioi")
 
 
 def test_an_address_restores_the_lab_with_its_result(open_page, server):

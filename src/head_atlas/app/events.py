@@ -12,6 +12,8 @@ from head_atlas.heads import HeadId
 PURE: dict[str, Any] = {
     "queue": False,
     "show_progress": "hidden",
+    # Or the page would tell every component that was ever filled of every event's begin and end, 60 ms each time.
+    "show_progress_on": [],
     "trigger_mode": "always_last",
     "api_visibility": "private",
     # Menus change with the model, and Gradio would hold a value against the menu of another one. The callbacks
@@ -24,6 +26,7 @@ the last one wins. A waiting event keeps the data of the first trigger, so callb
 ON_MODEL: dict[str, Any] = {
     "queue": True,
     "show_progress": "hidden",
+    "show_progress_on": [],
     # Not Gradio's queue: the page says the place in the line for the model (`lab_running`), and a short run waits for
     # one step of a long one, not for its end.
     "concurrency_limit": None,
