@@ -93,7 +93,7 @@ class LearnHandlers:
         try:
             _, plan = self.plan(model, name, seed)
         except HeadAtlasError as error:
-            others = " Another model may have it: choose one at the top." if len(self.engine.library.names) > 1 else ""
+            others = " Another model may show it: choose one at the top." if len(self.engine.library.names) > 1 else ""
             return {"empty": f"{sentence(error)} So with this model there is no experiment here.{others}"}
         rows = [{"label": label, "text": text} for label, text in plan.facts]
         return {"title": "The experiment", "sections": [{"kind": "facts", "rows": rows}]}
