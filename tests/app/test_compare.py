@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic_atlas import synthetic_contents
 
+from head_atlas.app.compare_changes import changes_figure
 from head_atlas.app.compare_tab import CompareHandlers
 from head_atlas.app.compare_view import compare_view
 from head_atlas.app.engine import Engine
@@ -16,6 +17,7 @@ from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page_handlers import N_OF_MODEL, N_RESTORED, PageHandlers
 from head_atlas.app.page_state import PageState, read_query
+from head_atlas.exchange.difference import Change, Difference, RoleChange
 from head_atlas.named_array import NamedArray
 from head_atlas.store import write_atlas
 
@@ -133,6 +135,31 @@ def test_the_files_hold_numbers_and_not_the_texts_of_the_page(served):
         assert found["relative depth in two"] == (layer + 0.5) / 2
         assert found[named] == pytest.approx(float(excess[layer, head]))
         assert isinstance(found["q"], float | None)
+
+
+@pytest.mark.parametrize(
+    ("n", "shown", "saved", "note"),
+    [
+        (3, 3, 3, ""),
+        (47, 20, 47, "20 of 47; “Save” gives all 47."),
+        (6000, 20, 5000, "20 of 6,000; “Save” gives the first 5,000, scripts/atlas.py diff --json all."),
+    ],
+)
+def test_a_list_of_changes_shows_some_and_its_file_has_all(n, shown, saved, note):
+    changes = [Change("kl", "zero", f"f{i}", 0, i % 4, 1.0, 1.0 - x, -x, -x, -x, 0.01, paired=True, changed=True)
+               for i in range(n) for x in [10 / (i + 1)]]  # fmt: skip
+    unchanged = dataclasses.replace(changes[0], changed=False)
+    found = Difference({}, [*changes, unchanged], [RoleChange("induction", 0, i % 4, True, True) for i in range(n)], {})
+    figure = changes_figure(found, ("one", "two"), (1, 4), effect="kl", mode="zero")
+    (pair,) = (block for block in figure["blocks"] if block["kind"] == "pair")
+    roles, largest = pair["blocks"]
+    assert (largest["title"], largest["note"]) == ("Largest changes", note)
+    assert [len(largest["rows"]), len(largest["saved"]["rows"])] == [shown, saved]
+    assert [row[1] for row in largest["saved"]["rows"]] == [f"f{i}" for i in range(saved)]
+    assert roles["saved"]["columns"] == ["head", "role", "change", "intervals_apart"]
+    assert roles["saved"]["rows"][0] == ["0.0", "induction", "gained", True]
+    assert [len(roles["rows"]), len(roles["saved"]["rows"])] == [min(n, 40), saved]
+    assert roles["note"].startswith("40 of") is (n > 40)
 
 
 def test_a_head_without_a_match_has_no_numbers_of_one(served):

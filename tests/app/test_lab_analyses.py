@@ -392,7 +392,7 @@ def test_a_result_is_taken_away_as_files_and_as_code_that_makes_it_again(engine,
         (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
     ],
 )
-def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, analysis, options, experiment):
+def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, capsys, analysis, options, experiment):
     monkeypatch.chdir(place)  # a snippet looks for the atlas where it is run
     asked_for = {"removed": "", "mode": "zero", "target": "", "contrast": "", "corrupted": "", **experiment}
     handlers = AnalysisHandlers(engine, analysis)
@@ -407,6 +407,7 @@ def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, analysis, 
             names = {}
             exec(compile(file["text"], file["name"], "exec"), names)
             assert names["result"] is not None
+            assert capsys.readouterr().out.strip()
 
 
 def test_what_is_no_longer_kept_is_said(engine):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from head_atlas.errors import HeadAtlasError
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.app.lab_view import Asked
+    from head_atlas.live import Evidence
     from head_atlas.models import HeadModel
 
 MOST_KEPT = 128
@@ -26,6 +28,10 @@ MOST_CHARACTERS = 4_000_000
 """Of one file; a larger one is left out, and said."""
 ModelCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any]
 """A function of the library, its arguments, those by name, and what it returned."""
+
+
+_PRINTED = {"ablate": "print(result.effects)\nfor token in result.top():\n    print(token)\n"}
+"""What the code prints at its end, by function: the numbers that the page shows. Others print the result as it is."""
 
 
 class Shelf:
@@ -76,7 +82,7 @@ def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Se
         for ending, mime, make in (
             ("json", "application/json", evidence.json),
             ("csv", "text/csv", evidence.csv),
-            ("py", "text/x-python", evidence.snippet),
+            ("py", "text/x-python", partial(_code, evidence)),
         ):
             try:
                 text = make()
@@ -88,6 +94,11 @@ def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Se
             else:
                 files.append({"name": f"{stem}.{ending}", "mime": mime, "text": text})
     return {"files": files, "left_out": left_out}
+
+
+def _code(evidence: Evidence) -> str:
+    """Code that makes the result again and prints it, as a file that can be run."""
+    return evidence.snippet() + _PRINTED.get(evidence.call.function.__name__, "print(result)\n")
 
 
 def taken_result(engine: Engine, model: HeadModel, what: Asked) -> dict:
