@@ -29,7 +29,8 @@ class Limits:
         prompt_characters: longest text that is tokenised at all.
         prompt_tokens: longest prompt, BOS counted in; the model's own limit holds too.
         removed_heads: heads that may be removed at once in one experiment.
-        run_seconds: longest time that one run may hold the model; what it waits for others does not count.
+        run_seconds: longest time that one run may hold the model, looked at in front of every layer; what it waits for
+            others does not count.
         wait_seconds: longest wait for a turn while others use the model.
         queue_size: runs of all visitors that may be under way or waiting.
         runs_per_minute: runs that one visitor may start in a minute, and at once; 0 is no limit.
