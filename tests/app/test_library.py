@@ -143,7 +143,7 @@ def test_limits_come_from_the_environment():
 def test_visitors_are_counted_by_default_only_where_others_come():
     assert Limits.from_environment({}) == Limits()
     own = Limits.from_environment({}, public=False)
-    assert (own.runs_per_minute, own.runs_at_once) == (0, 0)
+    assert (own.runs_per_minute, own.runs_at_once, own.reads_per_minute) == (0, 0, 0)
     assert own.run_seconds == Limits().run_seconds
     assert Limits.from_environment({"RUNS_PER_MINUTE": "5"}, public=False).runs_per_minute == 5
     assert Limits.from_environment({"RUNS_PER_MINUTE": "0"}).runs_per_minute == 0
