@@ -149,7 +149,8 @@ class Visitors:
             reads = self._share(visitor, now).reads
             if wait := reads.missing(now):
                 raise Refused(
-                    f"At most {reads.most} calls that read atlases are answered here in a minute: try again in {wait} s."
+                    f"At most {reads.most} calls that read atlases are answered here in a minute: "
+                    f"try again in {wait} s."
                 )
             reads.take()
 
