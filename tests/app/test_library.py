@@ -15,9 +15,9 @@ from head_atlas.app.embedding import embedded_head
 from head_atlas.app.engine import MOST_DRAWS, Engine
 from head_atlas.app.library import Library, Served, served_from
 from head_atlas.app.limits import Limits
-from head_atlas.app.public_api import BrowsingCalls
+from head_atlas.app.public_api import BrowsingCalls, ExperimentCalls
 from head_atlas.app.server import is_public, library_of
-from head_atlas.errors import AtlasError, MissingReferenceError, ModelError, PromptError
+from head_atlas.errors import AtlasError, HeadAtlasError, MissingReferenceError, ModelError, PromptError
 from head_atlas.exchange import difference
 from head_atlas.store import open_atlas, write_atlas
 from head_atlas.store.contents import ResamplePrompts
@@ -117,6 +117,16 @@ def test_an_atlas_with_very_many_reference_prompts_takes_no_visitors_time(tmp_pa
     engine = Engine(Library.of(str(tmp_path / "atlas.h5")), Limits())
     with pytest.raises(MissingReferenceError, match=f"{MOST_DRAWS + 1} reference prompts .* at most {MOST_DRAWS}"):
         engine.resample_reference("atlas", None)
+
+
+def test_an_atlas_with_a_seed_that_is_none_is_told_in_words(place, tmp_path):
+    contents = synthetic_contents(4, 6, n_prompts=6)
+    odd = ResamplePrompts(np.zeros((2, 3), int), "a stranger", -1)
+    write_atlas(tmp_path / "atlas.h5", dataclasses.replace(contents, resample_prompts=odd))
+    served = Library([Served("odd", tmp_path / "atlas.h5", str(place / "model"))])
+    calls = ExperimentCalls(Engine(served, Limits()))
+    with pytest.raises(HeadAtlasError, match=r"seed must be a whole number from 0 .* found '-1'"):
+        calls.ablate("The cat sat", "1.1", mode="resample")
 
 
 def test_an_atlas_that_appears_later_is_opened(place, tmp_path):
