@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import gradio as gr
 import pytest
 
@@ -26,7 +28,7 @@ def test_an_effect_is_read_on_the_family_and_mode_asked_for(library):
     assert view.grid["text"][2][5].endswith("n = 6")
     assert view.grid["selected"] == [2, 5]
     assert view.grid["scale"]["signed"]
-    assert view.headline["heads"][0]["title"] == view.page["pages"][0]["title"] == "L2H5"
+    assert view.headline["heads"][0]["title"] == json.loads(view.page)["pages"][0]["title"] == "L2H5"
 
 
 def test_a_macro_average_has_its_interval_and_counts_families(library):
@@ -77,9 +79,9 @@ def test_a_typed_head_fills_every_panel(library):
         "small", "induction", "rand_repeat", "zero", "l1h4"
     )
     assert (head, note, grid["selected"]) == ("1.4", None, [1, 4])
-    assert headline["heads"][0]["title"] == page["pages"][0]["title"] == "L1H4"
+    assert headline["heads"][0]["title"] == json.loads(page)["pages"][0]["title"] == "L1H4"
     assert headline["moves"]
-    assert len(examples["heads"]) == 1
+    assert len(json.loads(examples)["heads"]) == 1
 
 
 def test_an_unknown_typed_head_is_a_note_and_an_empty_page(library):
@@ -106,7 +108,7 @@ def test_a_chosen_cell_opens_its_page_and_leaves_the_ring_to_the_page(library):
     head, note, grid, headline, _, page = AtlasHandlers(library).picked(
         "small", "induction", "rand_repeat", "zero", {"selected": [2, 5], "clicks": []}
     )
-    assert (head, note, page["pages"][0]["title"]) == ("2.5", None, "L2H5")
+    assert (head, note, json.loads(page)["pages"][0]["title"]) == ("2.5", None, "L2H5")
     # A ring in the answer would undo a later click.
     assert grid == gr.skip()
     assert "moves" not in headline
@@ -120,9 +122,9 @@ def inputs(head="", other="", view="map", x="", y="", by=""):
 def test_two_heads_stand_side_by_side(library):
     _, note, _, headline, examples, page = AtlasHandlers(library).typed(*inputs("1.4", "L2H0"))
     assert note is None
-    for found in (headline["heads"], page["pages"]):
+    for found in (headline["heads"], json.loads(page)["pages"]):
         assert [one["title"] for one in found] == ["L1H4", "L2H0"]
-    assert len(examples["heads"]) == 2
+    assert len(json.loads(examples)["heads"]) == 2
     _, note, _, headline, *_ = AtlasHandlers(library).typed(*inputs("1.4", "9.9"))
     assert "no head 9.9" in note["text"]
     assert [one["title"] for one in headline["heads"]] == ["L1H4"]

@@ -96,14 +96,6 @@ def test_a_page_without_an_address_is_left_as_it_was_painted(handlers):
     assert sum(update != gr.skip() for update in opened) < 10
 
 
-def test_a_menu_that_is_left_as_it_was_is_no_other_model(two):
-    held = ("induction", "rand_repeat", "zero", {"chosen": "induction"})
-    assert two.chosen_model("other", "other", *held) == gr.skip()
-    shown, *outputs = two.chosen_model("small", "other", *held)
-    assert shown == "other"
-    assert outputs == two.other_model("other", *held)
-
-
 @pytest.mark.parametrize("data", [None, {}, {"id": "admin"}, {"id": ["lab"]}, {"id": 2}, "lab"])
 def test_only_a_tab_of_the_page_can_be_chosen(handlers, data):
     assert handlers.tab_chosen(gr.EventData(None, data)) == gr.skip()

@@ -123,7 +123,7 @@ def test_a_partial_atlas_serves_what_it_holds(tmp_path, change):
         further = ["", view, "", "", "", "", ""]
         head, note, _, headline, _, page = handlers.atlas.picked("partial", "", "", "", *further, {"selected": [1, 2]})
         assert (head, note) == ("1.2", None)
-        assert ("heads" in headline) == ("pages" in page)
+        assert ("heads" in headline) == ("pages" in json.loads(page))
     for name in NAMES:
         json.dumps(handlers.learn.opened("partial", name), default=str)
     handlers.start.grid("partial")
@@ -135,7 +135,7 @@ def test_an_atlas_without_effects_shows_a_page_of_scores(tmp_path):
     library = damaged(tmp_path / "scores", without("kl_", "logprob_", "logit_difference_", "flip_", "log2_rank_"))
     _, handlers = build_page(library, Limits())
     page = handlers.atlas.picked("scores", "induction", "", "", {"selected": [1, 2]})[5]
-    breaks, looks, *_ = page["pages"][0]["groups"]
+    breaks, looks, *_ = json.loads(page)["pages"][0]["groups"]
     assert "without removing heads" in breaks["sections"][0]["text"]
     assert looks["sections"][0]["kind"] == "bars"
 

@@ -120,6 +120,15 @@ def test_menus_that_are_only_passed_leave_the_result_and_its_files(open_page, se
     expect(page.locator("#lab-files .ha-file")).to_have_count(0)
 
 
+def test_a_run_goes_on_when_the_model_menu_is_only_passed(open_page, server):
+    page = open_lab(open_page, server)
+    to_tab(page, "All heads")
+    page.locator("#lab-heads-run").click()
+    page.locator("#model input").focus()
+    page.keyboard.press("Tab")
+    expect(page.locator("#lab-heads-status .is-done")).to_be_visible(timeout=PATIENT)
+
+
 def test_a_figure_of_another_experiment_says_so(open_page, server):
     page = open_lab(open_page, server)
     to_tab(page, "Generation")

@@ -100,11 +100,11 @@ def effects_of_page(atlas, head, effect, **more):
 
 def test_a_page_shows_every_score_and_every_family_with_interval_and_n(atlas):
     head = HeadId(2, 3)
-    page = page_props(atlas, head, effect="logprob", mode="zero", current=("logprob", "ioi"))
+    page = page_props(atlas, head, effect="logprob", mode="zero")
     json.dumps(page, allow_nan=False)
     assert len(sections_of(page)["Scores"]["rows"]) == 10
     assert len(sections_of(page)["How far back"]["bins"]) == atlas.offsets.shape[2]
-    rows, _ = effects_of_page(atlas, head, "logprob", current=("logprob", "ioi"))
+    rows, _ = effects_of_page(atlas, head, "logprob")
     mean, low, high = (
         float(atlas.summary[f"logprob_{part}"].sel(mode="zero", family="ioi")[2, 3])
         for part in ("mean", "ci_low", "ci_high")
@@ -115,7 +115,7 @@ def test_a_page_shows_every_score_and_every_family_with_interval_and_n(atlas):
         f"[{low:+.3f}, {high:+.3f}]".replace("-", "−"),
         "6",
     ]
-    assert [label for label, row in rows.items() if row["current"]] == ["ioi"]
+    assert [label for label, row in rows.items() if row["key"] == "logprob@ioi"] == ["ioi"]
     # Beside the other heads of its layer.
     assert len(rows["ioi"]["peers"]) == atlas.n_heads - 1
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from head_atlas.app import finder_address
+from head_atlas.app.head_json import examples_json, page_json
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
 from head_atlas.catalogue import EFFECTS, mode_label
@@ -15,8 +16,8 @@ from head_atlas.views.axes import axes_of, default_axis
 from head_atlas.views.choices import effects_of, families_of, measures_of
 from head_atlas.views.finder import finder_props
 from head_atlas.views.grid import grid_props, measure_props
-from head_atlas.views.head_examples import bands_of, examples_props, sets_of
-from head_atlas.views.head_page import page_props, summary_props
+from head_atlas.views.head_examples import bands_of, sets_of
+from head_atlas.views.head_page import summary_props
 from head_atlas.views.measured import values_of
 from head_atlas.views.saved import measured_by, source_of
 from head_atlas.views.scatter import scatter_props
@@ -56,8 +57,8 @@ class AtlasView:
         scatter: the scatter plot, where it is open.
         finder: the table of heads, where it is open.
         headline: what the head is.
-        examples: prompts that show it.
-        page: what was measured of it.
+        examples: prompts that show it, as JSON text; `NOTHING` without a head.
+        page: what was measured of it, as JSON text; `NOTHING` without a head.
         problems: a sentence for everything in the state that could not be honoured.
     """
 
@@ -74,8 +75,8 @@ class AtlasView:
     scatter: dict
     finder: dict
     headline: dict
-    examples: dict
-    page: dict
+    examples: str | dict
+    page: str | dict
     problems: list[str]
 
 
@@ -181,7 +182,7 @@ def shortened(atlas: Atlas, state: PageState) -> PageState:
 
 
 def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
-    heads = [HeadId.parse(text) for text in (state.head, state.other) if text]
+    heads = tuple(HeadId.parse(text) for text in (state.head, state.other) if text)
     headlines = [summary_props(atlas, head, state.mode) for head in heads]
     shown = values_of(atlas, state.measure, state.mode, state.family)
     x, y, by = (getattr(state, key) or default_axis(atlas, key) for key in ("x", "y", "by"))
@@ -201,7 +202,7 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         chosen=(x, y, by),
         sets=sets_of(atlas),
         bands=bands_of(atlas, state.prompts or (sets_of(atlas) or [("", "")])[0][1]),
-        grid=grid | {"shared": True},
+        grid=grid | {"shared": True, "shows": f"{state.measure}@{state.family}"},
         measure=measure_props(state.measure),
         # Only what is open: each is read again when it is opened.
         scatter=scatter_props(atlas, x, y, by, state.mode) if state.view == "scatter" else NOTHING,
@@ -220,21 +221,17 @@ def _finder(atlas: Atlas, state: PageState) -> dict:
     return table | {"asked": finder_address.shown(atlas, state), "about": source_of(atlas) | {"mode": state.mode}}
 
 
-def _examples(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
+def _examples(atlas: Atlas, state: PageState, heads: tuple[HeadId, ...]) -> str | dict:
     sets = sets_of(atlas)
     where = state.prompts or (sets[0][1] if sets else "")
     bands = bands_of(atlas, where)
     band = state.band or (bands[0][1] if bands else "")
-    if not heads:
-        return NOTHING
-    return {"heads": [examples_props(atlas, head, where, band) for head in heads], "about": source_of(atlas)}
+    return examples_json(atlas, heads, where, band) if heads else NOTHING
 
 
-def _page(atlas: Atlas, state: PageState, heads: list[HeadId]) -> dict:
+def _page(atlas: Atlas, state: PageState, heads: tuple[HeadId, ...]) -> str | dict:
     effects = effects_of(atlas)
     chosen = state.measure if state.measure in EFFECTS else MAIN_EFFECT
     if chosen not in effects:
         chosen = effects[0] if effects else ""
-    current = (state.measure, state.family)
-    pages = [page_props(atlas, head, effect=chosen, mode=state.mode, current=current) for head in heads]
-    return {"pages": pages, "about": source_of(atlas)} if pages else NOTHING
+    return page_json(atlas, heads, chosen, state.mode) if heads else NOTHING

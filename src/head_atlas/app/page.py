@@ -51,7 +51,9 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         drawn("tour", TOUR, elem_id="tour", boxed=False)
         notice = drawn("note", note_of(first.problems), elem_id="notice", boxed=False)
         tab_name = gr.State("start")
-        shown = gr.State(name)
+        # In the page and not a State: only the page itself can tell, before it asks, that a menu was merely passed.
+        shown = gr.Textbox(name, visible="hidden")
+        switches = gr.Number(0, visible="hidden")
         with gr.Tabs(elem_id="tabs", selected="start") as tabs:
             with gr.Tab("Start", id="start"):
                 start = start_tab.build(handlers.start, name)
@@ -103,7 +105,7 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         ):
             lab_wiring.follow(lab, filled.then(**run_if))
             filled.then(handlers.start.wake, None, [start.timer], **PURE)
-            filled.then(lambda chosen: chosen, [model], [shown], **PURE)
+            filled.then(None, [model], [shown], js="model => model")
             filled.then(**compared)
         asked = [start.experiment, start.grid, start.timer]
         start.timer.tick(handlers.start.experiment, [model, start.experiment], asked, **PURE)
@@ -128,13 +130,13 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         page.load(lambda: gr.update(choices=library.names), None, [model], **PURE)
         held = [model, atlas.measure, atlas.family, atlas.mode, learn.contents]
         of_switch = [notice, *atlas.all, lab.removed, lab.grid, lab.head, *lab.choices, *learn.all, *of_model]
-        options = PURE | {"cancels": running}
-        for switched in (
-            model.input(handlers.chosen_model, [shown, *held], [shown, *of_switch], **options),
-            lab.own.opened.change(handlers.other_model, held, of_switch, **options),
-        ):
+        # Gradio's menu reports a choice whenever the focus leaves it: only another model than `shown` is one.
+        counted = "(model, shown, switches) => [model, switches + (model !== shown)]"
+        model.input(None, [model, shown, switches], [shown, switches], js=counted)
+        for another in (switches, lab.own.opened):
+            switched = another.change(handlers.other_model, held, of_switch, **PURE, cancels=running)
             switched.then(handlers.start.wake, None, [start.timer], **PURE)
-            switched.then(lambda chosen: chosen, [model], [shown], **PURE)
+            switched.then(None, [model], [shown], js="model => model")
             switched.then(**compared)
             changed.append(switched)
         for event in changed:

@@ -222,12 +222,6 @@ class PageHandlers:
         grid = self.lab.grid(model, removed, colour, None)
         return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
 
-    def chosen_model(self, shown: str, model: str, *held: Any) -> Any:
-        """A menu of Gradio's reports a choice whenever the focus leaves it: only another model than `shown` is one."""
-        if model == shown:
-            return gr.skip()
-        return [model, *self.other_model(model, *held)]
-
     def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
         """Another model was chosen: everything that shows one."""
         view = self.atlas.view(model, measure, family, mode, "")

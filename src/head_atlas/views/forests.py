@@ -19,16 +19,13 @@ MOST_PEERS = 64
 """Other heads of a layer that are drawn as ticks."""
 
 
-def forest_rows(
-    shown: Sequence[tuple[str, HeadValues]], head: HeadId, *, sign: bool, current: str = ""
-) -> tuple[list[dict], float]:
+def forest_rows(shown: Sequence[tuple[str, HeadValues]], head: HeadId, *, sign: bool) -> tuple[list[dict], float]:
     """One row per labelled measure, all on one scale, and where zero lies on it.
 
     Args:
         shown: labels, and the values of all heads.
         head: whose rows these are.
         sign: zero is in the middle.
-        current: label of the row that is marked.
     """
     at = (head.layer, head.head)
     numbers = [(_at(v.values, at), _at(v.low, at), _at(v.high, at)) for _, v in shown]
@@ -52,7 +49,6 @@ def forest_rows(
                 # Colour only where it differs from zero.
                 "sign": int(np.sign(x)) if clear and np.isfinite(x) else 0,
                 "peers": [unit_range(float(p), scale) for p in others],
-                "current": label == current,
                 "numbers": [label, *values.record(*at), *ranks],
                 "cells": [
                     signed(x, digits) if sign else plain(x, digits),

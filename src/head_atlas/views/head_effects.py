@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MEAN_OVER_FAMILIES = "mean over families"
 
 
-def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
+def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str) -> dict:
     """Effects of removing the head, per family, in every mode that was measured.
 
     Args:
@@ -29,19 +29,17 @@ def effects_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current:
         head: a head that the atlas has.
         effect: name of the metric; "" where the atlas has none.
         mode: the mode that is shown first.
-        current: the measure and family that the grid shows; their row is marked.
     """
     if not effect:
         return {"kind": "empty", "title": "Effects", "text": "This atlas was built without removing heads."}
     options = [
-        {"label": mode_label(name), "section": forest_section(atlas, head, effect, name, current)}
-        for name in atlas.modes
+        {"label": mode_label(name), "section": forest_section(atlas, head, effect, name)} for name in atlas.modes
     ]
     chosen = atlas.modes.index(mode) if mode in atlas.modes else 0
     return {"kind": "switch", "title": "", "label": "Ablation mode", "chosen": chosen, "options": options}
 
 
-def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
+def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str) -> dict:
     """Effects of removing the head, per family, in one mode.
 
     Args:
@@ -49,17 +47,17 @@ def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: 
         head: a head that the atlas has.
         effect: name of the metric.
         mode: the ablation mode.
-        current: the measure and family that the grid shows; their row is marked.
     """
     measure = EFFECTS[effect]
     families = [family for family in atlas.families if family not in WITHOUT_EFFECTS]
-    shown = [(label_of(family), effect_values(atlas, effect, mode, family)) for family in families]
     if f"{effect}_macro" in atlas.summary:
-        shown.append((MEAN_OVER_FAMILIES, effect_values(atlas, effect, mode, EVERY_FAMILY)))
-    measured = [(label, values) for label, values in shown if np.isfinite(values.values).any()]
-    missing = [label for label, values in shown if not np.isfinite(values.values).any()]
-    mark = label_of(current[1]) if effect == current[0] and current[1] else ""
-    rows, zero = forest_rows(measured, head, sign=measure.signed, current=mark)
+        families.append(EVERY_FAMILY)
+    shown = [(family, effect_values(atlas, effect, mode, family)) for family in families]
+    measured = [(family, values) for family, values in shown if np.isfinite(values.values).any()]
+    missing = [_named(family) for family, values in shown if not np.isfinite(values.values).any()]
+    rows, zero = forest_rows([(_named(family), values) for family, values in measured], head, sign=measure.signed)
+    for row, (family, _) in zip(rows, measured, strict=True):
+        row["key"] = f"{effect}@{family}"
     lead = (
         f"Effect on {measure.label.lower()} = ablated − clean, {mode_label(mode)} ablation, in {measure.unit}. A dot "
         "is coloured where it is significant; thin ticks are the other heads of the layer; percentiles rank the size."
@@ -77,6 +75,10 @@ def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str, current: 
         ),
         "rows": rows,
     }
+
+
+def _named(family: str) -> str:
+    return MEAN_OVER_FAMILIES if family == EVERY_FAMILY else label_of(family)
 
 
 def families_section(atlas: Atlas, head: HeadId) -> dict:
@@ -100,7 +102,6 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
             "t": float(shares[i]) / top,
             "low": None,
             "high": None,
-            "current": False,
             "faint": bool(felt[i] != 1),
             "cells": [_nats(shares[i]) if names[i] == "natural" else percent(float(shares[i])), _felt(felt[i])],
         }

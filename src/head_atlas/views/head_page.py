@@ -45,7 +45,7 @@ def summary_props(atlas: Atlas, head: HeadId, mode: str) -> dict:
     }
 
 
-def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: tuple[str, str] = ("", "")) -> dict:
+def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str) -> dict:
     """What was measured of one head: where it looks, what it writes, what breaks without it, whom it works with.
 
     Args:
@@ -53,22 +53,21 @@ def page_props(atlas: Atlas, head: HeadId, *, effect: str, mode: str, current: t
         head: a head that the atlas has.
         effect: the effect shown per family; "" for none.
         mode: the ablation mode that is shown first.
-        current: the measure and family that the grid shows; their row is marked.
     """
-    variants = scores_section(atlas, head, current, variants=True)
+    variants = scores_section(atlas, head, variants=True)
     folded = [{"kind": "fold", "summary": variants["title"], "section": variants}] if "rows" in variants else []
     groups = [
         {
             "title": "What breaks without it?",
             "sections": [
-                effects_section(atlas, head, effect, mode, current),
+                effects_section(atlas, head, effect, mode),
                 _read("Which families need it", families_section, atlas, head),
             ],
         },
         {
             "title": "Where does it look?",
             "sections": [
-                scores_section(atlas, head, current),
+                scores_section(atlas, head),
                 offsets_section(atlas, head),
                 _read("Its hardest look on each prompt", histogram_section, atlas, head),
                 _read("Tokens it looks from, and at", looked_at_section, atlas, head),

@@ -27,19 +27,18 @@ _NUMBERS = (
 )
 
 
-def scores_section(atlas: Atlas, head: HeadId, current: tuple[str, str] = ("", ""), *, variants: bool = False) -> dict:
+def scores_section(atlas: Atlas, head: HeadId, *, variants: bool = False) -> dict:
     """Every score of the head, one bar each.
 
     Args:
         atlas: where the numbers are.
         head: a head that the atlas has.
-        current: the measure and family that the grid shows; their row is marked.
         variants: the other ways to read the scores rather than the scores themselves.
     """
     rows = []
     for name, measure in PATTERN_SCORES.items():
         if bool(measure.variant_of) == variants:
-            rows += [_row(atlas, head, name, family, current) for family in score_families(atlas, name)]
+            rows += [_row(atlas, head, name, family) for family in score_families(atlas, name)]
     title = "Other readings of the same scores" if variants else "Scores"
     if not rows:
         return {"kind": "empty", "title": title, "text": "This atlas holds none of them: it was built without them."}
@@ -61,7 +60,7 @@ def scores_section(atlas: Atlas, head: HeadId, current: tuple[str, str] = ("", "
     }
 
 
-def _row(atlas: Atlas, head: HeadId, name: str, family: str, current: tuple[str, str]) -> dict:
+def _row(atlas: Atlas, head: HeadId, name: str, family: str) -> dict:
     measure = PATTERN_SCORES[name]
     shown = score_values(atlas, name, family)
     at = (head.layer, head.head)
@@ -82,7 +81,7 @@ def _row(atlas: Atlas, head: HeadId, name: str, family: str, current: tuple[str,
         "t": unit_range(x, UNIT),
         "low": unit_range(low, UNIT),
         "high": unit_range(high, UNIT),
-        "current": name == current[0] and family == current[1],
+        "key": f"{name}@{family}",
         "faint": shown.clear(*at) is False,
         "numbers": [
             name,

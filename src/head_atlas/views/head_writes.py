@@ -92,7 +92,6 @@ def weights_section(atlas: Atlas, head: HeadId) -> dict:
                 "high": None,
                 # A line where one draw in a hundred of the null would be.
                 "chance": finite(min(max(n99, 0.0) / most, 1.0)) if most > 0 else None,
-                "current": False,
                 "faint": bool(np.isfinite(n99) and x <= n99),
                 "numbers": [name, x, n99, percentile(values, x), percentile(values[head.layer], x)],
                 "cells": [

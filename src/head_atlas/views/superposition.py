@@ -119,7 +119,6 @@ def _bar(label: str, x: float, most: float, cells: list[str], beside: float, cha
         "low": None,
         "high": None,
         "chance": None if chance is None else finite(chance / most),
-        "current": False,
         "cells": cells,
         "numbers": [label, x, beside],
     }

@@ -95,18 +95,22 @@ const explained = (rows) => {
 };
 // One head is selected on the Atlas tab. Its views tell each other through the document, so that a click shows at once
 // in all of them; a view that is drawn later asks here.
-const selectedHead = {
-  get: () => document.documentElement.haHead || null,
-  set: (pair) => {
-    if (String(pair) === String(selectedHead.get())) return;
-    document.documentElement.haHead = pair;
-    document.dispatchEvent(new CustomEvent('ha-head'));
+const shared = (name) => ({
+  get: () => document.documentElement[name] || null,
+  set: (value) => {
+    if (String(value) === String(document.documentElement[name] || null)) return;
+    document.documentElement[name] = value;
+    document.dispatchEvent(new CustomEvent(name));
   },
   follow: (root, show) => {
-    const listen = () => { if (root.isConnected) show(); else document.removeEventListener('ha-head', listen); };
-    document.addEventListener('ha-head', listen);
+    const listen = () => { if (root.isConnected) show(); else document.removeEventListener(name, listen); };
+    document.addEventListener(name, listen);
   },
-};
+});
+const selectedHead = shared('haHead');
+const shownMeasure = shared('haMeasure');
+// Of what is large the server sends JSON text.
+const held = (value) => (typeof value === 'string' ? JSON.parse(value) : value);
 const isHead = (at, pair) => !!pair && at[0] === pair[0] && at[1] === pair[1];
 // The button of one figure's or table's "Save" menu; the menu itself, and all that it makes, stands once in saving.js.
 const saveMenu = (title, what) => {

@@ -34,7 +34,7 @@ const example = (head, item) => {
     list, info);
 };
 const draw = () => {
-  const value = props.value;
+  const value = held(props.value);
   if (!value || 'empty' in value) { root.replaceChildren(emptyNote((value && value.empty) || '')); return; }
   root.replaceChildren(...value.heads.map((one) => ('empty' in one ? emptyNote(one.empty) : el('section', {},
     saveMenu(one.title, { figure: (opener) => opener.closest('section'), about: { ...value.about, ...one.about, head: one.head }, table: () => ({

@@ -15,7 +15,7 @@ const flip = (list, k) => (list.includes(k) ? list.filter((x) => x !== k) : [...
 const keep = () => {
   const value = props.value || {};
   if ('selected' in value) marks.selected = value.selected;
-  if (value.shared) selectedHead.set(marks.selected);
+  if (value.shared) { selectedHead.set(marks.selected); shownMeasure.set(value.shows); }
   if ('removed' in value) { named = value.removed; included = value.clicked ?? clicks.length; }
   marks.removed = clicks.slice(included).reduce(flip, named);
   const whole = value.clicks && value.clicks.length === clicks.length && value.clicked === included && 'selected' in value && 'removed' in value;

@@ -2,7 +2,7 @@
 const meant = (row) => (row.t === null ? row.reason : '') || row.sentence;
 const bars = (section) => el('div', { class: 'ha-bars', role: 'table', 'aria-label': section.title, 'data-columns': section.columns.length },
   el('div', { role: 'row', class: 'ha-bar-row ha-bar-head' }, section.columns.map((c) => el('span', { role: 'columnheader' }, c))),
-  explained(section.rows.map((row) => [el('div', { role: 'row', class: 'ha-bar-row' + (row.current ? ' is-current' : '') + (row.faint ? ' is-faint' : '') },
+  explained(section.rows.map((row) => [el('div', { role: 'row', 'data-key': row.key, class: 'ha-bar-row' + (row.key && row.key === shownMeasure.get() ? ' is-current' : '') + (row.faint ? ' is-faint' : '') },
     el('span', { role: 'rowheader' }, row.label),
     el('span', { role: 'cell', class: 'ha-track' }, row.t === null
       ? el('i', { class: 'ha-fill paint-none' })
@@ -12,7 +12,7 @@ const bars = (section) => el('div', { class: 'ha-bars', role: 'table', 'aria-lab
     row.cells.map((c) => el('span', { role: 'cell', class: 'ha-num' }, c))), meant(row)])));
 const forest = (section) => el('div', { class: 'ha-forest', role: 'table', 'aria-label': section.title },
   el('div', { role: 'row', class: 'ha-bar-row ha-bar-head' }, section.columns.map((c) => el('span', { role: 'columnheader' }, c))),
-  explained(section.rows.map((row) => [el('div', { role: 'row', class: 'ha-bar-row' + (row.current ? ' is-current' : '') },
+  explained(section.rows.map((row) => [el('div', { role: 'row', 'data-key': row.key, class: 'ha-bar-row' + (row.key && row.key === shownMeasure.get() ? ' is-current' : '') },
     el('span', { role: 'rowheader' }, row.label),
     el('span', { role: 'cell', class: 'ha-line', vars: { '--zero': section.zero } },
       (row.peers || []).map((p) => el('i', { class: 'ha-peer', vars: { '--a': p } })),
