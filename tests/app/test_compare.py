@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from urllib.parse import parse_qs
 
 import gradio as gr
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from synthetic_atlas import synthetic_contents
 
+from head_atlas.app import compare_view as compare_module
 from head_atlas.app.compare_changes import changes_figure
 from head_atlas.app.compare_tab import CompareHandlers
 from head_atlas.app.compare_view import compare_view
@@ -17,6 +20,7 @@ from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page_handlers import N_OF_MODEL, N_RESTORED, PageHandlers
 from head_atlas.app.page_state import PageState, read_query
+from head_atlas.exchange import match_heads
 from head_atlas.exchange.difference import Change, Difference, RoleChange
 from head_atlas.named_array import NamedArray
 from head_atlas.store import write_atlas
@@ -61,6 +65,31 @@ def test_every_panel_is_filled_with_plain_values(handlers):
     for panel in panels:
         json.dumps(panel, allow_nan=False)
         assert "empty" not in panel
+
+
+def test_a_slow_comparison_keeps_nobody_waiting_but_those_who_ask_for_the_same(served, monkeypatch):
+    places = [str(served.entry(name).atlas_path.parent) for name in ("one", "two", "deep")]
+    library = Library.of(",".join(places))  # nothing compared yet
+    begun, release, compared = Event(), Event(), []
+
+    def slow(first, second):
+        compared.append((first.path.parent.name, second.path.parent.name))
+        if compared[-1] == ("one", "two"):
+            begun.set()
+            assert release.wait(60)
+        return match_heads(first, second)
+
+    monkeypatch.setattr(compare_module, "match_heads", slow)
+    with ThreadPoolExecutor(3) as threads:
+        same = [threads.submit(compare_view, library, "one", "two") for _ in range(2)]
+        assert begun.wait(60)
+        other = threads.submit(compare_view, library, "deep", "one")
+        assert other.result(timeout=60).matches["rows"]
+        assert not any(one.done() for one in same)
+        release.set()
+        first, second = (one.result(timeout=60) for one in same)
+    assert first == second
+    assert sorted(compared) == [("deep", "one"), ("one", "two")]
 
 
 def test_the_sentence_and_the_map_say_what_changed(served):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.app.lab_running import result_of
+from head_atlas.app.lab_running import in_background, result_of
 from head_atlas.app.lab_sweep import sweep_steps
 from head_atlas.app.lab_view import asked
 from head_atlas.heads import HeadId
@@ -53,7 +53,7 @@ def forgetting(engine: Engine, name: str, prompt: str = FORGETTING_PROMPT) -> Co
     are the heads whose removal changes the target least on this prompt.
 
     Raises:
-        HeadAtlasError: the model cannot be loaded or is busy, or the sweep takes too long.
+        HeadAtlasError: the model cannot be loaded or is busy, or this takes too long.
     """
     from head_atlas.live import ablate
 
@@ -61,13 +61,16 @@ def forgetting(engine: Engine, name: str, prompt: str = FORGETTING_PROMPT) -> Co
     swept = result_of(sweep_steps(engine, what))
     alone = np.asarray(swept.effects["logprob"])
     order = [HeadId(int(i) // alone.shape[1], int(i) % alone.shape[1]) for i in np.argsort(alone, axis=None)]
-    with engine.use(name) as model:
+
+    def compared(model: HeadModel, _: object) -> Comparison:
         for n in range(1, MOST_REMOVED + 1):
             removed = ablate(model, prompt, order[:n])
             if int(np.argmax(removed.ablated_log_probs)) != removed.target:
                 break
         control = controls(alone, removed.heads)
         return Comparison(removed, ablate(model, prompt, control, target=removed.target) if control else None)
+
+    return result_of(in_background(engine, name, compared))
 
 
 @lru_cache(maxsize=8)

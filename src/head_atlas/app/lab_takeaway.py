@@ -6,6 +6,7 @@ Pictures are saved from the figures themselves, in the page.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_KEPT = 128
 """Results of all visitors together; older ones have to be run again."""
+MOST_BYTES = 64 * 2**20
+"""Of them all; the latest is kept whatever it takes, which `MOST_CHARACTERS` bounds for each of its files."""
 MOST_CHARACTERS = 4_000_000
 """Of one file; a larger one is left out, and said."""
 ModelCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any]
@@ -35,26 +38,41 @@ _PRINTED = {"ablate": "print(result.effects)\nfor token in result.top():\n    pr
 
 
 class Shelf:
-    """Keeps the files of the latest results."""
+    """Keeps the files of the latest results, as far as two bounds reach.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, dict] = OrderedDict()
+    Args:
+        most_kept: results.
+        most_bytes: that they take together, by `size_of`.
+    """
+
+    def __init__(self, most_kept: int = MOST_KEPT, most_bytes: int = MOST_BYTES) -> None:
+        self._most_kept, self._most_bytes = most_kept, most_bytes
+        self._kept: OrderedDict[str, tuple[dict, int]] = OrderedDict()
+        self._bytes = 0
         self._lock = Lock()
 
     def put(self, files: dict) -> str:
         """Keep files, and return the key to them, which nobody can guess."""
-        key = secrets.token_urlsafe(12)
+        # Once: a text that was sent may take more, as Python keeps its UTF-8 with it.
+        key, size = secrets.token_urlsafe(12), size_of(files)
         with self._lock:
-            self._kept[key] = files
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._kept[key] = files, size
+            self._bytes += size
+            while len(self._kept) > 1 and (len(self._kept) > self._most_kept or self._bytes > self._most_bytes):
+                _, (_, oldest) = self._kept.popitem(last=False)
+                self._bytes -= oldest
         return key
 
     def get(self, key: str) -> dict:
         """What the page's component draws."""
         with self._lock:
-            found = self._kept.get(key)
+            found, _ = self._kept.get(key, (None, 0))
         return found or {"empty": "The server no longer keeps this result: run it again, then take it away."}
+
+
+def size_of(files: dict) -> int:
+    """Bytes of memory that the files of one result take: those of their texts, beside which the rest is small."""
+    return sum(sys.getsizeof(file["text"]) for file in files["files"])
 
 
 def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Sequence[ModelCall]) -> dict:
