@@ -19,6 +19,7 @@ from head_atlas.heads import HeadId
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.live import Ablation
+    from head_atlas.models import HeadModel
     from head_atlas.store import Atlas
 
 FORGETTING_PROMPT = "Harry Potter went home. Everyone knew Harry"
