@@ -12,7 +12,8 @@ ROWS = """() => [...document.querySelectorAll('.form')].filter((form) => form.ch
   return inputs.filter(([, input]) => input && input.checkVisibility()).map(([block, input]) => {
     const at = input.getBoundingClientRect();
     // A tick box is lower than a field: what counts is its middle.
-    const row = [...document.querySelectorAll('.form')].indexOf(form), top = Math.round(block.getBoundingClientRect().top);
+    const row = [...document.querySelectorAll('.form')].indexOf(form);
+    const top = Math.round(block.getBoundingClientRect().top);
     return { row: `${row} ${top}`, id: block.id, middle: (at.top + at.bottom) / 2 };
   });
 })"""
@@ -49,7 +50,7 @@ def test_the_inputs_of_a_row_stand_on_one_line(open_page, server, viewport):
         faults, n = crooked(page)
         found, n_rows = [*found, *faults], n_rows + n
     assert found == []
-    assert n_rows > 8
+    assert n_rows > 4
 
 
 def test_with_no_head_chosen_the_atlas_keeps_no_room_for_one(open_page, server):
@@ -59,7 +60,7 @@ def test_with_no_head_chosen_the_atlas_keeps_no_room_for_one(open_page, server):
     for name in ("previous", "next", "live", "other", "prompts", "examples", "page", "note"):
         expect(page.locator(f"#atlas-{name}")).to_be_hidden()
     panel = page.locator("#tabs > [role=tabpanel]:visible")
-    ends = "e => { const at = e.getBoundingClientRect(); return at.bottom - parseFloat(getComputedStyle(e).paddingBottom); }"
+    ends = "e => e.getBoundingClientRect().bottom - parseFloat(getComputedStyle(e).paddingBottom)"
     below = panel.evaluate(ends) - panel.locator(".ha-columns").evaluate("e => e.getBoundingClientRect().bottom")
     assert below <= 1
     page.locator("#atlas-grid [data-l='1'][data-h='1']").click()
