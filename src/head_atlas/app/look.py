@@ -11,6 +11,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from head_atlas.app.components import scripts
 from head_atlas.app.embedding import embed_routes
+from head_atlas.app.front_page import FrontPage
 from head_atlas.app.limits import Limits
 from head_atlas.app.public_api.mcp_tools import TrueCaller
 from head_atlas.app.public_api.refusals import exception_handlers
@@ -113,6 +114,10 @@ def launch_options(library: Library, limits: Limits | None = None) -> dict[str, 
             "routes": embed_routes(library),
             "exception_handlers": exception_handlers(),
             # Gradio compresses its files, but neither the page (its configuration is most of a megabyte) nor answers.
-            "middleware": [Middleware(TrueCaller), Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4)],
+            "middleware": [
+                Middleware(FrontPage),
+                Middleware(TrueCaller),
+                Middleware(GZipMiddleware, minimum_size=2000, compresslevel=4),
+            ],
         },
     }
