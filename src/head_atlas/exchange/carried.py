@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,12 @@ def longest_prefix(name: str, prefixes: Iterable[str]) -> str:
 def family_of(name: str) -> str:
     """The family whose prompts a summary without a family axis is of; "" if of none or of several."""
     return _BY_PREFIX.get(longest_prefix(name, _BY_PREFIX), "")
+
+
+def seed_of(provenance: Mapping[str, Any]) -> int:
+    """The seed of a build, of a file that may be anyone's; 0 where it says none that could be one."""
+    known = provenance.get("seed")
+    return known if isinstance(known, int) and known >= 0 else 0
 
 
 def macro_summaries(

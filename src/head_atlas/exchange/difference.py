@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from head_atlas.errors import AtlasError
+from head_atlas.exchange.carried import seed_of
 from head_atlas.exchange.tables import finite
 from head_atlas.heads import HeadId
 from head_atlas.measures.bootstrap import bootstrap_mean, resample_counts
@@ -174,8 +175,7 @@ def _changes(
     arrays: tuple[np.ndarray, np.ndarray],
     families: Sequence[str],
 ) -> list[Change]:
-    known = before.provenance.get("seed")  # of a file that may be anyone's
-    seed = known if isinstance(known, int) and known >= 0 else 0
+    seed = seed_of(before.provenance)
     rows: list[tuple[str, bool, dict[str, np.ndarray]]] = []
     for family in families:
         sides = [[p for p in atlas.prompts if p.family == family] for atlas in (before, after)]

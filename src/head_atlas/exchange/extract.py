@@ -20,6 +20,7 @@ from head_atlas.exchange.carried import (
     longest_prefix,
     macro_summaries,
     renumbered,
+    seed_of,
     used_tokens,
 )
 from head_atlas.heads import HeadId
@@ -69,7 +70,8 @@ def extract(
     }
     cut = {"config_sha256": contents.provenance.get("config_sha256", ""), "corpus_sha256": _corpus_of(contents)}
     cut |= {name: list(kept) for name, kept in asked.items() if kept is not None}
-    provenance = dict(found.provenance) | {"extracted": [*contents.provenance.get("extracted", []), cut]}
+    before = contents.provenance.get("extracted", [])
+    provenance = dict(found.provenance) | {"extracted": [*(before if isinstance(before, list) else [before]), cut]}
     return replace(found, token_strings=strings, provenance=provenance)
 
 
@@ -135,8 +137,7 @@ def _of_families(contents: AtlasContents, families: Sequence[str]) -> AtlasConte
             left_out["neurons/top_prompts"] = _NOT_ALL
         else:
             arrays[TOP_PROMPTS] = numbered
-    seed = int(contents.provenance.get("seed", 0))
-    macro = macro_summaries(prompts, kept_families, contents.modes, arrays, seed)
+    macro = macro_summaries(prompts, kept_families, contents.modes, arrays, seed_of(contents.provenance))
     arrays |= {place: array for place, array in macro.items() if place in contents.arrays}
     provenance = dict(contents.provenance) | {"corpus_sha256": prompts_sha256(prompts)}
     return replace(
