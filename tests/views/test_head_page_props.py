@@ -15,7 +15,9 @@ from head_atlas.views.finder import finder_props
 from head_atlas.views.grid import grid_props, measure_props
 from head_atlas.views.head_examples import bands_of, examples_props, sets_of
 from head_atlas.views.head_page import page_props, summary_props
+from head_atlas.views.head_values import RECORD
 from head_atlas.views.measured import values_of
+from head_atlas.views.records import value_record
 from head_atlas.views.scatter import scatter_props
 from head_atlas.views.superposition import superposition_props
 
@@ -82,6 +84,14 @@ def test_membership_is_marked_by_the_role_being_held(atlas):
     held = [[shown.clear(layer, head) for head in range(3)] for layer in range(2)]
     assert held == [[False] * 3, [False, False, True]]
     assert shown.text(1, 2).endswith("holds the role")
+
+
+def test_membership_has_no_q_value(atlas):
+    """Whether a role is held is an answer by all its criteria, and no test: nothing may be written down as its q."""
+    shown = values_of(atlas, "role_induction", "zero", "")
+    assert dict(zip(RECORD, shown.record(1, 2), strict=True))["q"] is None
+    assert value_record("role_induction", shown, HEAD)["q"] is None
+    assert value_record("role_induction", shown, HEAD)["significant"] is True
 
 
 def test_the_headline_says_what_the_head_is_with_three_grades(atlas):
