@@ -269,6 +269,19 @@ def test_links_out_of_the_tree_and_large_files(tmp_path, monkeypatch):
         read_headvis(tmp_path / "nowhere")
 
 
+def test_a_link_to_itself_and_texts_that_cannot_be_stored(tree, tmp_path):
+    strange = {"pipeline_config": {"a\ud800": ["\udc00", "\0"]}, "metric_descriptions": {"m": "é"}}
+    store(tree, "config.json", load(tree, "config.json") | strange)
+    write_atlas(tmp_path / "again.h5", read_headvis(tree))
+    with open_atlas(tmp_path / "again.h5") as atlas:
+        assert atlas.provenance["imported"]["pipeline_config"] == {"a?": ["?", "\0"]}
+        assert atlas.provenance["imported"]["metric_descriptions"] == {"m": "é"}
+    (tree / "config.json").unlink()
+    (tree / "config.json").symlink_to("config.json")
+    with pytest.raises(AtlasError, match=r"config\.json: (leads nowhere|there is no such file)"):
+        read_headvis(tree)
+
+
 def test_a_folder_with_files_is_left_alone_and_exemplars_are_needed(tree, tmp_path):
     with open_atlas(tmp_path / "atlas.h5") as atlas:
         with pytest.raises(AtlasError, match="is not empty"):
