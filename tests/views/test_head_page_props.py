@@ -143,6 +143,18 @@ def test_shares_of_families_are_those_that_are_felt(atlas):
     assert "1.0 families" in plainly(found["lead"])
 
 
+@pytest.mark.parametrize(("felt", "words"), [(1.0, "the effect is felt."), (0.0, "the effect is not felt.")])
+def test_natural_text_has_no_share_and_is_not_passed_over(felt, words, tmp_path):
+    contents = full_contents()
+    array = contents.arrays["roles/felt"]
+    array.values[(array.coords["family"].index("natural"), *INDUCTION_HEAD)] = felt
+    write_atlas(tmp_path / "felt.h5", contents)
+    with open_atlas(tmp_path / "felt.h5") as atlas:
+        found = section(atlas, HEAD, "Which families need it")
+    assert words in plainly(found["lead"])
+    assert [row["label"] for row in found["rows"]] == ["rand repeat"]
+
+
 def test_an_exemplar_keeps_its_pattern_its_value_and_its_effect(atlas):
     assert sets_of(atlas) == [("natural text", "text")]
     assert [name for _, name in bands_of(atlas, "text")] == ["2", "1", "0"]
