@@ -61,7 +61,8 @@ class ScriptedRay:
 
         return ask
 
-    def wait(self, answers: list[Answer], num_returns: int = 1, timeout: float | None = None) -> Any:
+    def wait(self, answers: list[Answer], *, num_returns: int = 1, timeout: float | None = None) -> Any:
+        assert num_returns == 1
         self.waits += 1
         assert self.waits < MOST_WAITS, "the driver waits for ever"
         first = min(answers, key=lambda answer: answer.at)
@@ -113,25 +114,25 @@ def test_a_unit_that_took_long_and_failed_is_handed_out_again(build):
     """Its worker was at work for 40 minutes, and loads the model for another one: nobody has been silent for long."""
     ray = build(
         do=lambda n: (40 * MINUTE, RayError("the worker died")) if n == 1 else (5.0, "done"),
-        ping=lambda n: (MINUTE, True),
+        ping=lambda _: (MINUTE, True),
     )
     assert ray.calls["do"] == 4
 
 
 def test_workers_that_fail_for_ever_are_given_up(build):
     with pytest.raises(BuildError, match="no worker has answered for 30 minutes, the last time: unavailable"):
-        build(ping=lambda n: (0.0, RayError("unavailable")))
+        build(ping=lambda _: (0.0, RayError("unavailable")))
 
 
 def test_a_silent_worker_is_given_up(build):
     with pytest.raises(BuildError, match="no worker has answered for 30 minutes"):
-        build(ping=lambda n: (10 * SILENCE, True))
+        build(ping=lambda _: (10 * SILENCE, True))
     with pytest.raises(BuildError, match="no worker has answered for 30 minutes"):
-        build(begin=lambda n: (10 * SILENCE, None))
+        build(begin=lambda _: (10 * SILENCE, None))
 
 
 def test_writing_the_atlas_may_take_long(build):
-    assert build(finish=lambda n: (3 * SILENCE, "path")).calls["finish"] == 1
+    assert build(finish=lambda _: (3 * SILENCE, "path")).calls["finish"] == 1
 
 
 def test_an_atlas_is_written_by_another_worker_where_one_fails(build):

@@ -146,3 +146,10 @@ def test_what_is_in_one_of_the_two_only_is_named(compared):
         "role other": "in one of the two atlases only",
     }
     assert "not compared: role sink: of 1 heads judged" in in_words(found)
+
+
+def test_roles_that_are_no_numbers_are_refused(compared):
+    held = NamedArray(np.array([[["a", "b"]]], dtype=object), ("role", "layer", "head"), {"role": ["sink"]})
+    strange = contents({"ioi": (0, 0)}, further={"roles/held": held})
+    with pytest.raises(AtlasError, match="an array is not what an atlas holds under its name"):
+        compared(strange, strange)

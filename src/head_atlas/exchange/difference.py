@@ -15,6 +15,7 @@ import numpy as np
 
 from head_atlas.errors import AtlasError
 from head_atlas.exchange.carried import seed_of
+from head_atlas.exchange.strange_arrays import arrays_of
 from head_atlas.exchange.tables import finite
 from head_atlas.heads import HeadId
 from head_atlas.measures.bootstrap import bootstrap_mean, resample_counts
@@ -135,17 +136,18 @@ def difference(
     for family in dict.fromkeys([*before.families, *after.families]):
         if family not in families:
             not_compared[family] = _ONE_ONLY
-    for measure in measures:
-        for name, arrays in _of_measure(before, after, measure, mode):
-            changes += _changes(before, after, measure, name, arrays, families, not_compared)
-    if mode is None and any(change.mode for change in changes):
-        for name in dict.fromkeys([*before.modes, *after.modes]):
-            if name not in before.modes or name not in after.modes:
-                not_compared[f"{name} ablation"] = _ONE_ONLY
-    if "held" in before.roles and "held" in after.roles:
-        roles = list(_role_changes(before, after, not_compared))
-    else:
-        roles, not_compared["roles"] = [], "not in both atlases"
+    with arrays_of(before, after):
+        for measure in measures:
+            for name, arrays in _of_measure(before, after, measure, mode):
+                changes += _changes(before, after, measure, name, arrays, families, not_compared)
+        if mode is None and any(change.mode for change in changes):
+            for name in dict.fromkeys([*before.modes, *after.modes]):
+                if name not in before.modes or name not in after.modes:
+                    not_compared[f"{name} ablation"] = _ONE_ONLY
+        if "held" in before.roles and "held" in after.roles:
+            roles = list(_role_changes(before, after, not_compared))
+        else:
+            roles, not_compared["roles"] = [], "not in both atlases"
     order = sorted(changes, key=lambda c: (not c.changed, -abs(c.change)))
     pairs = {key: (before.provenance.get(key), after.provenance.get(key)) for key in _COMPARED}
     return Difference({k: pair for k, pair in pairs.items() if pair[0] != pair[1]}, order, roles, not_compared)

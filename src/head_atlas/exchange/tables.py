@@ -21,7 +21,8 @@ COLUMNS = ("group", "name", "layer", "head", "labels", "value")
 def rows(atlas: Atlas) -> Iterator[dict[str, Any]]:
     """Every number of a head that is not of a single prompt, but for what belongs to its exemplars.
 
-    Labels of further axes are "mode=zero family=ioi". The attention by distance is "offsets" of no group. Missing numbers (NaN) are left out: there is no row.
+    Labels of further axes are "mode=zero family=ioi". The attention by distance is "offsets" of no group. Missing
+    numbers (NaN) are left out: there is no row.
 
     Raises:
         AtlasError: an array is damaged.
