@@ -10,6 +10,7 @@ from small_atlases import SEEN, contents, exemplars
 
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.exchange import extract, merge
+from head_atlas.exchange.carried import renumbered
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import prompts_sha256
@@ -283,3 +284,22 @@ def test_two_numbers_for_one_thing_are_refused():
         merge([contents({"ioi": (0, 0)}, further=w) for w in weights])
     with pytest.raises(AtlasError, match="at least two"):
         merge([contents({"ioi": (0, 0)})])
+
+
+@pytest.mark.parametrize(
+    ("changed", "how"),
+    [
+        ({"head_offset": np.array([0, 5, 4])}, {"heads": [HeadId(0, 1)]}),
+        ({"head_offset": np.array([0, 4])}, {"heads": [HeadId(0, 1)]}),
+        ({"prompt_index": np.array([np.nan, 1, 0, 1])}, {"families": ["natural"]}),
+    ],
+)
+def test_exemplars_that_are_something_else_are_refused(changed, how):
+    strange = contents({"natural": (0, 0)}, families=("natural",), prompts=SEEN, further=exemplars(**changed))
+    with pytest.raises(AtlasError, match="an array is not what an atlas holds under its name"):
+        extract(strange, **how)
+
+
+def test_numbers_of_no_prompt_stay_whatever_they_are():
+    array = NamedArray(np.array([-99, -1, 1, 0], dtype=np.int32), ("exemplar",))
+    assert renumbered(array, np.array([5, 6])).values.tolist() == [-99, -1, 6, 5]

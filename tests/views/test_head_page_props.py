@@ -9,6 +9,7 @@ from full_atlas import HOSTILE, INDUCTION_HEAD, full_contents
 
 from head_atlas.heads import HeadId
 from head_atlas.store import open_atlas, write_atlas
+from head_atlas.views import head_examples
 from head_atlas.views.axes import axes_of, default_axis
 from head_atlas.views.choices import families_of, measures_of
 from head_atlas.views.finder import finder_props
@@ -141,6 +142,21 @@ def test_shares_of_families_are_those_that_are_felt(atlas):
     assert found["rows"][0]["label"] == "rand repeat"
     assert found["rows"][0]["cells"] == ["50.0 %", "felt"]
     assert "1.0 families" in plainly(found["lead"])
+
+
+@pytest.mark.parametrize("longest", [128, 2])
+def test_attention_that_is_not_shown_is_counted_as_elsewhere(atlas, monkeypatch, longest):
+    """Beside what the file does not keep: what lies outside of the tokens shown."""
+    monkeypatch.setattr(head_examples, "LONGEST", longest)
+    stored = atlas.stored_exemplars("text")
+    exemplar = next(e for e in stored.of(*INDUCTION_HEAD) if e.band == 2)
+    pattern = stored.pattern(exemplar)
+    (item,) = examples_props(atlas, HEAD, "text", "2")["items"]
+    assert len(item["tokens"]) == min(longest, len(pattern.weights))
+    start = len(pattern.weights) - len(item["tokens"]) if longest == 2 else 0
+    totals = (pattern.weights.sum(1) + pattern.dropped)[start:][: len(item["tokens"])]
+    shown = [sum(weight for _, weight in row) for row in item["rows"]]
+    np.testing.assert_allclose(np.add(shown, item["dropped"]), totals, atol=2e-3)
 
 
 @pytest.mark.parametrize(("felt", "words"), [(1.0, "the effect is felt."), (0.0, "the effect is not felt.")])

@@ -64,7 +64,7 @@ def renumbered(array: NamedArray, places: np.ndarray) -> NamedArray | None:
     old = array.values
     if old.size and int(old.max()) >= len(places):
         return None
-    new = np.where(old < 0, old, places[old]) if len(places) else old
+    new = np.where(old < 0, old, places[np.maximum(old, 0)]) if len(places) else old
     if (new[old >= 0] < 0).any():
         return None
     return NamedArray(new.astype(old.dtype), array.dims, array.coords)

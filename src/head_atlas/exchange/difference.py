@@ -136,7 +136,7 @@ def difference(
     for family in dict.fromkeys([*before.families, *after.families]):
         if family not in families:
             not_compared[family] = _ONE_ONLY
-    with arrays_of(before, after):
+    with arrays_of(before.path, after.path):
         for measure in measures:
             for name, arrays in _of_measure(before, after, measure, mode):
                 changes += _changes(before, after, measure, name, arrays, families, not_compared)

@@ -23,6 +23,7 @@ from head_atlas.exchange.carried import (
     seed_of,
     used_tokens,
 )
+from head_atlas.exchange.strange_arrays import arrays_of
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import prompts_sha256
@@ -50,16 +51,17 @@ def extract(
         heads: to keep; the numbers of the others become NaN (counts 0, ids -1), so that labels stay. None for all.
 
     Raises:
-        AtlasError: an unknown family or measure.
+        AtlasError: an unknown family or measure, or an array that is not what it is called.
         HeadError: the model has no such head.
     """
     found = contents
-    if measures is not None:
-        found = replace(found, arrays=_of_measures(found.arrays, measures))
-    if families is not None:
-        found = _of_families(found, families)
-    if heads is not None:
-        found = _of_heads(found, heads)
+    with arrays_of("the atlas"):
+        if measures is not None:
+            found = replace(found, arrays=_of_measures(found.arrays, measures))
+        if families is not None:
+            found = _of_families(found, families)
+        if heads is not None:
+            found = _of_heads(found, heads)
     resampled = found.resample_prompts.tokens if found.resample_prompts else None
     used = used_tokens(found.prompts, found.arrays, resampled)
     strings = {i: text for i, text in found.token_strings.items() if i in used}

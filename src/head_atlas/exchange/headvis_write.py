@@ -53,7 +53,7 @@ def write_headvis(atlas: Atlas, folder: str | Path, *, exemplars: str | None = N
         raise AtlasError(
             f"{atlas.path} has no exemplars{f' of {chosen!r}' if chosen else ''}: there is nothing to show"
         )
-    with arrays_of(atlas):
+    with arrays_of(atlas.path):
         return _write_tree(atlas, folder, chosen)
 
 

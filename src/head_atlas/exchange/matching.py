@@ -126,7 +126,7 @@ def match_heads(first: Atlas, second: Atlas, *, depth_weight: float = DEPTH_WEIG
     """
     if max(first.n_layers * first.n_heads, second.n_layers * second.n_heads) ** 2 > _MOST_PAIRS:
         raise AtlasError(f"one of the two models has too many heads to compare (over {_MOST_PAIRS} pairs of its own)")
-    with arrays_of(first, second):
+    with arrays_of(first.path, second.path):
         found = profiles(first, second)
     if len(found.entries) < _FEWEST:
         raise AtlasError(

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from head_atlas.errors import AtlasError
-from head_atlas.store import Atlas
 
 
 @contextmanager
-def arrays_of(*atlases: Atlas) -> Iterator[None]:
+def arrays_of(*atlases: object) -> Iterator[None]:
     """Read what the arrays of atlases are supposed to be.
+
+    Args:
+        atlases: paths, or other words for them.
 
     Raises:
         AtlasError: one of them is something else.
@@ -19,5 +21,5 @@ def arrays_of(*atlases: Atlas) -> Iterator[None]:
     try:
         yield
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        paths = " or ".join(str(atlas.path) for atlas in atlases)
-        raise AtlasError(f"{paths}: an array is not what an atlas holds under its name: {error}") from error
+        words = " or ".join(map(str, atlases))
+        raise AtlasError(f"{words}: an array is not what an atlas holds under its name: {error}") from error
