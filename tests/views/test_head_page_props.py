@@ -8,6 +8,7 @@ import pytest
 from full_atlas import HOSTILE, INDUCTION_HEAD, full_contents
 
 from head_atlas.heads import HeadId
+from head_atlas.named_array import NamedArray
 from head_atlas.store import open_atlas, write_atlas
 from head_atlas.views import head_examples
 from head_atlas.views.axes import axes_of, default_axis
@@ -254,3 +255,26 @@ def test_the_superposition_panel_lists_the_mixed_neuron_at_its_token(atlas):
     assert "1 neurons that fire" in neurons["lead"] or "1 fire" in neurons["lead"]
     bars = panel["sections"][0]
     assert bars["rows"][0]["cells"] == ["0.200", "0.100"]
+
+
+def test_how_many_dimensions_there_are_is_never_guessed(tmp_path):
+    """Of MLPs it stands in what was measured of their units, layer by layer; without it there is a dash."""
+
+    def rows(width, **provenance):
+        contents = full_contents()
+        layers = contents.n_layers
+        arrays = {place: one for place, one in contents.arrays.items() if not place.startswith("neurons/")}
+        arrays["model/mlp_participation"] = NamedArray(np.full(layers, 3.0), ("layer",))
+        arrays["model/head_participation"] = NamedArray(np.full((layers, contents.n_heads), 2.0), ("layer", "head"))
+        if width:
+            threshold = np.array([[1.0] * width, *[[1.0] + [np.nan] * (width - 1)] * (layers - 1)])
+            arrays["neurons/threshold"] = NamedArray(threshold, ("layer", "neuron"))
+        kept = {"d_model": 64} | provenance
+        write_atlas(tmp_path / "a.h5", dataclasses.replace(contents, arrays=arrays, provenance=kept))
+        with open_atlas(tmp_path / "a.h5") as atlas:
+            sections = superposition_props(atlas)["sections"]
+        used = next(section for section in sections if section["title"] == "Dimensions in use")
+        return [row["cells"] for row in used["rows"]]
+
+    assert rows(8, d_head=16) == [["2.0", "16"]] * 2 + [["3.0", "8"], ["3.0", "1"]]
+    assert rows(0, d_head="many") == [["2.0", "–"]] * 2 + [["3.0", "–"]] * 2
