@@ -58,9 +58,12 @@ def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str) -> dict:
     rows, zero = forest_rows([(_named(family), values) for family, values in measured], head, sign=measure.signed)
     for row, (family, _) in zip(rows, measured, strict=True):
         row["key"] = f"{effect}@{family}"
+    coloured = "A dot is coloured where it is significant"
+    if not measure.signed:
+        coloured = "No dot is coloured: of what is never negative, an interval above 0 says nothing"
     lead = (
-        f"Effect on {measure.label.lower()} = ablated − clean, {mode_label(mode)} ablation, in {measure.unit}. A dot "
-        "is coloured where it is significant; thin ticks are the other heads of the layer; percentiles rank the size."
+        f"Effect on {measure.label.lower()} = ablated − clean, {mode_label(mode)} ablation, in {measure.unit}. "
+        f"{coloured}; thin ticks are the other heads of the layer; percentiles rank the size."
     )
     if missing:
         lead += f" Not defined on {', '.join(missing)}."
