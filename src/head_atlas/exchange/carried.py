@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from head_atlas.catalogue import NAMED_PARTS, SCORES
+from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.summaries import summarise
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 MACRO = "_macro"
 _ONE_FAMILY = {"sink_by_start": "sink_probe", "induction_copy": "rand_repeat"}
@@ -35,8 +37,10 @@ def family_of(name: str) -> str:
 
 def seed_of(provenance: Mapping[str, Any]) -> int:
     """The seed of a build, of a file that may be anyone's; 0 where it says none that could be one."""
-    known = provenance.get("seed")
-    return known if isinstance(known, int) and known >= 0 else 0
+    try:
+        return checked_seed(provenance.get("seed"))
+    except HeadAtlasError:
+        return 0
 
 
 def macro_summaries(

@@ -13,7 +13,7 @@ def arrays_of(*atlases: object) -> Iterator[None]:
     """Read what the arrays of atlases are supposed to be.
 
     Args:
-        atlases: paths, or other words for them.
+        atlases: what messages call them.
 
     Raises:
         AtlasError: one of them is something else.

@@ -34,7 +34,9 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     scores = score(atlas, "induction")
     heads = induction_heads(atlas)[:MOST]
     if len(heads) < 2:
-        raise AtlasError(f"This model has fewer than two heads with an {RULE}, so none can stand in for another.")
+        raise AtlasError(
+            f"This model has fewer than two induction heads (heads with an {RULE}), so there is no group to take away."
+        )
     control = control_of(scores, heads)
     words, target = repeated_words(seed, vocabulary(atlas))
     return Plan(
