@@ -86,9 +86,30 @@ def _at_least_one(text: str) -> int:
     return number
 
 
+def _unheeded(args: argparse.Namespace) -> str:
+    """Why an option would change nothing beside the others; "" where each is heeded."""
+    ray, usual = args.engine == "ray", parser()
+    of_ray = [name for name in ("address", "workers", "cpus", "gpus") if getattr(args, name) != usual.get_default(name)]
+    for unheeded, why in (
+        (of_ray and not ray, f"--{of_ray[0] if of_ray else ''} needs --engine ray"),
+        (ray and args.shard, "--engine ray hands out the units itself: not with --shard"),
+        (ray and args.merge, "--engine ray puts the atlas together itself: not with --merge"),
+        (args.shard and args.merge, "--shard and --merge are two commands, one after the other"),
+        (args.discard_shards and args.shard, "--discard-shards belongs to --merge: not with --shard"),
+        (args.discard_shards and ray, "--discard-shards: not with --engine ray, whose shards stay in OUT.parts"),
+        (args.json and not args.dry_run, "--json needs --dry-run"),
+        (args.rate is not None and not args.dry_run, "--rate needs --dry-run"),
+    ):
+        if unheeded:
+            return why
+    return ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Build an atlas; return the exit status."""
     args = parser().parse_args(argv)
+    if why := _unheeded(args):
+        parser().error(why)
     # imported late, so that --help does not wait for torch
     import torch
 

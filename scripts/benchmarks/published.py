@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.table import print_row, print_title
 from head_atlas.catalogue.published import ALIASES, canonical_model, published_heads, published_models
 from head_atlas.errors import HeadAtlasError
+from head_atlas.exchange.carried import seed_of
 from head_atlas.measures.evidence import Measured, by_family, from_summary
 from head_atlas.measures.published import STANDS_OUT, Standing, standings
 from head_atlas.store import Atlas, open_atlas
@@ -66,7 +67,7 @@ def measured_in(atlas: Atlas, mode: str) -> dict[tuple[str, str], Measured]:
     if "heads" in atlas.direct_logit:
         families, templates = ([getattr(p, part) for p in atlas.prompts] for part in ("family", "template"))
         values = np.asarray(atlas.direct_logit["heads"].values, dtype=np.float64)
-        found |= by_family("direct_logit", values, families, templates, seed=int(atlas.provenance.get("seed", 0)))
+        found |= by_family("direct_logit", values, families, templates, seed=seed_of(atlas.provenance))
     return found
 
 

@@ -28,6 +28,7 @@ from head_atlas.prompts.families import FAMILIES, build_families
 from head_atlas.prompts.families.natural import RESERVED, paragraphs
 from head_atlas.prompts.families.syntax import SENTENCES_PER_PROMPT
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.store import open_atlas
 
 PARTS = ("mean", "ci_low", "ci_high", "n")
 
@@ -303,3 +304,12 @@ def test_all_families_plan(model):
     assert set(plan.families) | set(plan.left_out) >= set(FAMILIES)
     with pytest.raises(PromptError, match="unknown family"):
         plan_atlas(model, BuildOptions(families=["nosuch"]))
+
+
+@pytest.mark.filterwarnings("error")
+def test_prompts_without_an_answer_alone_make_an_atlas(model, tmp_path):
+    options = BuildOptions(families=["rand_flat"], n_prompts=2, natural_length=40, threads=1)
+    with open_atlas(build_atlas(model, tmp_path / "flat.h5", options, silent)) as atlas:
+        assert atlas.modes == []
+        assert "previous_token" in atlas.scores
+        assert {"neurons", "zero", "direct_logit", "exemplars_text"} <= set(atlas.left_out)

@@ -122,6 +122,18 @@ def test_resample_mode_without_enough_prompts_is_left_out_and_named():
     assert len(plan(kinds=("resample",)).resample_prompts) == 5
 
 
+def test_what_no_prompt_can_be_asked_is_left_out_and_named():
+    """Random tokens have no right answer, and these have no corrupted version."""
+    p = plan(families={"rand_flat": prompts("rand_flat", 3)}, kinds=("neurons", "zero", "direct_logit", "scores"))
+    assert {unit.kind for unit in p.units} == {"reference", "scores"}
+    assert p.modes == ()
+    for kind in ("neurons", "zero", "direct_logit"):
+        assert "none of the prompts in this atlas" in p.left_out[kind]
+    p = plan(families={"ioi": prompts("ioi", 3)}, kinds=("zero", "pattern_freeze"))
+    assert p.modes == ("zero",)
+    assert "none of the prompts in this atlas" in p.left_out["pattern_freeze"]
+
+
 def test_patterns_are_frozen_only_where_there_is_a_corrupted_prompt():
     whole = prompts("ioi", 3)
     half = [replace(prompt, corrupted=prompt.tokens if index else ()) for index, prompt in enumerate(whole)]

@@ -126,6 +126,27 @@ def test_a_number_of_threads_that_is_none_is_refused(script, capsys, threads):
     assert "argument --threads" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "ray", "--shard", "0/2"], "not with --shard"),
+        (["--engine", "ray", "--merge"], "not with --merge"),
+        (["--shard", "0/2", "--merge"], "one after the other"),
+        (["--shard", "0/2", "--discard-shards"], "not with --shard"),
+        (["--engine", "ray", "--discard-shards"], "shards stay in OUT.parts"),
+        (["--workers", "2"], "--workers needs --engine ray"),
+        (["--gpus", "0.5"], "--gpus needs --engine ray"),
+        (["--json"], "--json needs --dry-run"),
+        (["--rate", "1e9"], "--rate needs --dry-run"),
+    ],
+)
+def test_an_option_that_would_change_nothing_is_refused(script, capsys, arguments, words):
+    with pytest.raises(SystemExit) as stopped:
+        script.main(["--model", "m", "--out", "x.h5", *arguments])
+    assert stopped.value.code == 2
+    assert words in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_killed_with_minus_nine_and_run_again_it_is_equal_byte_for_byte(model_folder, tmp_path):
     def command(out):

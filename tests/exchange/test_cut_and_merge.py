@@ -10,10 +10,11 @@ from small_atlases import SEEN, contents, exemplars
 
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.exchange import extract, merge
+from head_atlas.exchange.carried import renumbered
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import prompts_sha256
-from head_atlas.store import contents_of, open_atlas, write_atlas
+from head_atlas.store import ResamplePrompts, contents_of, open_atlas, write_atlas
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "store"))
 from synthetic_atlas import synthetic_contents
@@ -214,6 +215,52 @@ def test_judgements_over_all_prompts_are_left_out_of_a_merger(whole):
     assert "judged from all prompts" in found.left_out["roles"]
 
 
+def test_judgements_by_other_modes_are_left_out_of_a_merger(tmp_path):
+    """The first head holds a role by the first mode, and not by the second; its chosen prompts are others too."""
+
+    def judged(mode, held, first_prompt):
+        roles = {"roles/held": NamedArray(np.array([[[held, 0.0]]]), ("role", "layer", "head"), {"role": ["sink"]})}
+        chosen = np.array([first_prompt, 0, 0, 1], dtype=np.int32)
+        effects = {"natural": (0, 1)}
+        further = roles | exemplars(prompt_index=chosen)
+        return contents(effects, families=["natural"], modes=(mode,), further=further, prompts=SEEN)
+
+    found = stored(merge([judged("zero", 1.0, 1), judged("mean", 0.0, 1)]), tmp_path)
+    assert found.modes == ["zero", "mean"]
+    assert "roles/held" not in found.arrays
+    assert "judged by other modes" in found.left_out["roles"]
+    assert found.arrays["exemplars/text/prompt_index"].values.tolist() == [1, 0, 0, 1]
+    found = stored(merge([judged("zero", 1.0, 1), judged("mean", 1.0, 0)]), tmp_path)
+    assert found.arrays["roles/held"].values.tolist() == [[[1, 0]]]
+    assert not any(place.startswith("exemplars/") for place in found.arrays)
+    assert "judged by other modes" in found.left_out["exemplars/text"]
+
+
+def test_reference_prompts_of_resampling_are_merged_only_if_they_are_the_same(tmp_path):
+    """They are as long as the longest prompt of a build, so builds of other families have others."""
+
+    def part(family, n_positions):
+        tokens = np.arange(2 * n_positions, dtype=np.int32).reshape(2, n_positions) % 4
+        found = contents({family: (0, 0)}, families=[family], modes=["resample"])
+        return replace(found, resample_prompts=ResamplePrompts(tokens, "text", 3))
+
+    same = stored(merge([part("ioi", 4), part("natural", 4)]), tmp_path)
+    assert same.resample_prompts.tokens.shape == (2, 4)
+    others = stored(merge([part("ioi", 4), part("natural", 6)]), tmp_path)
+    assert others.resample_prompts is None
+    assert "each of the merged atlases has others" in others.left_out["references/resample_token"]
+
+
+@pytest.mark.parametrize("seed", ["many", -3, None, [1], 2.5])
+def test_strange_provenance_of_a_stranger_s_file_is_no_obstacle(seed):
+    """Only means over families are drawn by the seed; what was extracted before is kept as it was said."""
+    strange = contents({"ioi": (0, 1), "natural": (2, 3)}, families=("ioi", "natural"), provenance={"seed": seed})
+    strange = replace(strange, provenance={**strange.provenance, "extracted": 5})
+    parts = [extract(strange, families=[family]) for family in ("ioi", "natural")]
+    assert parts[0].provenance["extracted"][0] == 5
+    assert merge(parts).families == ["ioi", "natural"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -237,3 +284,22 @@ def test_two_numbers_for_one_thing_are_refused():
         merge([contents({"ioi": (0, 0)}, further=w) for w in weights])
     with pytest.raises(AtlasError, match="at least two"):
         merge([contents({"ioi": (0, 0)})])
+
+
+@pytest.mark.parametrize(
+    ("changed", "how"),
+    [
+        ({"head_offset": np.array([0, 5, 4])}, {"heads": [HeadId(0, 1)]}),
+        ({"head_offset": np.array([0, 4])}, {"heads": [HeadId(0, 1)]}),
+        ({"prompt_index": np.array([np.nan, 1, 0, 1])}, {"families": ["natural"]}),
+    ],
+)
+def test_exemplars_that_are_something_else_are_refused(changed, how):
+    strange = contents({"natural": (0, 0)}, families=("natural",), prompts=SEEN, further=exemplars(**changed))
+    with pytest.raises(AtlasError, match="an array is not what an atlas holds under its name"):
+        extract(strange, **how)
+
+
+def test_numbers_of_no_prompt_stay_whatever_they_are():
+    array = NamedArray(np.array([-99, -1, 1, 0], dtype=np.int32), ("exemplar",))
+    assert renumbered(array, np.array([5, 6])).values.tolist() == [-99, -1, 6, 5]

@@ -122,3 +122,34 @@ def test_what_cannot_be_compared(compared):
         compared(contents({"ioi": (0, 0)}), contents({"ioi": (0, 0)}), mode="mean")
     with pytest.raises(AtlasError, match="no ablation mode in common"):
         compared(contents({"ioi": (0, 0)}), contents({"ioi": (0, 0)}, modes=("mean",)))
+
+
+def test_what_is_in_one_of_the_two_only_is_named(compared):
+    """A mode, a family that has numbers on one side alone, a role, and a head whose role was judged once."""
+
+    def judged(roles, held):
+        return {"roles/held": NamedArray(np.array([held]).swapaxes(0, 1), ("role", "layer", "head"), {"role": roles})}
+
+    families = {"families": ("ioi", "fact")}
+    effects = {"ioi": (0, 0), "fact": (0, 0)}
+    further = judged(["sink", "other"], [[1.0, np.nan], [0.0, 0.0]])
+    one = contents(effects, **families, modes=("zero", "mean"), further=further)
+    two = contents(effects, **families, further=judged(["sink"], [[1.0, 1.0]]))
+    two.arrays["effects/logit_difference"].values[..., 20:] = np.nan
+    found = compared(one, two)
+    assert {(change.mode, change.family) for change in found.changes} == {("zero", "ioi")}
+    assert found.roles == []
+    assert found.not_compared == {
+        "logit_difference on fact, zero ablation": "in one of the two atlases only",
+        "mean ablation": "in one of the two atlases only",
+        "role sink": "of 1 heads judged in one of the two atlases only",
+        "role other": "in one of the two atlases only",
+    }
+    assert "not compared: role sink: of 1 heads judged" in in_words(found)
+
+
+def test_roles_that_are_no_numbers_are_refused(compared):
+    held = NamedArray(np.array([[["a", "b"]]], dtype=object), ("role", "layer", "head"), {"role": ["sink"]})
+    strange = contents({"ioi": (0, 0)}, further={"roles/held": held})
+    with pytest.raises(AtlasError, match="an array is not what an atlas holds under its name"):
+        compared(strange, strange)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from small_atlases import SEEN, contents, exemplars
 from head_atlas.errors import AtlasError
 from head_atlas.exchange import read_headvis, write_headvis
 from head_atlas.named_array import NamedArray
-from head_atlas.store import open_atlas, write_atlas
+from head_atlas.store import contents_of, open_atlas, write_atlas
 
 HEADS = ("layer", "head")
 
@@ -267,6 +268,49 @@ def test_links_out_of_the_tree_and_large_files(tmp_path, monkeypatch):
         read_headvis(tmp_path / "tree")
     with pytest.raises(AtlasError, match="there is no folder"):
         read_headvis(tmp_path / "nowhere")
+
+
+def test_a_link_to_itself_and_texts_that_cannot_be_stored(tree, tmp_path):
+    strange = {"pipeline_config": {"a\ud800": ["\udc00", "\0"]}, "metric_descriptions": {"m": "é"}}
+    store(tree, "config.json", load(tree, "config.json") | strange)
+    write_atlas(tmp_path / "again.h5", read_headvis(tree))
+    with open_atlas(tmp_path / "again.h5") as atlas:
+        assert atlas.provenance["imported"]["pipeline_config"] == {"a?": ["?", "\0"]}
+        assert atlas.provenance["imported"]["metric_descriptions"] == {"m": "é"}
+    (tree / "config.json").unlink()
+    (tree / "config.json").symlink_to("config.json")
+    with pytest.raises(AtlasError, match=r"config\.json: (leads nowhere|there is no such file)"):
+        read_headvis(tree)
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("exemplars/text/token_id", None),
+        ("exemplars/text/key", None),
+        ("exemplars/text/histogram", NamedArray(np.zeros(1), ("layer",))),
+        ("summary/logit_difference_macro", NamedArray(np.zeros((1, 2)), HEADS)),
+        ("summary/sink_mean", NamedArray(np.zeros(1), ("layer",))),
+        ("exemplars/text/distance", NamedArray(np.zeros((1, 2, 1)), (*HEADS, "distance_bin"), {"distance_bin": ["x"]})),
+    ],
+)
+def test_arrays_that_are_something_else_are_refused_by_name(tmp_path, name, array):
+    """None: token ids without a string, or exemplars without their keys."""
+    atlas_with_exemplars(tmp_path / "atlas.h5")
+    with open_atlas(tmp_path / "atlas.h5") as atlas:
+        whole = contents_of(atlas)
+    arrays = {place: one for place, one in whole.arrays.items() if place != name}
+    if array is not None:
+        arrays[name] = array
+    elif name.endswith("token_id"):
+        ids = whole.arrays[name]
+        arrays[name] = NamedArray(np.where(ids.values >= 0, 4000, -1), ids.dims, ids.coords)
+    write_atlas(tmp_path / "strange.h5", replace(whole, arrays=arrays))
+    with (
+        open_atlas(tmp_path / "strange.h5") as atlas,
+        pytest.raises(AtlasError, match=r"strange\.h5: an array is not what an atlas holds under its name"),
+    ):
+        write_headvis(atlas, tmp_path / "tree")
 
 
 def test_a_folder_with_files_is_left_alone_and_exemplars_are_needed(tree, tmp_path):

@@ -18,6 +18,10 @@ ROWS = [
     ("summary", "kl_mean", 0, 1, "mode=zero family==1+1", -2.0),
     ("roles", "held", 0, 1, "role=sink", 1.0),
     ("roles", "held", 0, 0, "role=sink", 0.0),
+    ("model", "write_norm", 0, 0, "", 3.0),
+    ("model", "write_norm", 0, 1, "", 4.0),
+    ("syntax", "gain_mean", 0, 0, "relation=nsubj direction=to_head", 0.5),
+    ("", "offsets", 0, 1, "bin=sink", 0.75),
 ]
 
 
@@ -27,6 +31,18 @@ def atlas(tmp_path):
         "summary/sink_mean": NamedArray(np.array([[0.25, np.nan]]), ("layer", "head")),
         "summary/kl_mean": NamedArray(np.array([[[[1.5], [-2]]]]), ("mode", "layer", "head", "family")),
         "roles/held": NamedArray(np.array([[[0.0, 1.0]]]), ("role", "layer", "head"), {"role": ["sink"]}),
+        "model/write_norm": NamedArray(np.array([[3.0, 4.0]]), ("layer", "head")),
+        "syntax/gain_mean": NamedArray(
+            np.array([[[[0.5]], [[np.nan]]]]),
+            ("layer", "head", "relation", "direction"),
+            {"relation": ["nsubj"], "direction": ["to_head"]},
+        ),
+        "syntax/gains": NamedArray(
+            np.ones((1, 2, 1, 1, 20)),
+            ("layer", "head", "relation", "direction", "prompt"),
+            {"relation": ["nsubj"], "direction": ["to_head"]},
+        ),
+        "offsets": NamedArray(np.array([[[np.nan], [0.75]]]), ("layer", "head", "bin"), {"bin": ["sink"]}),
     }
     found = contents({"=1+1": (0, 0)}, families=("=1+1",), further=further, provenance={"a": [float("nan")]})
     write_atlas(tmp_path / "a.h5", found)

@@ -139,6 +139,15 @@ def test_participation_against_whole_covariances(family, monkeypatch):
         participation(model, PROMPTS[4:5])
 
 
+def test_prompts_of_one_token_are_in_no_covariance():
+    model = head_model("llama")
+    alone = dataclasses.replace(PROMPTS[0], tokens=PROMPTS[0].tokens[:1], positions=(0,), corrupted=())
+    found, expected = (participation(model, prompts) for prompts in ([alone, *PROMPTS], PROMPTS))
+    assert found.n_tokens == expected.n_tokens
+    np.testing.assert_allclose(found.heads.values, expected.heads.values)
+    np.testing.assert_allclose(found.mlps.values, expected.mlps.values)
+
+
 DOWN = {
     "gpt2": "mlp.c_proj", "gpt_neo": "mlp.c_proj", "starcoder2": "mlp.c_proj", "opt": "fc2", "phi": "mlp.fc2",
     "gpt_neox": "mlp.dense_4h_to_h", "falcon": "mlp.dense_4h_to_h", "falcon_grouped": "mlp.dense_4h_to_h",

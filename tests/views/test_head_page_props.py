@@ -8,14 +8,18 @@ import pytest
 from full_atlas import HOSTILE, INDUCTION_HEAD, full_contents
 
 from head_atlas.heads import HeadId
+from head_atlas.named_array import NamedArray
 from head_atlas.store import open_atlas, write_atlas
+from head_atlas.views import head_examples
 from head_atlas.views.axes import axes_of, default_axis
 from head_atlas.views.choices import families_of, measures_of
 from head_atlas.views.finder import finder_props
 from head_atlas.views.grid import grid_props, measure_props
 from head_atlas.views.head_examples import bands_of, examples_props, sets_of
 from head_atlas.views.head_page import page_props, summary_props
+from head_atlas.views.head_values import RECORD
 from head_atlas.views.measured import values_of
+from head_atlas.views.records import value_record
 from head_atlas.views.scatter import scatter_props
 from head_atlas.views.superposition import superposition_props
 
@@ -84,6 +88,14 @@ def test_membership_is_marked_by_the_role_being_held(atlas):
     assert shown.text(1, 2).endswith("holds the role")
 
 
+def test_membership_has_no_q_value(atlas):
+    """Whether a role is held is an answer by all its criteria, and no test: nothing may be written down as its q."""
+    shown = values_of(atlas, "role_induction", "zero", "")
+    assert dict(zip(RECORD, shown.record(1, 2), strict=True))["q"] is None
+    assert value_record("role_induction", shown, HEAD)["q"] is None
+    assert value_record("role_induction", shown, HEAD)["significant"] is True
+
+
 def test_the_headline_says_what_the_head_is_with_three_grades(atlas):
     found = summary_props(atlas, HEAD, "zero")
     assert found["marks"] == ["induction head"]
@@ -131,6 +143,33 @@ def test_shares_of_families_are_those_that_are_felt(atlas):
     assert found["rows"][0]["label"] == "rand repeat"
     assert found["rows"][0]["cells"] == ["50.0 %", "felt"]
     assert "1.0 families" in plainly(found["lead"])
+
+
+@pytest.mark.parametrize("longest", [128, 2])
+def test_attention_that_is_not_shown_is_counted_as_elsewhere(atlas, monkeypatch, longest):
+    """Beside what the file does not keep: what lies outside of the tokens shown."""
+    monkeypatch.setattr(head_examples, "LONGEST", longest)
+    stored = atlas.stored_exemplars("text")
+    exemplar = next(e for e in stored.of(*INDUCTION_HEAD) if e.band == 2)
+    pattern = stored.pattern(exemplar)
+    (item,) = examples_props(atlas, HEAD, "text", "2")["items"]
+    assert len(item["tokens"]) == min(longest, len(pattern.weights))
+    start = len(pattern.weights) - len(item["tokens"]) if longest == 2 else 0
+    totals = (pattern.weights.sum(1) + pattern.dropped)[start:][: len(item["tokens"])]
+    shown = [sum(weight for _, weight in row) for row in item["rows"]]
+    np.testing.assert_allclose(np.add(shown, item["dropped"]), totals, atol=2e-3)
+
+
+@pytest.mark.parametrize(("felt", "words"), [(1.0, "the effect is felt."), (0.0, "the effect is not felt.")])
+def test_natural_text_has_no_share_and_is_not_passed_over(felt, words, tmp_path):
+    contents = full_contents()
+    array = contents.arrays["roles/felt"]
+    array.values[(array.coords["family"].index("natural"), *INDUCTION_HEAD)] = felt
+    write_atlas(tmp_path / "felt.h5", contents)
+    with open_atlas(tmp_path / "felt.h5") as atlas:
+        found = section(atlas, HEAD, "Which families need it")
+    assert words in plainly(found["lead"])
+    assert [row["label"] for row in found["rows"]] == ["rand repeat"]
 
 
 def test_an_exemplar_keeps_its_pattern_its_value_and_its_effect(atlas):
@@ -216,3 +255,26 @@ def test_the_superposition_panel_lists_the_mixed_neuron_at_its_token(atlas):
     assert "1 neurons that fire" in neurons["lead"] or "1 fire" in neurons["lead"]
     bars = panel["sections"][0]
     assert bars["rows"][0]["cells"] == ["0.200", "0.100"]
+
+
+def test_how_many_dimensions_there_are_is_never_guessed(tmp_path):
+    """Of MLPs it stands in what was measured of their units, layer by layer; without it there is a dash."""
+
+    def rows(width, **provenance):
+        contents = full_contents()
+        layers = contents.n_layers
+        arrays = {place: one for place, one in contents.arrays.items() if not place.startswith("neurons/")}
+        arrays["model/mlp_participation"] = NamedArray(np.full(layers, 3.0), ("layer",))
+        arrays["model/head_participation"] = NamedArray(np.full((layers, contents.n_heads), 2.0), ("layer", "head"))
+        if width:
+            threshold = np.array([[1.0] * width, *[[1.0] + [np.nan] * (width - 1)] * (layers - 1)])
+            arrays["neurons/threshold"] = NamedArray(threshold, ("layer", "neuron"))
+        kept = {"d_model": 64} | provenance
+        write_atlas(tmp_path / "a.h5", dataclasses.replace(contents, arrays=arrays, provenance=kept))
+        with open_atlas(tmp_path / "a.h5") as atlas:
+            sections = superposition_props(atlas)["sections"]
+        used = next(section for section in sections if section["title"] == "Dimensions in use")
+        return [row["cells"] for row in used["rows"]]
+
+    assert rows(8, d_head=16) == [["2.0", "16"]] * 2 + [["3.0", "8"], ["3.0", "1"]]
+    assert rows(0, d_head="many") == [["2.0", "–"]] * 2 + [["3.0", "–"]] * 2

@@ -29,6 +29,7 @@ def test_probabilities_never_round_to_a_false_certainty():
 def test_intervals_and_counts():
     assert interval(-0.1, 0.2, sign=True) == "[−0.10, +0.20]"
     assert interval(math.nan, 0.2) == ""
+    assert interval(0.5, 0.0) == "[0.50, 0.00]"  # of a strange file
     assert count(12345) == "12 345"
     assert count(math.nan) == "–"
     assert finite(math.nan) is None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from small_place import make_atlas
 
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.heads import HeadId
-from head_atlas.store import open_atlas
+from head_atlas.named_array import NamedArray
+from head_atlas.store import contents_of, open_atlas, write_atlas
 from head_atlas.views.attention import attention_props, lower_triangle
 from head_atlas.views.attribution import attribution_props
 from head_atlas.views.choices import families_of, measures_of
@@ -136,6 +138,16 @@ def test_dots_are_coloured_only_where_the_interval_leaves_zero_out(atlas):
                 assert (rows[family.replace("_", " ")]["sign"] != 0) == (low > 0 or high < 0)
 
 
+def test_no_dot_is_coloured_of_what_is_never_negative(atlas):
+    """Every interval of a KL divergence lies above 0, whatever the head does."""
+    rows, forest = effects_of_page(atlas, HeadId(0, 0), "kl")
+    assert rows
+    assert {row["sign"] for row in rows.values()} == {0}
+    lead = "".join(p if isinstance(p, str) else p["text"] for p in forest["lead"])
+    assert "No dot is coloured" in lead
+    assert "where it is significant" not in lead
+
+
 def test_ordinals():
     assert [ordinal(x) for x in (0, 1, 2, 3, 11, 12, 13, 21, 100, np.nan)] == (
         ["0th", "1st", "2nd", "3rd", "11th", "12th", "13th", "21st", "100th", ""]
@@ -250,6 +262,23 @@ def test_about_counts_prompts_per_family(atlas):
     (families,) = (part["rows"] for part in about_props(atlas)["sections"] if "Corpus" in part.get("title", ""))
     assert [row["label"] for row in families][: len(atlas.families)] == [f.replace("_", " ") for f in atlas.families]
     assert all(row["text"].startswith("6 prompts") for row in families[: len(atlas.families)])
+
+
+def test_a_family_with_answers_that_was_not_measured_is_not_said_to_have_none(tmp_path):
+    """As where the one mode of a build needs corrupted prompts, which natural text may not have."""
+    make_atlas(tmp_path / "whole.h5")
+    with open_atlas(tmp_path / "whole.h5") as atlas:
+        whole = contents_of(atlas)
+    right = NamedArray(np.array([0.5, *[np.nan] * (len(whole.families) - 1)]), ("family",))
+    arrays = dict(whole.arrays) | {"summary/clean_correct": right}
+    write_atlas(tmp_path / "a.h5", replace(whole, arrays=arrays))
+    with open_atlas(tmp_path / "a.h5") as atlas:
+        (rows,) = (part["rows"] for part in about_props(atlas)["sections"] if "Corpus" in part.get("title", ""))
+    said = {family: row["text"] for family, row in zip(whole.families, rows, strict=False)}
+    assert "right 50.0 %" in said[whole.families[0]]
+    assert "no right answer" in said["rand_flat"]
+    assert "was not measured" in said["natural"]
+    assert "no right answer" not in said["natural"]
 
 
 def test_about_tells_what_is_missing_from_what_is_partial(atlas, monkeypatch):

@@ -23,7 +23,7 @@ from head_atlas.interventions import Budget
 ATTEMPTS = 4
 """Of a unit, before the build gives up: a unit that ends its worker each time would end them for ever."""
 SILENCE = 1800.0
-"""Seconds without any worker that answers, after which the build gives up."""
+"""Seconds without any worker that answers or is at work, after which the build gives up."""
 _LOOK = 2.0
 
 
@@ -114,7 +114,7 @@ class _Pool:
     def first(self, say: Callable[[str], None]) -> Outline:
         """The plan, as the first worker makes it."""
         say("waiting for the first worker")
-        outline: Outline = self._insist(lambda worker: worker.begin.remote())
+        outline: Outline = self._insist(lambda worker: worker.begin.remote(), patience=SILENCE)
         return outline
 
     def fill(self, outline: Outline) -> None:
@@ -144,14 +144,16 @@ class _Pool:
                 worker = idle.pop()
                 running[worker.do.remote(name)] = worker, name
             ready, _ = self._ray.wait([*running, *asked], num_returns=1, timeout=_LOOK)
+            if running:
+                heard = time.monotonic()
             if not ready:
-                if not running and time.monotonic() - heard > SILENCE:
-                    raise BuildError(f"no worker has answered for {SILENCE / 60:.0f} minutes; the same command goes on")
+                _give_up_after(heard)
                 continue
             answer = ready[0]
             worker, name = running.pop(answer) if answer in running else (asked.pop(answer), "")
             problem = self._problem(answer)
             if problem:
+                _give_up_after(heard, problem)
                 failed.append(worker)
                 time.sleep(0.2 if name else _LOOK)
                 if name:
@@ -170,21 +172,20 @@ class _Pool:
         line.close()
 
     def finish(self) -> None:
-        """Let a worker write the atlas."""
-        self._insist(lambda worker: worker.finish.remote())
+        """Let a worker write the atlas, for as long as that takes: a worker that dies at it is an answer too."""
+        self._insist(lambda worker: worker.finish.remote(), patience=None)
 
-    def _insist(self, ask: Callable[[Any], Any]) -> Any:
-        """The answer of one worker, the next one if it fails."""
+    def _insist(self, ask: Callable[[Any], Any], *, patience: float | None) -> Any:
+        """The answer of one worker, the next one if it fails, or is silent for these seconds."""
         started, turn = time.monotonic(), 0
         while True:
             worker = self._workers[turn % len(self._workers)]
             answer = ask(worker)
-            ready, _ = self._ray.wait([answer], timeout=SILENCE)
-            if not ready or time.monotonic() - started > SILENCE:
-                raise BuildError(f"no worker has answered for {SILENCE / 60:.0f} minutes; the same command goes on")
-            problem = self._problem(answer)
+            ready, _ = self._ray.wait([answer], timeout=patience)
+            problem = self._problem(answer) if ready else "no answer"
             if not problem:
                 return self._ray.get(answer)
+            _give_up_after(started, problem)
             turn += 1
             time.sleep(_LOOK)
 
@@ -211,6 +212,18 @@ class _Pool:
         except exceptions.RayError as error:
             return _first_line(error)
         return ""
+
+
+def _give_up_after(heard: float, problem: str = "no answer") -> None:
+    """Go on waiting, or not.
+
+    Raises:
+        BuildError: nobody has been heard of for `SILENCE` seconds.
+    """
+    if time.monotonic() - heard >= SILENCE:
+        raise BuildError(
+            f"no worker has answered for {SILENCE / 60:.0f} minutes, the last time: {problem}; the same command goes on"
+        )
 
 
 def _first_line(error: BaseException) -> str:

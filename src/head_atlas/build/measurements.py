@@ -15,6 +15,7 @@ from head_atlas.prompts.prompt import Prompt
 
 N_DRAWS = 5
 """Prompts whose activations resample ablation puts in place."""
+NO_PROMPTS = "none of the prompts in this atlas is one that it is measured on"
 
 
 def _no_means(corpus: Corpus) -> str:
@@ -43,6 +44,11 @@ def _needs(family: str) -> Callable[[Corpus], str]:
 def _no_family(corpus: Corpus) -> str:
     constructed = set(corpus.families) - {text_units.TEXT_FAMILY}
     return "" if constructed else "measured on constructed families, none of which is in this atlas"
+
+
+def _no_neurons(corpus: Corpus) -> str:
+    there = any(model_units.has_neurons(prompt) for prompts in corpus.families.values() for prompt in prompts)
+    return "" if there else NO_PROMPTS
 
 
 _LACKS = {"mean": _no_means, "resample": _no_draws}
@@ -135,6 +141,7 @@ MEASUREMENTS: dict[str, Measurement] = {
             model_units.has_neurons,
             quick=False,
             numbered=("top_prompts",),
+            lacks=_no_neurons,
         ),
         *(_effects(mode) for mode in units.EFFECT_MODES),
         _exemplars("exemplars_text", text=True),

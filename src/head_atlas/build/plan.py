@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from head_atlas.build.measurement import Corpus, Measurement
-from head_atlas.build.measurements import MEASUREMENTS, REFERENCE
+from head_atlas.build.measurements import MEASUREMENTS, NO_PROMPTS, REFERENCE
 from head_atlas.catalogue import SCORES
 from head_atlas.prompts.fingerprint import canonical_json, prompts_sha256
 from head_atlas.prompts.prompt import Prompt
@@ -104,9 +104,12 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
         config: facts about model, machine and code that the numbers depend on.
     """
     left_out = dict(corpus.left_out)
+    prompts = [prompt for members in corpus.families.values() for prompt in members]
     chosen: list[Measurement] = []
     for kind, measurement in MEASUREMENTS.items():
         why = measurement.lacks(corpus) if kind in kinds else "not asked for in this build"
+        if not why and not measurement.whole and not any(map(measurement.prompts, prompts)):
+            why = NO_PROMPTS
         if why:
             left_out[kind] = why
         else:
@@ -118,7 +121,6 @@ def make_plan(corpus: Corpus, *, kinds: Sequence[str], n_layers: int, n_heads: i
     n_all_heads = n_layers * n_heads
     modes = tuple(measurement.mode for measurement in chosen if measurement.mode)
     resample = corpus.resample if "resample" in modes else ()
-    prompts = [prompt for members in corpus.families.values() for prompt in members]
     facts = {key: value for key, value in config.items() if key not in _OF_BUILD}
     units: list[Unit] = []
     if corpus.reference:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from head_atlas.catalogue import NAMED_PARTS, SCORES
+from head_atlas.errors import HeadAtlasError
 from head_atlas.measures.summaries import summarise
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 MACRO = "_macro"
 _ONE_FAMILY = {"sink_by_start": "sink_probe", "induction_copy": "rand_repeat"}
@@ -30,6 +33,14 @@ def longest_prefix(name: str, prefixes: Iterable[str]) -> str:
 def family_of(name: str) -> str:
     """The family whose prompts a summary without a family axis is of; "" if of none or of several."""
     return _BY_PREFIX.get(longest_prefix(name, _BY_PREFIX), "")
+
+
+def seed_of(provenance: Mapping[str, Any]) -> int:
+    """The seed of a build, of a file that may be anyone's; 0 where it says none that could be one."""
+    try:
+        return checked_seed(provenance.get("seed"))
+    except HeadAtlasError:
+        return 0
 
 
 def macro_summaries(
@@ -57,7 +68,7 @@ def renumbered(array: NamedArray, places: np.ndarray) -> NamedArray | None:
     old = array.values
     if old.size and int(old.max()) >= len(places):
         return None
-    new = np.where(old < 0, old, places[old]) if len(places) else old
+    new = np.where(old < 0, old, places[np.maximum(old, 0)]) if len(places) else old
     if (new[old >= 0] < 0).any():
         return None
     return NamedArray(new.astype(old.dtype), array.dims, array.coords)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from head_atlas.errors import AtlasError
+from head_atlas.exchange.carried import seed_of
+from head_atlas.exchange.strange_arrays import arrays_of
 from head_atlas.exchange.tables import finite
 from head_atlas.heads import HeadId
 from head_atlas.measures.bootstrap import bootstrap_mean, resample_counts
@@ -23,6 +25,7 @@ from head_atlas.prompts.prompt import Prompt
 from head_atlas.store import Atlas
 
 _COMPARED = ("model_id", "model_revision", "model_fingerprint", "tokenizer_sha256", "dtype", "code_sha256", "seed")
+_ONE_ONLY = "in one of the two atlases only"
 _MEASURED_ON = ("text", "tokens", "positions", "targets", "contrasts")
 
 
@@ -63,7 +66,7 @@ class Change:
 
 @dataclass(frozen=True)
 class RoleChange:
-    """A role that a head holds in one atlas only.
+    """A role that a head holds in one atlas and not in the other; both judged it.
 
     Attributes:
         role: its name.
@@ -132,14 +135,19 @@ def difference(
     families = [family for family in before.families if family in after.families]
     for family in dict.fromkeys([*before.families, *after.families]):
         if family not in families:
-            not_compared[family] = "in one of the two atlases only"
-    for measure in measures:
-        for name, arrays in _of_measure(before, after, measure, mode):
-            changes += _changes(before, after, measure, name, arrays, families)
-    if "held" in before.roles and "held" in after.roles:
-        roles = list(_role_changes(before, after))
-    else:
-        roles, not_compared["roles"] = [], "not in both atlases"
+            not_compared[family] = _ONE_ONLY
+    with arrays_of(before.called, after.called):
+        for measure in measures:
+            for name, arrays in _of_measure(before, after, measure, mode):
+                changes += _changes(before, after, measure, name, arrays, families, not_compared)
+        if mode is None and any(change.mode for change in changes):
+            for name in dict.fromkeys([*before.modes, *after.modes]):
+                if name not in before.modes or name not in after.modes:
+                    not_compared[f"{name} ablation"] = _ONE_ONLY
+        if "held" in before.roles and "held" in after.roles:
+            roles = list(_role_changes(before, after, not_compared))
+        else:
+            roles, not_compared["roles"] = [], "not in both atlases"
     order = sorted(changes, key=lambda c: (not c.changed, -abs(c.change)))
     pairs = {key: (before.provenance.get(key), after.provenance.get(key)) for key in _COMPARED}
     return Difference({k: pair for k, pair in pairs.items() if pair[0] != pair[1]}, order, roles, not_compared)
@@ -173,14 +181,17 @@ def _changes(
     mode: str,
     arrays: tuple[np.ndarray, np.ndarray],
     families: Sequence[str],
+    not_compared: dict[str, str],
 ) -> list[Change]:
-    known = before.provenance.get("seed")  # of a file that may be anyone's
-    seed = known if isinstance(known, int) and known >= 0 else 0
+    seed = seed_of(before.provenance)
     rows: list[tuple[str, bool, dict[str, np.ndarray]]] = []
     for family in families:
         sides = [[p for p in atlas.prompts if p.family == family] for atlas in (before, after)]
         values = [array[..., [p.index for p in side]] for array, side in zip(arrays, sides, strict=True)]
-        if any(np.isnan(side).all() for side in values):
+        absent = [bool(np.isnan(side).all()) for side in values]
+        if any(absent):
+            if not all(absent):
+                not_compared[f"{measure} on {family}{f', {mode} ablation' if mode else ''}"] = _ONE_ONLY
             continue
         paired = list(map(_asked, sides[0])) == list(map(_asked, sides[1]))
         compare = _paired if paired else _unpaired
@@ -259,12 +270,16 @@ def _unpaired(
     }
 
 
-def _role_changes(before: Atlas, after: Atlas) -> Iterator[RoleChange]:
+def _role_changes(before: Atlas, after: Atlas, not_compared: dict[str, str]) -> Iterator[RoleChange]:
     one, two = before.roles["held"], after.roles["held"]
-    for role in one.coords.get("role", ()):
-        if role not in two.coords.get("role", ()):
+    for role in dict.fromkeys([*one.coords.get("role", ()), *two.coords.get("role", ())]):
+        if not all(role in array.coords.get("role", ()) for array in (one, two)):
+            not_compared[f"role {role}"] = _ONE_ONLY
             continue
         held = [array.sel(role=role).values for array in (one, two)]
+        n_unjudged = int((np.isnan(held[0]) != np.isnan(held[1])).sum())
+        if n_unjudged:
+            not_compared[f"role {role}"] = f"of {n_unjudged} heads judged in one of the two atlases only"
         apart = _evidence_apart(before.roles, after.roles, str(role), held[0].shape)
         for layer, head in np.argwhere((held[0] + held[1]) == 1):
             gained = bool(held[1][layer, head] == 1)

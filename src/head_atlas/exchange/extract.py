@@ -20,8 +20,10 @@ from head_atlas.exchange.carried import (
     longest_prefix,
     macro_summaries,
     renumbered,
+    seed_of,
     used_tokens,
 )
+from head_atlas.exchange.strange_arrays import arrays_of
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import prompts_sha256
@@ -49,16 +51,17 @@ def extract(
         heads: to keep; the numbers of the others become NaN (counts 0, ids -1), so that labels stay. None for all.
 
     Raises:
-        AtlasError: an unknown family or measure.
+        AtlasError: an unknown family or measure, or an array that is not what it is called.
         HeadError: the model has no such head.
     """
     found = contents
-    if measures is not None:
-        found = replace(found, arrays=_of_measures(found.arrays, measures))
-    if families is not None:
-        found = _of_families(found, families)
-    if heads is not None:
-        found = _of_heads(found, heads)
+    with arrays_of("the atlas"):
+        if measures is not None:
+            found = replace(found, arrays=_of_measures(found.arrays, measures))
+        if families is not None:
+            found = _of_families(found, families)
+        if heads is not None:
+            found = _of_heads(found, heads)
     resampled = found.resample_prompts.tokens if found.resample_prompts else None
     used = used_tokens(found.prompts, found.arrays, resampled)
     strings = {i: text for i, text in found.token_strings.items() if i in used}
@@ -69,7 +72,8 @@ def extract(
     }
     cut = {"config_sha256": contents.provenance.get("config_sha256", ""), "corpus_sha256": _corpus_of(contents)}
     cut |= {name: list(kept) for name, kept in asked.items() if kept is not None}
-    provenance = dict(found.provenance) | {"extracted": [*contents.provenance.get("extracted", []), cut]}
+    before = contents.provenance.get("extracted", [])
+    provenance = dict(found.provenance) | {"extracted": [*(before if isinstance(before, list) else [before]), cut]}
     return replace(found, token_strings=strings, provenance=provenance)
 
 
@@ -135,8 +139,7 @@ def _of_families(contents: AtlasContents, families: Sequence[str]) -> AtlasConte
             left_out["neurons/top_prompts"] = _NOT_ALL
         else:
             arrays[TOP_PROMPTS] = numbered
-    seed = int(contents.provenance.get("seed", 0))
-    macro = macro_summaries(prompts, kept_families, contents.modes, arrays, seed)
+    macro = macro_summaries(prompts, kept_families, contents.modes, arrays, seed_of(contents.provenance))
     arrays |= {place: array for place, array in macro.items() if place in contents.arrays}
     provenance = dict(contents.provenance) | {"corpus_sha256": prompts_sha256(prompts)}
     return replace(

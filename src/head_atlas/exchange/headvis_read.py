@@ -18,7 +18,7 @@ import numpy as np
 from head_atlas.errors import AtlasError
 from head_atlas.exchange.headvis_pages import Pages, read_page
 from head_atlas.exchange.headvis_write import HEAD_FILES
-from head_atlas.exchange.strange_json import Folder, listed, number, text, whole
+from head_atlas.exchange.strange_json import Folder, listed, number, storable, text, whole
 from head_atlas.heads import HeadId
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import prompts_sha256
@@ -86,9 +86,9 @@ def read_headvis(folder: str | Path) -> AtlasContents:
         raise AtlasError(f"{tree.root}: no head of this tree has a sequence")
     arrays = {f"exemplars/text/{name}": array for name, array in pages.arrays().items()}
     arrays |= _metrics(tree, _n_sequences(config), n_layers, n_heads)
-    kept: dict[str, Any] = {
-        key: config[key] for key in ("pipeline_config", "metric_descriptions", "n_intervals") if key in config
-    }
+    kept: dict[str, Any] = storable(
+        {key: config[key] for key in ("pipeline_config", "metric_descriptions", "n_intervals") if key in config}
+    )
     if len(repr(kept)) > _KEPT_TEXT:
         kept = {"too_long_to_keep": sorted(kept)}
     return AtlasContents(

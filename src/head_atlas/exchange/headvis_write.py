@@ -15,6 +15,7 @@ import numpy as np
 
 from head_atlas.catalogue import EFFECTS, SCORES
 from head_atlas.errors import AtlasError
+from head_atlas.exchange.strange_arrays import arrays_of
 from head_atlas.exchange.tables import finite
 from head_atlas.named_array import NamedArray
 from head_atlas.store import Atlas
@@ -52,6 +53,11 @@ def write_headvis(atlas: Atlas, folder: str | Path, *, exemplars: str | None = N
         raise AtlasError(
             f"{atlas.called} has no exemplars{f' of {chosen!r}' if chosen else ''}: there is nothing to show"
         )
+    with arrays_of(atlas.called):
+        return _write_tree(atlas, folder, chosen)
+
+
+def _write_tree(atlas: Atlas, folder: Path, chosen: str) -> int:
     stored, arrays = atlas.stored_exemplars(chosen), atlas.exemplars[chosen]
     metrics = _metrics(atlas)
     heads = list(np.ndindex(atlas.n_layers, atlas.n_heads))

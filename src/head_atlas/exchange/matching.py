@@ -19,6 +19,7 @@ import numpy as np
 
 from head_atlas.errors import AtlasError
 from head_atlas.exchange.profiles import Entry, profiles
+from head_atlas.exchange.strange_arrays import arrays_of
 from head_atlas.exchange.tables import finite
 from head_atlas.heads import HeadId
 from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, tail_p
@@ -122,13 +123,14 @@ def match_heads(first: Atlas, second: Atlas, *, depth_weight: float = DEPTH_WEIG
         seed: of the draws of pairs, in large models.
 
     Raises:
-        AtlasError: the two hold too little in common, or too many heads.
+        AtlasError: the two hold too little in common, or too many heads, or are damaged.
         HeadAtlasError: a seed that is none.
     """
     seed = checked_seed(seed)
     if max(first.n_layers * first.n_heads, second.n_layers * second.n_heads) ** 2 > _MOST_PAIRS:
         raise AtlasError(f"one of the two models has too many heads to compare (over {_MOST_PAIRS} pairs of its own)")
-    found = profiles(first, second)
+    with arrays_of(first.called, second.called):
+        found = profiles(first, second)
     if len(found.entries) < _FEWEST:
         raise AtlasError(
             f"the two atlases measured {len(found.entries)} things of each head in common; a comparison needs {_FEWEST}"

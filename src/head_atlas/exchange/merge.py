@@ -1,8 +1,8 @@
 """Several atlases of one model as one: other families, other modes, other measures.
 
 Numbers are copied, never averaged: where two atlases hold the same number it has to be the same. Means over
-families are worked out anew. What was judged from all prompts of one atlas (roles, and what else differs between
-them) is left out, with the reason.
+families are worked out anew. What was judged from all prompts of one atlas, or from its modes and measures (roles,
+exemplars, and what else differs between them), is left out, with the reason.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from head_atlas.errors import AtlasError
-from head_atlas.exchange.carried import MACRO, TOP_PROMPTS, is_of_ids, macro_summaries, renumbered
+from head_atlas.exchange.carried import MACRO, TOP_PROMPTS, is_of_ids, macro_summaries, renumbered, seed_of
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.fingerprint import canonical_json, prompts_sha256
 from head_atlas.prompts.prompt import Prompt
-from head_atlas.store.contents import AtlasContents
+from head_atlas.store.contents import AtlasContents, ResamplePrompts
 
 SAME = ("model_fingerprint", "tokenizer_sha256", "bos_policy", "dtype", "seed", "code_sha256", "reference_sha256")
 """What two atlases have to have in common."""
@@ -27,6 +28,9 @@ SAME = ("model_fingerprint", "tokenizer_sha256", "bos_policy", "dtype", "seed", 
 _JUDGED = ("roles/", "nulls/", "scores/positional", "summary/positional")
 """Depends on all prompts of an atlas at once."""
 _NOT_MERGED = "judged from all prompts of one atlas: build one of all families to have it"
+_OTHER_PROMPTS = "chosen among other prompts in each of the merged atlases"
+_OTHER_EVIDENCE = "judged by other modes or measures in each of the merged atlases: build one of all of them to have it"
+_OTHER_DRAWS = "each of the merged atlases has others: resample ablation cannot be repeated with one set of prompts"
 _OF_ALL_PROMPTS = ("neurons/", "model/", "syntax/", "offsets")
 """Groups with numbers that are of all prompts of an atlas, though of no single one."""
 _TOPS = ("neurons/top_prompts", "neurons/top_positions", "neurons/top_activations")
@@ -53,7 +57,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
     left_out = {name: why for part in parts for name, why in part.left_out.items()}
 
     differing = set() if one_corpus else _differing(parts)
-    clashing = set() if one_corpus else _clashing_exemplars(parts)
+    apart = _judged_apart(parts) if one_corpus else dict.fromkeys(_clashing_exemplars(parts), _OTHER_PROMPTS)
     merged: dict[str, NamedArray] = {}
     sizes: dict[str, Sequence[Any]] = {"prompt": prompts, "mode": modes, "family": families}
     for part in parts:
@@ -67,15 +71,17 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
                 left_out[place.rpartition("/")[2] if place.startswith("scores/") else place.split("/")[0]] = _NOT_MERGED
             elif place in differing:
                 left_out[place] = _NOT_MERGED
-            elif place.rpartition("/")[0] in clashing:
-                left_out[place.rpartition("/")[0]] = "chosen among other prompts in each of the merged atlases"
+            elif (group := place.rpartition("/")[0]) in apart:
+                left_out[group] = apart[group]
             elif not (MACRO in place and place.startswith("summary/")):
                 _put(merged, place, _renumbered(place, array, places["prompt"]), places, sizes)
-    seed = int(first.provenance.get("seed", 0))
-    macro = macro_summaries(prompts, families, modes, merged, seed)
+    macro = macro_summaries(prompts, families, modes, merged, seed_of(first.provenance))
     merged |= {place: array for place, array in macro.items() if any(place in part.arrays for part in parts)}
     here = {*families, *(place.rpartition("/")[2] for place in merged)}
     left_out = {name: why for name, why in left_out.items() if name not in here}
+    draws = [part.resample_prompts for part in parts if part.resample_prompts is not None]
+    if not _equal_draws(draws):
+        draws, left_out["references/resample_token"] = [], _OTHER_DRAWS
     return replace(
         first,
         families=families,
@@ -84,7 +90,7 @@ def merge(parts: Sequence[AtlasContents]) -> AtlasContents:
         token_strings=_united(parts, lambda part: part.token_strings, "token"),
         arrays=merged,
         mean_z=next((part.mean_z for part in parts if part.mean_z is not None), None),
-        resample_prompts=next((part.resample_prompts for part in parts if part.resample_prompts is not None), None),
+        resample_prompts=draws[0] if draws else None,
         provenance=_provenance(parts, prompts, modes),
         left_out=left_out,
         notes={name: text for name, text in _notes(parts).items() if name not in left_out},
@@ -127,6 +133,39 @@ def _clashing_exemplars(parts: Sequence[AtlasContents]) -> set[str]:
     return {name for found in sets for name in found if sum(name in other for other in sets) > 1}
 
 
+def _judged_apart(parts: Sequence[AtlasContents]) -> dict[str, str]:
+    """Of atlases of the same prompts, the groups that were judged by other evidence in each, and that."""
+    found = set()
+    for place in {place for part in parts for place in part.arrays if place.startswith(("roles/", "exemplars/"))}:
+        first, *others = (part.arrays[place] for part in parts if place in part.arrays)
+        # of the ragged arrays of exemplars no number stands alone: they are the same, or others
+        same = _are_equal if place.startswith("exemplars/") else partial(_agree, place)
+        if not all(same(first, other) for other in others):
+            found.add(place.rpartition("/")[0])
+    return dict.fromkeys(found, _OTHER_EVIDENCE)
+
+
+def _are_equal(one: NamedArray, other: NamedArray) -> bool:
+    kind = one.values.dtype.kind
+    return one.dims == other.dims and np.array_equal(one.values, other.values, equal_nan=kind == "f")
+
+
+def _agree(place: str, one: NamedArray, other: NamedArray) -> bool:
+    """Whether two arrays are of the same things, and have the same number wherever both have one."""
+    if one.dims != other.dims or one.shape != other.shape or _labels(one) != _labels(other):
+        return False
+    both = ~(is_missing(place, one.values) | is_missing(place, other.values))
+    return bool((one.values[both] == other.values[both]).all())
+
+
+def _labels(array: NamedArray) -> dict[str, list[Any]]:
+    return {dim: list(of) for dim, of in array.coords.items()}
+
+
+def _equal_draws(draws: Sequence[ResamplePrompts]) -> bool:
+    return all(np.array_equal(one.tokens, draws[0].tokens) and one[1:] == draws[0][1:] for one in draws)
+
+
 def _prompt_places(prompts: Sequence[Prompt], start: Mapping[str, int]) -> list[int]:
     """Where each prompt of one atlas is among all."""
     seen: dict[str, int] = {}
@@ -155,9 +194,7 @@ def _differing(parts: Sequence[AtlasContents]) -> set[str]:
         arrays = [part.arrays[place] for part in parts if place in part.arrays]
         if {"prompt", "family"} & set(arrays[0].dims):
             continue
-        same = all(a.dims == arrays[0].dims and a.shape == arrays[0].shape for a in arrays) and all(
-            np.array_equal(a.values, arrays[0].values, equal_nan=a.values.dtype.kind == "f") for a in arrays
-        )
+        same = all(_are_equal(arrays[0], array) for array in arrays)
         if not same or (place == TOP_PROMPTS and len(arrays) > 1):
             found.add(place)
     return found | {place for place in _TOPS if TOP_PROMPTS in found}

@@ -37,7 +37,10 @@ class Folder:
         Raises:
             AtlasError: it is missing, too large, or leads out of the folder.
         """
-        path = (self.root / name).resolve()
+        try:
+            path = (self.root / name).resolve()
+        except (OSError, RuntimeError) as error:  # links that lead to themselves
+            raise AtlasError(f"{name}: leads nowhere: {error}") from error
         if not path.is_relative_to(self.root):
             raise AtlasError(f"{name}: leads out of the folder")
         if not path.is_file():
@@ -114,6 +117,12 @@ def text(value: Any, most: int) -> str:
     if not isinstance(value, str):
         return ""
     return value[:most].encode("utf-8", errors="replace").decode("utf-8").replace("\0", "")
+
+
+def storable(value: Any) -> Any:
+    """A value of JSON with all its texts, and the names in it, as `text` has them."""
+    written = json.dumps(value, ensure_ascii=False)
+    return json.loads(text(written, len(written)))
 
 
 def _kind(value: Any) -> str:

@@ -14,14 +14,15 @@ from head_atlas.named_array import NamedArray
 from head_atlas.store import Atlas
 from head_atlas.store.atomic import replacing
 
-_TABLES = ("summary", "weights", "nulls", "roles")
+_TABLES = ("summary", "weights", "syntax", "nulls", "roles", "model")
 COLUMNS = ("group", "name", "layer", "head", "labels", "value")
 
 
 def rows(atlas: Atlas) -> Iterator[dict[str, Any]]:
-    """Every number of a head that is not of a single prompt.
+    """Every number of a head that is not of a single prompt, but for what belongs to its exemplars.
 
-    Labels of further axes are "mode=zero family=ioi". Missing numbers (NaN) are left out: there is no row.
+    Labels of further axes are "mode=zero family=ioi". The attention by distance is "offsets" of no group. Missing
+    numbers (NaN) are left out: there is no row.
 
     Raises:
         AtlasError: an array is damaged.
@@ -29,8 +30,11 @@ def rows(atlas: Atlas) -> Iterator[dict[str, Any]]:
     for group in _TABLES:
         for name in atlas.names(group):
             array = atlas.read(f"{group}/{name}")
-            if {"layer", "head"} <= set(array.dims) and array.values.dtype.kind in "iuf":
+            of_heads = {"layer", "head"} <= set(array.dims) and "prompt" not in array.dims
+            if of_heads and array.values.dtype.kind in "iuf":
                 yield from _of_array(group, name, array)
+    if atlas.offsets is not None:
+        yield from _of_array("", "offsets", atlas.offsets)
 
 
 def _of_array(group: str, name: str, array: NamedArray) -> Iterator[dict[str, Any]]:

@@ -41,7 +41,7 @@ class HeadRoles:
         states: (state, layer, head), by the definitions of `catalogue.roles.STATES`.
         felt: (family, layer, head): whether the effect is felt on a family, `catalogue.roles.FELT`.
         relative_effect: (family, layer, head): |effect| / clean logit difference, 0 where the interval spans 0, NaN
-            where the model does not solve the family.
+            where the model does not solve the family, and on natural text, which has no logit difference.
         effective_roles: (layer, head): exp(entropy of the normalised memberships of held roles, states left out);
             NaN without any.
         participation: (layer, head): participation ratio of `relative_effect`; NaN without any effect.
@@ -96,7 +96,8 @@ def assign_roles(
         measured: by (measure, where), as criteria name them: `("induction_excess", "rand_repeat")`,
             `("ov_copy", "")`, `("direct_logit", "ioi")`, `("logit_difference", "ioi")` for an effect in the mode of
             the caller's choice. What is missing is not measured. Every logit difference given, also of families
-            that no role asks for, and `("logprob", "natural")` count for the states and the participation.
+            that no role asks for, counts for the states and the participation; `("logprob", "natural")`, which is no
+            share of a logit difference, for the states alone.
         clean: mean clean logit difference of the families that the model solves, from `evidence.solved_families`.
         write_norm: [layer, head] mean norm of z W_O on natural text; without it no head can be called dormant.
         positional_offset: [layer, head] where the `positional` score is taken; it is kept beside the roles.

@@ -215,6 +215,8 @@ class _Moments:
         self._products: Tensor | float = 0.0
 
     def add(self, rows: Float[Tensor, "*batch row d"]) -> None:
+        if not rows.shape[-2]:  # prompts of one token
+            return
         rows = rows.double()
         if self._about is None:
             self._about = rows.mean(-2, keepdim=True)

@@ -36,8 +36,6 @@ def forest_rows(shown: Sequence[tuple[str, HeadValues]], head: HeadId, *, sign: 
         digits = digits_of(x, low, high)
         clear = values.clear(*at)
         ranks = [percentile(np.abs(within), abs(x)) for within in (values.values, values.values[head.layer])]
-        if clear is None and np.isfinite(low) and np.isfinite(high):
-            clear = bool(low > 0 or high < 0)
         rows.append(
             {
                 "label": label,
@@ -46,7 +44,7 @@ def forest_rows(shown: Sequence[tuple[str, HeadValues]], head: HeadId, *, sign: 
                 "t": unit_range(x, scale),
                 "low": unit_range(low if np.isfinite(low) else x, scale),
                 "high": unit_range(high if np.isfinite(high) else x, scale),
-                # Colour only where it differs from zero.
+                # Colour only where it is significant.
                 "sign": int(np.sign(x)) if clear and np.isfinite(x) else 0,
                 "peers": [unit_range(float(p), scale) for p in others],
                 "numbers": [label, *values.record(*at), *ranks],

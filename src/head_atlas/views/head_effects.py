@@ -58,9 +58,12 @@ def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str) -> dict:
     rows, zero = forest_rows([(_named(family), values) for family, values in measured], head, sign=measure.signed)
     for row, (family, _) in zip(rows, measured, strict=True):
         row["key"] = f"{effect}@{family}"
+    coloured = "A dot is coloured where it is significant"
+    if not measure.signed:
+        coloured = "No dot is coloured: of what is never negative, an interval above 0 says nothing"
     lead = (
-        f"Effect on {measure.label.lower()} = ablated − clean, {mode_label(mode)} ablation, in {measure.unit}. A dot "
-        "is coloured where it is significant; thin ticks are the other heads of the layer; percentiles rank the size."
+        f"Effect on {measure.label.lower()} = ablated − clean, {mode_label(mode)} ablation, in {measure.unit}. "
+        f"{coloured}; thin ticks are the other heads of the layer; percentiles rank the size."
     )
     if missing:
         lead += f" Not defined on {', '.join(missing)}."
@@ -90,7 +93,9 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
     array = atlas.roles["relative_effect"]
     at = (slice(None), head.layer, head.head)
     shares = np.asarray(array.values[at], dtype=float)
-    felt = np.asarray(atlas.roles["felt"].values[at], dtype=float) if "felt" in atlas.roles else np.full_like(shares, 0)
+    felt = np.full_like(shares, np.nan)
+    if "felt" in atlas.roles:
+        felt = np.asarray(atlas.roles["felt"].values[at], dtype=float)
     order = sorted((i for i in range(len(shares)) if np.isfinite(shares[i])), key=lambda i: -shares[i])
     names = list(array.coords.get("family", atlas.families))
     top = max([1.0, *(float(shares[i]) for i in order)])
@@ -103,7 +108,7 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
             "low": None,
             "high": None,
             "faint": bool(felt[i] != 1),
-            "cells": [_nats(shares[i]) if names[i] == "natural" else percent(float(shares[i])), _felt(felt[i])],
+            "cells": [percent(float(shares[i])), "felt" if felt[i] == 1 else "–"],
         }
         for i in order
     ]
@@ -116,8 +121,10 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
             said.append(form.format(plain(x, 1)))
     mode = atlas.provenance.get("role_mode", "")
     how = f", {mode_label(mode)} ablation" if mode else ""
-    lead = f"Size of the effect as a share of the clean logit difference{how}; on "
-    lead += "natural text in nats per token. 0 where the interval spans 0."
+    lead = f"Size of the effect as a share of the clean logit difference{how}; 0 where the interval spans 0."
+    if "natural" in names and np.isfinite(felt[names.index("natural")]):
+        on_text = "felt" if felt[names.index("natural")] == 1 else "not felt"
+        lead += f" On natural text, which has no wrong answer and so no such share, the effect is {on_text}."
     if said:
         lead += f" In short: {'; '.join(said)}."
     if not rows:
@@ -130,18 +137,10 @@ def families_section(atlas: Atlas, head: HeadId) -> dict:
         "columns": ["family", "", "share", "felt"],
         "saved": saved(
             ["family", "share", "felt"],
-            ([names[i], shares[i], bool(felt[i] == 1)] for i in order),
+            ([names[i], shares[i], None if np.isnan(felt[i]) else bool(felt[i] == 1)] for i in order),
             measure="relative_effect",
             mode=str(mode),
-            unit="share of the clean logit difference; nats per token on natural text",
+            unit="share of the clean logit difference",
         ),
         "rows": rows,
     }
-
-
-def _nats(x: float) -> str:
-    return f"{plain(float(x))} nats"
-
-
-def _felt(x: float) -> str:
-    return "felt" if x == 1 else "–"

@@ -94,10 +94,13 @@ def _example(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict:
     n = len(prompt)
     start = 0 if n <= LONGEST else max(0, min(query - LONGEST + LONGEST // 4, n - LONGEST, key))
     stop = min(n, start + LONGEST)
-    rows = []
+    rows, elsewhere = [], []
     for i in range(start, stop):
-        keys = [int(j) for j in np.argsort(-weights[i], kind="stable")[:MOST_KEYS] if weights[i, j] > 0]
-        rows.append([[j - start, round(float(weights[i, j]), 3)] for j in keys if start <= j < stop])
+        largest = [int(j) for j in np.argsort(-weights[i], kind="stable")[:MOST_KEYS] if weights[i, j] > 0]
+        keys = [j for j in largest if start <= j < stop]
+        rows.append([[j - start, round(float(weights[i, j]), 3)] for j in keys])
+        # what the file does not keep, and what is kept and not shown
+        elsewhere.append(float(pattern.dropped[i] + weights[i].sum() - weights[i, keys].sum()))
     effect = exemplar.effect
     said = [f"largest look {plain(exemplar.value)}"]
     if np.isfinite(effect):
@@ -110,7 +113,7 @@ def _example(atlas: Atlas, stored: StoredExemplars, exemplar: Exemplar) -> dict:
         "tokens": [visible(text) for text in prompt.strings[start:stop]],
         "rest": [round(float(x), 3) for x in inner[:, start:stop].max(0)],
         "rows": rows,
-        "dropped": [round(float(x), 3) for x in pattern.dropped[start:stop]],
+        "dropped": [round(max(x, 0.0), 3) for x in elsewhere],
     }
 
 

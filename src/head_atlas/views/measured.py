@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -194,8 +195,6 @@ def membership_values(atlas: Atlas, role: str) -> HeadValues:
     """
     membership = atlas.roles["membership"].sel(role=role).values
     held = atlas.roles["held"].sel(role=role).values
-    # "Held" is the answer to all criteria together, so it takes the place of a q value.
-    answer = np.where(np.isnan(held), np.nan, np.where(held == 1, 0.0, 1.0))
     return _Membership(
         membership,
         None,
@@ -206,11 +205,24 @@ def membership_values(atlas: Atlas, role: str) -> HeadValues:
         False,
         most=1.0,
         reason="could not be judged",
-        q=answer,
+        held=held,
     )
 
 
+@dataclass(frozen=True)
 class _Membership(HeadValues):
+    """Of a role, whose answer to all criteria together takes the place of a test: there is no q value.
+
+    Attributes:
+        held: [layer, head] 1 where it is held, 0 where not, NaN where it could not be judged.
+    """
+
+    held: np.ndarray = field(kw_only=True)
+
+    def clear(self, layer: int, head: int) -> bool | None:
+        answer = float(self.held[layer, head])
+        return None if np.isnan(answer) else answer == 1
+
     def text(self, layer: int, head: int) -> str:
         x = self.values[layer, head]
         if not np.isfinite(x):

@@ -52,7 +52,7 @@ def interval(low: float, high: float, digits: int = 2, *, sign: bool = False) ->
     form = signed if sign else plain
     ends = []
     for end in (low, high):
-        small = (low > 0 or high < 0) and round(end, digits) == 0
+        small = (low > 0 or high < 0) and round(end, digits) == 0 and end != 0  # of a strange file, whose low > high
         ends.append(form(end, math.ceil(-math.log10(abs(end))) if small else digits))
     return f"[{', '.join(ends)}]"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from head_atlas.catalogue import WITHOUT_EFFECTS
 from head_atlas.views.choices import label_of
 from head_atlas.views.citing import atlas_bibtex, software_bibtex
 from head_atlas.views.numbers import count, percent, plain
@@ -152,7 +153,8 @@ def about_props(atlas: Atlas) -> dict:
             span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
             parts.append(f"of {span} tokens")
         if clean is not None and np.isnan(clean[i]):
-            parts.append("no right answer: scores only")
+            none = family in WITHOUT_EFFECTS
+            parts.append("no right answer: scores only" if none else "how well the model does was not measured")
         elif clean is not None:
             parts.append(f"right {percent(float(clean[i]))}")
         if lost is not None and np.isfinite(lost[i]):

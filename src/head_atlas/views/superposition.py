@@ -8,7 +8,7 @@ import numpy as np
 
 from head_atlas.catalogue import MODEL_MEASURES
 from head_atlas.views.choices import label_of, titled
-from head_atlas.views.numbers import count, finite, percent, plain
+from head_atlas.views.numbers import MISSING, count, finite, percent, plain
 from head_atlas.views.saved import saved, source_of
 from head_atlas.views.token_text import visible
 
@@ -76,21 +76,18 @@ def _participation(atlas: Atlas) -> dict:
         why = atlas.left_out.get("participation", "this atlas was built without it")
         return {"kind": "empty", "title": title, "text": f"Not known: {why}."}
     rows = []
-    width, d_head = atlas.provenance.get("d_model"), atlas.provenance.get("d_head")
     if "head_participation" in atlas.model:
+        known = atlas.provenance.get("d_head")
+        d_head = known if isinstance(known, int) and known > 0 else None
         heads = np.asarray(atlas.model["head_participation"].values, dtype=float)
-        for layer, values in enumerate(heads):
-            if np.isfinite(values).any():
-                mean = float(np.nanmean(values))
-                most = float(d_head) if d_head else float(np.nanmax(heads))
-                rows.append(_bar(f"Heads of layer {layer}, mean", mean, most, [plain(mean, 1), plain(most, 0)], most))
+        means = [float(np.nanmean(values)) if np.isfinite(values).any() else np.nan for values in heads]
+        rows += _in_use("Heads of layer {}, mean", means, [d_head] * len(means))
     if "mlp_participation" in atlas.model:
-        units = atlas.neurons["families"].shape[1] if "families" in atlas.neurons else width
-        for layer, x in enumerate(np.asarray(atlas.model["mlp_participation"].values, dtype=float)):
-            if np.isfinite(x) and units:
-                rows.append(
-                    _bar(f"MLP of layer {layer}", float(x), float(units), [plain(float(x), 1), count(units)], units)
-                )
+        mlps = np.asarray(atlas.model["mlp_participation"].values, dtype=float).tolist()
+        units: list[int | None] = [None] * len(mlps)
+        if "threshold" in atlas.neurons:  # NaN in columns that a narrower layer does not have
+            units = np.isfinite(atlas.neurons["threshold"].values).sum(-1).tolist()
+        rows += _in_use("MLP of layer {}", mlps, units)
     n = atlas.model["participation_n"].values if "participation_n" in atlas.model else None
     tokens = "" if n is None else f" Over {count(float(n))} tokens of natural text."
     entry = MODEL_MEASURES["mlp_participation"]
@@ -110,7 +107,19 @@ def _participation(atlas: Atlas) -> dict:
     }
 
 
-def _bar(label: str, x: float, most: float, cells: list[str], beside: float, chance: float | None = None) -> dict:
+def _in_use(label: str, used: list[float], there: list[int | None]) -> list[dict]:
+    """A row for each layer; where it is not known how many dimensions there are, bars reach to the largest."""
+    largest = max((x for x in used if np.isfinite(x)), default=1.0)
+    return [
+        _bar(label.format(layer), x, float(n or largest), [plain(x, 1), MISSING if n is None else count(n)], n)
+        for layer, (x, n) in enumerate(zip(used, there, strict=True))
+        if np.isfinite(x)
+    ]
+
+
+def _bar(
+    label: str, x: float, most: float, cells: list[str], beside: float | None, chance: float | None = None
+) -> dict:
     return {
         "label": label,
         "sentence": "",
