@@ -90,6 +90,35 @@ def test_hostile_tokens_are_text_in_every_file(open_page, full_server):
     assert page.evaluate("window.pwned") is None
 
 
+def test_no_cell_of_a_saved_table_is_a_formula(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas&head=1.2")
+    about = {
+        "prompt": 'He said,=1+1, "x",@y; -2+3, a - b',
+        "tokens": ["=cmd()", '"=a', "-5"],
+        "numbers": [1, -2],
+        "=k": None,
+    }
+    page.evaluate(
+        """(about) => {
+          const opener = document.createElement('button');
+          opener.setAttribute('aria-label', 'Save: bad');
+          const rows = [['a,=1', -1]];
+          opener.onclick = () => window.haSave(opener, '+1,=2', { table: () => ({ columns: ['x', '=y'], rows }), about: { about } });
+          const panel = document.createElement('div');
+          panel.id = 'bad';
+          panel.append(opener);
+          document.body.append(panel);
+        }""",
+        about,
+    )
+    content = saved(page, page.locator("#bad"), "CSV")
+    found, _ = read_csv(content)
+    assert (found["title"], found["about"]) == ("+1,=2", about)
+    cells = [cell.strip() for row in csv.reader(content.decode().splitlines()) for cell in row]
+    cells += [cell.strip() for row in csv.reader(content.decode().splitlines(), delimiter=";") for cell in row]
+    assert not [cell for cell in cells if re.match(r"[=+@\t]|-[^\d]|-\d[^\]},]", cell)]
+
+
 def test_the_address_brings_the_table_back_as_it_was(open_page, full_server):
     page = open_page(full_server + "?tab=atlas&view=find&role=induction&sort=head:up&where=sink:1e9..")
     table = page.locator("#atlas-finder")
@@ -181,3 +210,11 @@ def test_the_page_gives_the_frame_to_copy(open_page, full_server):
     source = re.search('src="([^"]+)"', code)[1].replace("&#38;", "&")
     assert source == f"{full_server}?embed=1&model=full&head=1.2"
     assert 'title="Attention head L1H2"' in code
+
+
+def test_the_frame_shows_the_ablation_mode_that_is_on_screen(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas&head=1.2&mode=mean")
+    expect(page.locator("#atlas-card h2")).to_have_text("L1H2")
+    page.get_by_text("Embed this card").click()
+    code = page.get_by_label("HTML that embeds the card of L1H2").input_value()
+    assert "&#38;mode=mean" in code
