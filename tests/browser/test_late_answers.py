@@ -14,9 +14,9 @@ def test_steps_back_in_a_row_end_at_the_head_of_the_address(open_page, full_serv
         page.locator(f"#atlas-grid .ha-cell[data-l='{layer}'][data-h='{number}']").click()
         page.wait_for_url(re.compile(f"head={re.escape(head)}"))
     # Faster than the server answers.
-    page.evaluate(
-        "(async () => { for (let i = 0; i < 4; i++) { history.back(); await new Promise((r) => setTimeout(r, 20)); } })()"
-    )
+    for _ in range(4):
+        page.evaluate("history.back()")
+        page.wait_for_timeout(20)
     page.wait_for_url(re.compile("head=0.1"))
     expect(page.locator("#atlas-card h2")).to_have_text("L0H1")
     # And to go where one came from writes the address again.

@@ -103,7 +103,8 @@ def test_no_cell_of_a_saved_table_is_a_formula(open_page, full_server):
           const opener = document.createElement('button');
           opener.setAttribute('aria-label', 'Save: bad');
           const rows = [['a,=1', -1]];
-          opener.onclick = () => window.haSave(opener, '+1,=2', { table: () => ({ columns: ['x', '=y'], rows }), about: { about } });
+          const table = () => ({ columns: ['x', '=y'], rows });
+          opener.onclick = () => window.haSave(opener, '+1,=2', { table, about: { about } });
           const panel = document.createElement('div');
           panel.id = 'bad';
           panel.append(opener);
@@ -210,6 +211,18 @@ def test_the_page_gives_the_frame_to_copy(open_page, full_server):
     source = re.search('src="([^"]+)"', code)[1].replace("&#38;", "&")
     assert source == f"{full_server}?embed=1&model=full&head=1.2"
     assert 'title="Attention head L1H2"' in code
+
+
+def test_a_chapters_file_says_what_stands_on_screen_and_calls_nothing_else_a_probability(open_page, server):
+    page = open_page(server + "?tab=learn&chapter=attribution")
+    page.locator("#learn-prediction input").first.click()
+    page.locator("#learn-run").click()
+    rows = page.locator("#learn-result .ha-condition")
+    expect(rows.first).to_be_visible()
+    _, found = read_csv(saved(page, page.locator("#learn-result"), "CSV"))
+    assert [row["measured"] for row in found] == rows.locator(".ha-num").all_inner_texts()
+    assert "nats" in found[0]["measured"]
+    assert "probability" not in found[0]
 
 
 def test_the_frame_shows_the_ablation_mode_that_is_on_screen(open_page, full_server):
