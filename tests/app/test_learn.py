@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_atlas import synthetic_contents
 
 from head_atlas.app import lab_analysis
 from head_atlas.app.chapters import CHAPTERS, FIRST
+from head_atlas.app.chapters.attribution import word_of
 from head_atlas.app.chapters.chapter import Finding, Row
 from head_atlas.app.chapters.picks import control_of, strongest
 from head_atlas.app.chapters.running import expected, first_choice, keeps, probability
@@ -18,7 +20,7 @@ from head_atlas.app.learn_tab import EMPTY, N_SHOWN, NAMES, LearnHandlers, findi
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
-from head_atlas.store import open_atlas
+from head_atlas.store import open_atlas, write_atlas
 from head_atlas.views.induction import induction_heads
 
 
@@ -105,6 +107,52 @@ def test_the_control_that_is_said_to_be_closest_to_even_attention_is(early):
     others = np.delete(np.abs(excess), plan.heads[0].head)
     assert abs(excess[plan.control[0].head]) == others.min()
     assert "closest to 0" in dict(plan.facts)["Control"]
+
+
+@pytest.mark.parametrize("pieces", [["Harry", " Potter"], ["Har", "ry", " Pot", "ter"], ["▁Harry", "▁Potter"]])
+def test_a_word_in_pieces_is_one_word(pieces):
+    text = "Harry Potter went home. Everyone knew Harry"
+    pieces = [piece.replace("▁", " ") for piece in pieces]
+    tokens = [
+        *pieces,
+        " went",
+        " home",
+        ".",
+        " Everyone",
+        " knew",
+        *[f" {p}" if i == 0 else p for i, p in enumerate(piece.strip() for piece in pieces[: len(pieces) // 2])],
+    ]
+    assert "".join(tokens).strip() == text
+    half = len(pieces) // 2
+    said = [word_of(tokens, at) for at in range(len(tokens))]
+    assert said == ["first"] * half + ["earlier"] * half + ["between"] * 5 + ["last"] * half
+
+
+def test_a_model_of_many_induction_heads_is_told_which_of_them_go(tmp_path):
+    contents = synthetic_contents(4, 6, n_prompts=4)
+    for name in ("induction_excess", "induction_excess_ci_low"):
+        contents.arrays[f"summary/{name}"].values[:] = 0.0
+        contents.arrays[f"summary/{name}"].values[1:3] = 0.5
+    write_atlas(tmp_path / "atlas.h5", contents)
+    with open_atlas(tmp_path / "atlas.h5") as atlas:
+        assert len(induction_heads(atlas)) == 12
+        plan = CHAPTERS["backup"].plan(atlas, 0)
+    assert len(plan.heads) == 8
+    assert "8 strongest of its 12 induction heads" in dict(plan.facts)["Removed"]
+    assert "all induction heads" not in CHAPTERS["backup"].question
+
+
+@pytest.mark.parametrize(("name", "place"), [("ablation", "Control"), ("circuits", "Control")])
+def test_a_control_of_another_layer_is_not_said_to_be_of_the_same(tmp_path, name, place):
+    contents = synthetic_contents(4, 1, n_prompts=4)
+    for which in ("induction_excess", "induction_excess_ci_low"):
+        contents.arrays[f"summary/{which}"].values[:] = 0.0
+        contents.arrays[f"summary/{which}"].values[3] = 0.5
+    write_atlas(tmp_path / "atlas.h5", contents)
+    with open_atlas(tmp_path / "atlas.h5") as atlas:
+        plan = CHAPTERS[name].plan(atlas, 0)
+    assert plan.control[0].layer != plan.heads[0].layer
+    assert "as far as they have any left" in dict(plan.facts)[place]
 
 
 @pytest.mark.parametrize("name", NAMES)
