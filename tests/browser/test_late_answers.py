@@ -62,3 +62,23 @@ def test_what_a_row_means_goes_away_with_the_row(open_page, server):
     expect(page.locator("p.ha-meaning")).to_be_visible()
     # Chromium sends a blur for what is taken out; others leave that to the page.
     assert page.evaluate("document.querySelector('.ha-dist-panel').contains(document.querySelector('p.ha-meaning'))")
+
+
+def test_a_filter_that_was_being_typed_is_forgotten_with_its_table(open_page, two_server):
+    page = open_page(two_server + "?tab=atlas&view=find")
+    table = page.locator("#atlas-finder")
+    table.locator("thead button").nth(2).click()
+    page.wait_for_url("**/*sort=*")
+    # The pause after typing ends once the other model is there; the page of the test notices every error.
+    page.evaluate(
+        """() => {
+          const wait = window.setTimeout;
+          window.setTimeout = (act, ms, ...rest) => wait(act, ms === 700 ? 5000 : ms, ...rest);
+        }"""
+    )
+    table.get_by_label("Search").fill("L1")
+    page.locator("#model input").click()
+    page.get_by_role("option", name="other").click()
+    page.wait_for_url("**/*model=other*")
+    page.wait_for_timeout(5000)
+    assert "find=" not in page.url

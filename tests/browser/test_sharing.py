@@ -226,6 +226,28 @@ def test_a_chapters_file_says_what_stands_on_screen_and_calls_nothing_else_a_pro
     assert "probability" not in found[0]
 
 
+def test_the_save_menu_closes_by_its_own_button_and_the_tab_key_goes_on_from_there(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas&head=1.2")
+    opener = page.locator("#atlas-grid .ha-save")
+    menu = page.locator(".ha-save-list")
+    opener.click()
+    expect(menu).to_be_visible()
+    opener.click()
+    expect(menu).to_be_hidden()
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    opener.click()
+    expect(menu.get_by_role("button").first).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(opener).to_be_focused()
+    page.keyboard.press("Enter")
+    menu.get_by_role("button").last.focus()
+    page.keyboard.press("Tab")
+    expect(menu).to_be_hidden()
+    assert page.evaluate(
+        "!!(document.querySelector('#atlas-grid .ha-save').compareDocumentPosition(document.activeElement) & 4)"
+    )
+
+
 def test_the_frame_shows_the_ablation_mode_that_is_on_screen(open_page, full_server):
     page = open_page(full_server + "?tab=atlas&head=1.2&mode=mean")
     expect(page.locator("#atlas-card h2")).to_have_text("L1H2")

@@ -54,8 +54,21 @@ menu.addEventListener('toggle', (e) => {
   menu.style.top = `${at.bottom + 4 + box.height < window.innerHeight ? at.bottom + 4 : Math.max(8, at.top - 4 - box.height)}px`;
   menu.querySelector('button').focus();
 });
+// It stands at the top of the page, and the Tab key goes on from the button that opened it.
+menu.addEventListener('keydown', (e) => {
+  if (e.key !== 'Tab' || e.target !== (e.shiftKey ? menu.firstElementChild : menu.lastElementChild)) return;
+  if (e.shiftKey) e.preventDefault();
+  menu.hidePopover();
+  opened.focus();
+});
+// A press anywhere closes it, so also one on its button, whose click is not to open it again.
+let pressed = null;
+document.addEventListener('pointerdown', (e) => { pressed = menu.matches(':popover-open') && opened.contains(e.target) ? opened : null; }, true);
 element.append(said, menu);
 window.haSave = (opener, title, { figure = null, table = null, about = {} }) => {
+  const again = pressed === opener;
+  pressed = null;
+  if (again) { menu.hidePopover(); return; }
   const whole = () => { const found = table ? table() : { columns: [], rows: [] }; return { title, columns: found.columns, rows: found.rows, about: { ...about, ...found.about } }; };
   const drawn = () => picture(figure(opener), title, aboutLines(whole().about));
   const make = {
