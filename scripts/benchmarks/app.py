@@ -30,7 +30,7 @@ BARS_MS = {STARTING: 10_000.0, PAINTED: 2_000.0, "heat map": 300.0, "head page":
 
 VISITORS, SECONDS, EVERY = 20, 60.0, 5.0
 TINY = (3, 4.0, 1.0)
-"""Visitors, seconds in all, and seconds between two actions of one visitor."""
+"""Visitors, seconds in all, and mean seconds between two actions of one visitor."""
 COLUMNS = {
     "what": "what|s",
     "n": "n|d",
@@ -90,8 +90,9 @@ def app_table(*, tiny: bool, repeats: int, model: str, check: bool, json_file: P
         failures = sorted({answer.failure for answer in answers if answer.failure})
         resident = resident_megabytes(process)
     print(
-        f"\n{visitors} visitors, one action each every {every:g} s for {seconds:g} s: {len(answers)} actions; "
-        f"the server used {100 * busy:.0f} % of one core and holds {resident:.0f} MB; load {load_average():.1f}."
+        f"\n{visitors} visitors, one action each every {every:g} s on average for {seconds:g} s: {len(answers)} "
+        f"actions; the server used {100 * busy:.0f} % of one core and holds {resident:.0f} MB; "
+        f"load {load_average():.1f}."
     )
     for failure in failures:
         print(f"failed: {failure}")

@@ -186,17 +186,21 @@ _EVENTS: Mapping[str, Callable[[Visitor], tuple[str, str, Any]]] = {
 
 
 async def visit(server: Server, seed: int, wait: float, seconds: float, every: float) -> list[Answer]:
-    """Open the page after `wait` seconds, then act every `every` seconds until `seconds` have passed."""
+    """Open the page after `wait` seconds, then act at random times until `seconds` have passed.
+
+    The times from one action to the next are exponential with a mean of `every` seconds: they do not wait for answers,
+    and no two visitors keep in step.
+    """
     until = time.monotonic() + seconds
     await asyncio.sleep(wait)
-    found = []
+    found, times = [], np.random.default_rng([seed, 1])
     headers = {"Accept-Encoding": "gzip, deflate, br"}
     async with httpx.AsyncClient(timeout=30, headers=headers) as client:
         visitor = Visitor(server, client, seed)
         alive = asyncio.create_task(_stay(client, f"{server.url}{_API}heartbeat/{visitor.session}"))
         found.append(await visitor.opened())
         due = time.monotonic()
-        while (due := due + every) < until:
+        while (due := due + times.exponential(every)) < until:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             found.append(await visitor.acts())
         alive.cancel()

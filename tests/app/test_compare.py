@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from urllib.parse import parse_qs
 
 import gradio as gr
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 from synthetic_atlas import synthetic_contents
 
+from head_atlas.app import compare_view as compare_module
+from head_atlas.app.compare_changes import changes_figure
 from head_atlas.app.compare_tab import CompareHandlers
 from head_atlas.app.compare_view import compare_view
 from head_atlas.app.engine import Engine
@@ -16,6 +20,8 @@ from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.page_handlers import N_OF_MODEL, N_RESTORED, PageHandlers
 from head_atlas.app.page_state import PageState, read_query
+from head_atlas.exchange import match_heads
+from head_atlas.exchange.difference import Change, Difference, RoleChange
 from head_atlas.named_array import NamedArray
 from head_atlas.store import write_atlas
 
@@ -59,6 +65,31 @@ def test_every_panel_is_filled_with_plain_values(handlers):
     for panel in panels:
         json.dumps(panel, allow_nan=False)
         assert "empty" not in panel
+
+
+def test_a_slow_comparison_keeps_nobody_waiting_but_those_who_ask_for_the_same(served, monkeypatch):
+    places = [str(served.entry(name).atlas_path.parent) for name in ("one", "two", "deep")]
+    library = Library.of(",".join(places))  # nothing compared yet
+    begun, release, compared = Event(), Event(), []
+
+    def slow(first, second):
+        compared.append((first.path.parent.name, second.path.parent.name))
+        if compared[-1] == ("one", "two"):
+            begun.set()
+            assert release.wait(60)
+        return match_heads(first, second)
+
+    monkeypatch.setattr(compare_module, "match_heads", slow)
+    with ThreadPoolExecutor(3) as threads:
+        same = [threads.submit(compare_view, library, "one", "two") for _ in range(2)]
+        assert begun.wait(60)
+        other = threads.submit(compare_view, library, "deep", "one")
+        assert other.result(timeout=60).matches["rows"]
+        assert not any(one.done() for one in same)
+        release.set()
+        first, second = (one.result(timeout=60) for one in same)
+    assert first == second
+    assert sorted(compared) == [("deep", "one"), ("one", "two")]
 
 
 def test_the_sentence_and_the_map_say_what_changed(served):
@@ -133,6 +164,31 @@ def test_the_files_hold_numbers_and_not_the_texts_of_the_page(served):
         assert found["relative depth in two"] == (layer + 0.5) / 2
         assert found[named] == pytest.approx(float(excess[layer, head]))
         assert isinstance(found["q"], float | None)
+
+
+@pytest.mark.parametrize(
+    ("n", "shown", "saved", "note"),
+    [
+        (3, 3, 3, ""),
+        (47, 20, 47, "20 of 47; “Save” gives all 47."),
+        (6000, 20, 5000, "20 of 6,000; “Save” gives the first 5,000, scripts/atlas.py diff --json all."),
+    ],
+)
+def test_a_list_of_changes_shows_some_and_its_file_has_all(n, shown, saved, note):
+    changes = [Change("kl", "zero", f"f{i}", 0, i % 4, 1.0, 1.0 - x, -x, -x, -x, 0.01, paired=True, changed=True)
+               for i in range(n) for x in [10 / (i + 1)]]  # fmt: skip
+    unchanged = dataclasses.replace(changes[0], changed=False)
+    found = Difference({}, [*changes, unchanged], [RoleChange("induction", 0, i % 4, True, True) for i in range(n)], {})
+    figure = changes_figure(found, ("one", "two"), (1, 4), effect="kl", mode="zero")
+    (pair,) = (block for block in figure["blocks"] if block["kind"] == "pair")
+    roles, largest = pair["blocks"]
+    assert (largest["title"], largest["note"]) == ("Largest changes", note)
+    assert [len(largest["rows"]), len(largest["saved"]["rows"])] == [shown, saved]
+    assert [row[1] for row in largest["saved"]["rows"]] == [f"f{i}" for i in range(saved)]
+    assert roles["saved"]["columns"] == ["head", "role", "change", "intervals_apart"]
+    assert roles["saved"]["rows"][0] == ["0.0", "induction", "gained", True]
+    assert [len(roles["rows"]), len(roles["saved"]["rows"])] == [min(n, 40), saved]
+    assert roles["note"].startswith("40 of") is (n > 40)
 
 
 def test_a_head_without_a_match_has_no_numbers_of_one(served):

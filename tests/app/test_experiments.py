@@ -12,7 +12,6 @@ from head_atlas.app.engine import Engine
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.start_tab import Shown, StartHandlers
-from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
 
@@ -135,16 +134,6 @@ def test_controls_are_as_many_as_the_heads_and_of_their_layers():
 def test_a_control_is_never_a_removed_head():
     assert experiments.controls(np.array([[0.5]]), [HeadId(0, 0)]) == []
     assert experiments.controls(np.array([[0.5, 0.1, 0.2]]), [HeadId(0, 0), HeadId(0, 1)]) == []
-
-
-@pytest.mark.parametrize("values", [[[np.nan, np.nan]], [[0.4]]])
-def test_an_atlas_without_a_head_to_compare_is_an_error_in_words(values):
-    from types import SimpleNamespace
-
-    excess = SimpleNamespace(values=np.array(values))
-    atlas = SimpleNamespace(summary={"induction_excess": excess}, n_heads=len(values[0]))
-    with pytest.raises(AtlasError, match=r"no induction scores|too few are left"):
-        experiments.induction_and_control(atlas, [])
 
 
 def test_repeated_words_repeat_and_the_target_is_what_came_next():

@@ -437,7 +437,7 @@ def test_a_result_is_taken_away_as_files_and_as_code_that_makes_it_again(engine,
         (lab_graph.GRAPH, ("this prompt", 4, "path_k"), {"removed": "0.1, 1.2", "corrupted": CORRUPTED}),
     ],
 )
-def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, analysis, options, experiment):
+def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, capsys, analysis, options, experiment):
     monkeypatch.chdir(place)  # a snippet looks for the atlas where it is run
     asked_for = {"removed": "", "mode": "zero", "target": "", "contrast": "", "corrupted": "", **experiment}
     handlers = AnalysisHandlers(engine, analysis)
@@ -452,6 +452,7 @@ def test_every_analysis_can_be_taken_away(engine, place, monkeypatch, analysis, 
             names = {}
             exec(compile(file["text"], file["name"], "exec"), names)
             assert names["result"] is not None
+            assert capsys.readouterr().out.strip()
 
 
 def test_what_is_no_longer_kept_is_said(engine):
@@ -461,3 +462,30 @@ def test_what_is_no_longer_kept_is_said(engine):
     for _ in range(lab_takeaway.MOST_KEPT):
         handlers.shelf.put({"files": []})
     assert "no longer keeps" in handlers.take(made)["empty"]
+
+
+def result_of_size(characters, letter="x"):
+    return {"files": [{"name": "a.json", "mime": "application/json", "text": letter * characters}], "left_out": []}
+
+
+def test_results_are_kept_as_far_as_memory_reaches_the_latest_first():
+    shelf = lab_takeaway.Shelf(most_kept=5, most_bytes=2500)
+    one, two = (shelf.put(result_of_size(1000)) for _ in range(2))
+    assert shelf.get(one) == shelf.get(two) == result_of_size(1000)
+    three = shelf.put(result_of_size(1000))
+    assert "no longer keeps" in shelf.get(one)["empty"]
+    assert shelf.get(two) == shelf.get(three) == result_of_size(1000)
+    large = shelf.put(result_of_size(5000))  # alone above the bound: nothing beside it
+    assert shelf.get(large) == result_of_size(5000)
+    assert "no longer keeps" in shelf.get(three)["empty"]
+    small = [shelf.put(result_of_size(10)) for _ in range(5)]
+    assert "no longer keeps" in shelf.get(large)["empty"]
+    assert all(shelf.get(key) == result_of_size(10) for key in small)
+    shelf.put(result_of_size(10))
+    assert "no longer keeps" in shelf.get(small[0])["empty"]
+
+
+def test_a_result_is_as_large_as_its_texts_are_in_memory():
+    latin, wide = lab_takeaway.size_of(result_of_size(1000)), lab_takeaway.size_of(result_of_size(1000, "\U0001d400"))
+    assert 1000 <= latin < 1200
+    assert 4000 <= wide < 4200

@@ -8,6 +8,7 @@ import pytest
 from head_atlas.app.lab_handlers import LabHandlers
 from head_atlas.app.lab_history import MOST_KEPT, HistoryHandlers
 from head_atlas.app.lab_view import AUTOMATIC, NO_CONTRAST, asked
+from head_atlas.live import ablate
 
 PROMPT = "The cat sat on the mat."
 
@@ -88,6 +89,8 @@ def test_the_pinned_experiment_is_the_last_one(engine, history):
     assert shown["visible"] is True
     assert bars["headline"] == "1.1"
     assert "without L1H1" in bars["summary"]
+    nothing_removed = history.pin(tried(engine, history, kept, "")[0])[1]["summary"]
+    assert nothing_removed == f"“{PROMPT}” · all heads in place"
 
 
 def test_the_main_result_is_taken_away(engine):
@@ -99,3 +102,19 @@ def test_the_main_result_is_taken_away(engine):
     code = next(file["text"] for file in taken["files"] if file["name"].endswith("result.py"))
     assert "ablate(" in code
     assert "open_atlas('atlas.h5')" in code
+
+
+def test_the_code_that_is_taken_away_prints_what_the_page_shows(engine, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    what = asked(engine, "small", PROMPT, "1.1", "zero", "", "")
+    *_, taken = LabHandlers(engine).take(what)
+    code = next(file["text"] for file in taken["files"] if file["name"].endswith("result.py"))
+    names: dict = {}
+    exec(compile(code, "result.py", "exec"), names)
+    printed = capsys.readouterr().out
+    with engine.use("small") as model:
+        run = ablate(model, PROMPT, what.heads, "zero")
+    for value in (names["result"].effects["logprob"], names["result"].top()[0].ablated):
+        assert str(value) in printed
+    assert names["result"].effects["logprob"] == pytest.approx(run.effects["logprob"], abs=1e-5)
+    assert names["result"].top()[0].ablated == pytest.approx(run.top()[0].ablated, abs=1e-5)

@@ -3,20 +3,24 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from synthetic_atlas import synthetic_contents
 
 from head_atlas.app import lab_analysis
-from head_atlas.app.chapters import CHAPTERS, FIRST
-from head_atlas.app.chapters.attribution import word_of
+from head_atlas.app.chapters import CHAPTERS, FIRST, circuits
+from head_atlas.app.chapters.attribution import _bars, word_of
 from head_atlas.app.chapters.chapter import Finding, Row
-from head_atlas.app.chapters.picks import control_of, strongest
+from head_atlas.app.chapters.picks import LOOKS_BACK, control_of, score, strongest
 from head_atlas.app.chapters.running import expected, first_choice, keeps, probability
+from head_atlas.app.engine import Engine
 from head_atlas.app.lab_sections import SECTIONS
 from head_atlas.app.lab_view import heads_text
 from head_atlas.app.learn_tab import EMPTY, N_SHOWN, NAMES, LearnHandlers, finding_props
+from head_atlas.app.library import Library
+from head_atlas.app.limits import Limits
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
@@ -93,20 +97,64 @@ def early():
         yield atlas
 
 
+@pytest.fixture(scope="module")
+def demo_chapters():
+    """The Learn tab of the demo model, and of the same model early in its training."""
+    folder = Path(__file__).parents[2] / "atlas"
+    library = Library.of(f"{folder / 'demo'},{folder / 'demo-early'}")
+    return LearnHandlers(Engine(library, Limits()))
+
+
 @pytest.mark.parametrize("name", ["induction", "categories", "circuits"])
-def test_the_best_of_heads_that_are_no_induction_heads_is_not_called_one(early, name):
+def test_a_chapter_on_induction_heads_has_no_experiment_where_there_are_none(early, name):
     assert induction_heads(early) == []
-    facts = dict(CHAPTERS[name].plan(early, 0).facts)
-    said = facts["Watched" if name == "circuits" else "Removed"]
-    assert "no head has an induction excess of at least" in said
+    best = early.summary["induction_excess"].values
+    with pytest.raises(AtlasError, match="no induction head") as error:
+        CHAPTERS[name].plan(early, 0)
+    assert f"is that of L1H{np.argmax(best[1])}, {best.max():.2f} " in str(error.value)
 
 
-def test_the_control_that_is_said_to_be_closest_to_even_attention_is(early):
-    plan = CHAPTERS["circuits"].plan(early, 0)
-    excess = early.summary["previous_token_excess"].values[plan.heads[0].layer]
-    others = np.delete(np.abs(excess), plan.heads[0].head)
-    assert abs(excess[plan.control[0].head]) == others.min()
-    assert "closest to 0" in dict(plan.facts)["Control"]
+def test_where_the_model_lacks_what_a_chapter_is_about_nothing_is_predicted_or_judged(demo_chapters):
+    lacking = {"attention", "categories", "induction", "circuits", "backup"}
+    for name, chapter in CHAPTERS.items():
+        for model in ("demo", "demo-early"):
+            _, story, _, setup, another, prediction, run, *_, after, _, _ = demo_chapters.opened(model, name)
+            runs = not (model == "demo-early" and name in lacking)
+            assert runs is ("empty" not in setup), (model, name)
+            assert prediction["visible"] is run["visible"] is runs
+            assert another["visible"] is (runs and bool(chapter.again) and (model, name) != ("demo-early", "facts"))
+            # The text announces no experiment, and draws no conclusion from one.
+            shown = {section["heading"] for section in story["sections"]}
+            assert shown == {one.heading for one in chapter.story if runs or not one.of_experiment}
+            assert bool(after["sections"]) is runs
+            assert after["papers"]
+    ((note, result),) = demo_chapters.run("demo-early", "categories", 0, "repetition")
+    assert (note["kind"], "verdict" in result) == ("error", False)
+
+
+def test_a_chapter_says_how_many_facts_the_model_knows(demo_chapters, early):
+    right = sum(int(early.clean["correct"].values[one.index]) for one in early.prompts if one.family == "fact")
+    rows = demo_chapters.setup("demo-early", "facts", 0)["sections"][0]["rows"]
+    assert f"answers {right} of the atlas’ 100 facts" in {row["label"]: row["text"] for row in rows}["Known"]
+
+
+def test_a_circuit_needs_a_head_below_that_looks_back(monkeypatch):
+    with open_atlas(Path(__file__).parents[2] / "atlas" / "demo" / "atlas.h5") as demo:
+        plan = CHAPTERS["circuits"].plan(demo, 0)
+        (head,), (control,) = plan.heads, plan.control
+        excess = score(demo, "previous_token")
+        below = excess[: min(reader.layer for reader in plan.readers)]
+        assert excess[head.layer, head.head] == below.max() >= LOOKS_BACK
+        assert abs(excess[control.layer, control.head]) == np.delete(np.abs(excess[head.layer]), head.head).min()
+        assert "closest to 0" in dict(plan.facts)["Control"]
+        monkeypatch.setattr(circuits, "LOOKS_BACK", below.max() + 0.01)
+        with pytest.raises(AtlasError, match="no head looks at the previous token"):
+            CHAPTERS["circuits"].plan(demo, 0)
+
+
+def test_bars_of_one_question_share_one_scale():
+    assert _bars(np.array([11.8, 1.8, -13.3])) == pytest.approx([11.8 / 13.3, 1.8 / 13.3, 1.0])
+    assert _bars(np.array([0.0, np.nan])) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("pieces", [["Harry", " Potter"], ["Har", "ry", " Pot", "ter"], ["▁Harry", "▁Potter"]])
@@ -148,6 +196,7 @@ def test_a_control_of_another_layer_is_not_said_to_be_of_the_same(tmp_path, name
     for which in ("induction_excess", "induction_excess_ci_low"):
         contents.arrays[f"summary/{which}"].values[:] = 0.0
         contents.arrays[f"summary/{which}"].values[3] = 0.5
+    contents.arrays["summary/previous_token_excess"].values[:3] = 0.6
     write_atlas(tmp_path / "atlas.h5", contents)
     with open_atlas(tmp_path / "atlas.h5") as atlas:
         plan = CHAPTERS[name].plan(atlas, 0)
@@ -264,3 +313,9 @@ def test_heads_are_picked_by_value_and_an_impossible_choice_is_an_error():
         strongest(values, below=0)
     with pytest.raises(AtlasError, match="Too few"):
         control_of(np.array([[0.5]]), [HeadId(0, 0)])
+
+
+def test_scores_that_are_all_missing_pick_no_head():
+    atlas = SimpleNamespace(summary={"induction_excess": SimpleNamespace(values=np.array([[np.nan, np.nan]]))})
+    with pytest.raises(AtlasError, match="no induction scores"):
+        score(atlas, "induction")

@@ -5,17 +5,21 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
+import h5py
 import numpy as np
 import pytest
 from synthetic_atlas import synthetic_contents
 
 from head_atlas.app.about_tab import AboutHandlers
+from head_atlas.app.embedding import embedded_head
 from head_atlas.app.engine import MOST_DRAWS, Engine
 from head_atlas.app.library import Library, Served, served_from
 from head_atlas.app.limits import Limits
+from head_atlas.app.public_api import BrowsingCalls, ExperimentCalls
 from head_atlas.app.server import is_public, library_of
-from head_atlas.errors import AtlasError, MissingReferenceError, ModelError, PromptError
-from head_atlas.store import write_atlas
+from head_atlas.errors import AtlasError, HeadAtlasError, MissingReferenceError, ModelError, PromptError
+from head_atlas.exchange import difference
+from head_atlas.store import open_atlas, write_atlas
 from head_atlas.store.contents import ResamplePrompts
 from head_atlas.store.fetching import checksum_line
 from hub_server import point_client_at, serving
@@ -67,6 +71,44 @@ def test_visitors_of_a_public_server_do_not_learn_where_its_files_lie(tmp_path, 
         Library.of(str(gone), own_models=True).atlas("gone")
 
 
+def damaged(path):
+    """Flip a bit in arrays that are stored in chunks: that shows when they are read, not before."""
+    places = []
+    with h5py.File(path) as file:
+        for group in ("scores", "effects", "weights", "exemplars/families"):
+            found = {f"{group}/{name}": one.id for name, one in file[group].items() if one.chunks}
+            places += [(place, one.get_chunk_info(0)) for place, one in found.items()]
+    content = bytearray(path.read_bytes())
+    for _, chunk in places:
+        content[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    path.write_bytes(bytes(content))
+    return [place for place, _ in places]
+
+
+def test_what_is_damaged_within_an_atlas_does_not_say_where_it_lies(tmp_path, place):
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    path = folder / "atlas.h5"
+    path.write_bytes((place / "atlas.h5").read_bytes())
+    places = damaged(path)
+    library = Library.of(str(folder))
+    atlas = library.atlas("bad")
+    for where in places:
+        with pytest.raises(AtlasError, match=rf"^bad/atlas\.h5: /{where} cannot be read") as refusal:
+            atlas.read(where)
+        assert str(tmp_path) not in str(refusal.value)
+    with pytest.raises(AtlasError, match=r"^bad/atlas\.h5: /") as refusal:
+        BrowsingCalls(library).head_examples("0.4", where="families")
+    assert str(tmp_path) not in str(refusal.value)
+    assert str(tmp_path) not in str(embedded_head(library, {"head": "0.4"}))
+    with pytest.raises(AtlasError, match=r"^bad/atlas\.h5: /"):
+        difference(atlas, atlas)
+    # On a machine of one's own, and in the library, it is the path.
+    for own in (Library.of(str(folder), own_models=True).atlas("bad"), open_atlas(path)):
+        with pytest.raises(AtlasError, match=f"^{path}: /{places[0]} cannot be read"):
+            own.read(places[0])
+
+
 def test_an_atlas_with_very_many_reference_prompts_takes_no_visitors_time(tmp_path):
     """Resample ablation runs each of them, in one step."""
     contents = synthetic_contents(4, 6, n_prompts=6)
@@ -75,6 +117,16 @@ def test_an_atlas_with_very_many_reference_prompts_takes_no_visitors_time(tmp_pa
     engine = Engine(Library.of(str(tmp_path / "atlas.h5")), Limits())
     with pytest.raises(MissingReferenceError, match=f"{MOST_DRAWS + 1} reference prompts .* at most {MOST_DRAWS}"):
         engine.resample_reference("atlas", None)
+
+
+def test_an_atlas_with_a_seed_that_is_none_is_told_in_words(place, tmp_path):
+    contents = synthetic_contents(4, 6, n_prompts=6)
+    odd = ResamplePrompts(np.zeros((2, 3), int), "a stranger", -1)
+    write_atlas(tmp_path / "atlas.h5", dataclasses.replace(contents, resample_prompts=odd))
+    served = Library([Served("odd", tmp_path / "atlas.h5", str(place / "model"))])
+    calls = ExperimentCalls(Engine(served, Limits()))
+    with pytest.raises(HeadAtlasError, match=r"seed must be a whole number from 0 .* found '-1'"):
+        calls.ablate("The cat sat", "1.1", mode="resample")
 
 
 def test_an_atlas_that_appears_later_is_opened(place, tmp_path):
@@ -143,7 +195,7 @@ def test_limits_come_from_the_environment():
 def test_visitors_are_counted_by_default_only_where_others_come():
     assert Limits.from_environment({}) == Limits()
     own = Limits.from_environment({}, public=False)
-    assert (own.runs_per_minute, own.runs_at_once) == (0, 0)
+    assert (own.runs_per_minute, own.runs_at_once, own.reads_per_minute) == (0, 0, 0)
     assert own.run_seconds == Limits().run_seconds
     assert Limits.from_environment({"RUNS_PER_MINUTE": "5"}, public=False).runs_per_minute == 5
     assert Limits.from_environment({"RUNS_PER_MINUTE": "0"}).runs_per_minute == 0

@@ -49,6 +49,16 @@ def test_the_address_of_the_new_page_is_empty(handlers):
     }
 
 
+@pytest.mark.parametrize(("mode", "written"), [("zero", []), ("mean", ["mean"]), ("resample", ["resample"])])
+def test_the_labs_address_names_its_mode_unless_it_is_the_default_and_back_sets_either(handlers, mode, written):
+    fresh = (lab_view.AUTOMATIC, lab_view.NO_CONTRAST, lab_view.BY_ATLAS, "")
+    # The Atlas has a mode of its own, which the Lab's address does not take for the Lab's.
+    query = handlers.address("lab", "small", "logprob", "ioi", "mean", "", "The cat", "", mode, *fresh)["query"]
+    assert parse_qs(query).get("mode", []) == written
+    assert handlers.restore(query, "small")[4 + N_FILLED + 5] == mode
+    assert handlers.restore("tab=atlas", "small")[4 + N_FILLED + 5] == gr.skip()
+
+
 @pytest.mark.parametrize("forged", [None, 7, ["x"], {"a": 1}, "x" * 200, "\ud800"])
 def test_a_forged_choice_is_not_written_to_the_address(handlers, forged):
     choices = [forged] * 4

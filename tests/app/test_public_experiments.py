@@ -197,8 +197,9 @@ def test_what_cannot_be_run_is_refused_in_a_sentence(calls, name, asked, words):
 
 def test_long_runs_stop_at_the_time_limit(library):
     calls = ExperimentCalls(Engine(library, Limits(run_seconds=0)))
-    for name in ("sweep", "generate"):
-        with pytest.raises(HeadAtlasError, match="Stopped after 0 s"):
-            getattr(calls, name)(PROMPT)
-    # The model is free again.
-    assert calls.ablate(PROMPT)["effects"]["kl"] == pytest.approx(0, abs=1e-6)
+    more = {"attention": {"head": "1.1"}, "patch": {"corrupted": OTHER}}
+    for name in calls.NAMES:
+        with pytest.raises(HeadAtlasError, match=r"Stopped after 0 s.*no run may hold the model for longer here"):
+            getattr(calls, name)(PROMPT, **more.get(name, {}))
+    with pytest.raises(HeadAtlasError, match="Stopped after 0 s"):
+        calls.sweep(PROMPT, method="first_order")

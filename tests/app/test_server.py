@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ from synthetic_atlas import synthetic_contents
 from head_atlas.app.learn_tab import NAMES
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
+from head_atlas.app.look import launch_options
 from head_atlas.app.page import build_page
+from head_atlas.app.server import KEPT_SECONDS, keep_connections
 from head_atlas.named_array import NamedArray
 from head_atlas.store import write_atlas
 
@@ -45,6 +48,31 @@ def test_a_server_without_any_atlas_still_builds_its_page(tmp_path):
     page, handlers = build_page(library, Limits())
     assert handlers.restore("", "gone")[3]["kind"] == "error"
     assert page.config["components"]
+
+
+@pytest.mark.parametrize("seconds", [0, KEPT_SECONDS])
+def test_an_idle_connection_stays_open_for_as_long_as_it_was_told(library, seconds):
+    page, _ = build_page(library, Limits())
+    page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(library))
+    try:
+        keep_connections(page, seconds)
+        with socket.create_connection(("127.0.0.1", page.server_port), timeout=60) as connection:
+            answers = connection.makefile("rb")
+
+            def asked():
+                connection.sendall(b"GET /embed/card.css HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                status = answers.readline()
+                fields = dict(line.lower().split(b": ") for line in iter(answers.readline, b"\r\n"))
+                answers.read(int(fields[b"content-length"]))
+                return status.split()[1]
+
+            assert asked() == b"200"
+            if seconds:
+                assert asked() == b"200"
+            else:
+                assert answers.read() == b""  # the server has closed it
+    finally:
+        page.close()
 
 
 def damaged(folder, change):

@@ -18,7 +18,7 @@ from head_atlas.app.look import launch_options
 from head_atlas.app.page import build_page
 from head_atlas.app.visitors import Refused, Visitors, current_visitor
 
-FREE = {"runs_per_minute": 0, "runs_at_once": 0}
+FREE = {"runs_per_minute": 0, "runs_at_once": 0, "reads_per_minute": 0}
 
 
 class Clock:
@@ -105,6 +105,27 @@ def test_zero_is_no_limit():
     runs(visitors(), "a", 1000)
 
 
+def test_calls_that_read_are_counted_by_themselves():
+    clock = Clock()
+    counted = visitors(clock, runs_per_minute=1, reads_per_minute=60)
+    for _ in range(60):
+        counted.read("a")
+    with pytest.raises(Refused, match=r"At most 60 calls that read atlases are answered here in a minute.*in 1 s"):
+        counted.read("a")
+    counted.read("b")
+    runs(counted, "a")
+    with pytest.raises(Refused, match="At most 1 runs a minute"):
+        runs(counted, "a")
+    clock.now += 2
+    for _ in range(2):
+        counted.read("a")
+    with pytest.raises(Refused):
+        counted.read("a")
+    for _ in range(1000):
+        counted.read("")
+        visitors().read("a")
+
+
 def test_few_visitors_are_kept_and_none_that_runs():
     counted = visitors(runs_per_minute=1, most_kept=3)
     with counted.admitted("runs long"):
@@ -138,8 +159,19 @@ def test_a_visitor_is_an_address_or_a_network(host, visitor):
     assert current_visitor() == ""
 
 
+def chooses_a_measure(url, visitor):
+    """The status of the event that the page sends when another measure is chosen."""
+    config = httpx.get(f"{url}config").json()
+    props = {part["id"]: part["props"] for part in config["components"]}
+    (menu,) = (number for number, one in props.items() if one.get("elem_id") == "atlas-measure")
+    event = next(one for one in config["dependencies"] if [menu, "input"] in [list(to) for to in one["targets"]])
+    data = [props[number].get("value") for number in event["inputs"]]
+    body = {"data": data, "fn_index": event["id"], "trigger_id": menu, "session_hash": "somebody"}
+    return httpx.post(f"{url}gradio_api/run/predict", json=body, headers={"x-forwarded-for": visitor}).status_code
+
+
 def test_programs_are_counted_by_the_address_that_a_trusted_proxy_names(library):
-    limits = Limits(runs_per_minute=2)
+    limits = Limits(runs_per_minute=2, reads_per_minute=3)
     engine = Engine(library, limits)
     page, _ = build_page(library, limits, engine)
     page.queue(max_size=4, api_open=False)
@@ -158,6 +190,15 @@ def test_programs_are_counted_by_the_address_that_a_trusted_proxy_names(library)
         with pytest.raises(AppError, match="At most 2 runs a minute"):
             ablate("203.0.113.5, 192.0.2.1")
         assert ablate("192.0.2.2") == "zero"
+        reader = Client(url, verbose=False, headers={"x-forwarded-for": "192.0.2.2"})
+        for _ in range(3):
+            assert reader.predict("0.4", api_name="/head_summary")["head"] == "0.4"
+        for name, arguments in (("/list_models", ()), ("/head_summary", ("0.4",)), ("/head_summary", ("nonsense",))):
+            with pytest.raises(AppError, match="At most 3 calls that read atlases"):
+                reader.predict(*arguments, api_name=name)
+        assert ablate("192.0.2.2") == "zero"
+        assert Client(url, verbose=False).predict("0.4", api_name="/head_summary")["head"] == "0.4"
+        assert [chooses_a_measure(url, "192.0.2.2") for _ in range(5)] == [200] * 5  # the page's own are not counted
         assert len(engine.visitors) == 3
     finally:
         page.close()

@@ -411,6 +411,19 @@ def test_the_tour_shows_where_asked_can_be_left_and_stays_away(open_page, server
     assert page.evaluate("localStorage.getItem('head-atlas-tour')") == "seen"
 
 
+def test_the_tour_on_a_phone_brings_what_it_speaks_of_into_sight(open_page, server):
+    page = open_page(server + "?tour=1", viewport=PHONE, still=True)
+    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
+    for n in (2, 3, 4, 5):
+        page.locator(".ha-tour-next").click()
+        expect(page.locator(".ha-tour")).to_contain_text(f"{n} of 5")
+        page.wait_for_function(
+            """() => { const at = document.querySelector('.ha-tour-mark').getBoundingClientRect();
+            const card = document.querySelector('.ha-tour').getBoundingClientRect();
+            return at.top >= 0 && (at.bottom <= card.top || at.top <= 20); }"""
+        )
+
+
 def test_the_tour_comes_once_to_a_person(open_page, server):
     page = open_page(server)
     # A person's browser does not say that it is driven.

@@ -59,6 +59,23 @@ def test_a_map_is_saved_as_picture_and_numbers(open_page, full_server):
     assert [row["value"] for row in whole["rows"]] == [float(row["value"]) if row["value"] else None for row in rows]
 
 
+def test_a_picture_of_a_run_has_its_legend_and_says_its_headline_once(open_page, server):
+    page = open_page(server + "?tab=lab&prompt=The+cat+sat+on+the&removed=1.2", dark=True)
+    expect(page.locator("#lab-bars .key-ablated")).to_be_visible(timeout=90_000)
+    headline = page.locator("#lab-bars .ha-headline").inner_text()
+    root = ET.fromstring(saved(page, page.locator("#lab-bars"), "SVG"))
+    assert "".join(root.find(f"{SVG}title").text.split()) == "".join(headline.split())
+    said = "".join("".join(node.itertext()) for node in root.iter(f"{SVG}text"))
+    assert "".join(said.split()).count("".join(headline.split())[:12]) == 1
+    swatches = [(r.get("width"), r.get("height"), r.get("fill")) for r in root.iter(f"{SVG}rect")]
+    assert len({fill for width, height, fill in swatches if (width, height) == ("12", "8")}) == 2
+    # Two attributions stand below each other: each has its own name, and so its own file.
+    names = [
+        page.locator(f"#{panel} .ha-chips").get_attribute("aria-label") for panel in ("lab-chips", "lab-chips-without")
+    ]
+    assert names == ["Attribution per token, with all heads", "Attribution per token, without L1H2"]
+
+
 def test_hostile_tokens_are_text_in_every_file(open_page, full_server):
     page = open_page(full_server + "?tab=atlas&head=1.2")
     # The page's own tokens, made as bad as they can be.

@@ -10,7 +10,7 @@ from head_atlas.errors import UnsupportedModelError
 from head_atlas.models import HeadModel, Intervention, PatternReader, attention
 from head_atlas.models.attention import NAME, recording_calls
 from head_atlas.models.kernels import WRITTEN_OUT
-from head_atlas.models.readers import Trace
+from head_atlas.models.readers import LayerWatch, Trace
 from tiny_models import CONFIGS, FAMILIES, IGNORING, OWN_KEYS, TOKENIZER, UNREACHED, head_model, plain_model, tolerance
 
 TOKENS = torch.tensor([[0, 5, 9, 200, 7, 5, 9, 31, 90, 12, 44, 3], [0, 8, 8, 1, 7, 2, 300, 31, 2, 12, 4, 30]])
@@ -42,6 +42,22 @@ def test_the_logits_are_those_of_plain_transformers(family, monkeypatch):
         if type(module) in WRITTEN_OUT:
             monkeypatch.delattr(module, "forward")
     assert torch.equal(model.model(input_ids=TOKENS).logits, expected)  # products as small as these stay plain
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_a_watch_in_front_of_every_layer_changes_no_bit_and_may_end_the_run(family):
+    model, looks = head_model(family), []
+    expected = model.logits(TOKENS)
+    with model.intervening(LayerWatch(lambda: looks.append(len(looks)))):
+        assert torch.equal(model.logits(TOKENS), expected)
+    assert looks == list(range(model.n_layers))
+
+    def enough():
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError), model.intervening(LayerWatch(enough)):
+        model.logits(TOKENS)
+    assert torch.equal(model.logits(TOKENS), expected)
 
 
 @pytest.mark.parametrize(("family", "dtype"), FAMILIES)

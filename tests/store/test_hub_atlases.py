@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import yaml
@@ -347,6 +348,20 @@ def test_without_a_network_what_is_cached_still_opens(hub, files, tmp_path, monk
         publish(files[0], f"hub:{NAME}@v2", license_id="cc-by-4.0")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     check("HF_HUB_OFFLINE is set")
+
+
+def test_damage_that_shows_later_is_told_of_the_address(hub, files, tmp_path):
+    damaged = tmp_path / "damaged.h5"
+    content = bytearray(files[0].read_bytes())
+    with h5py.File(files[0]) as file:
+        chunk = file["scores/sink"].id.get_chunk_info(0)
+    content[chunk.byte_offset + chunk.size // 2] ^= 0x10
+    damaged.write_bytes(bytes(content))
+    published(hub, damaged)
+    with open_atlas(f"hub:{NAME}@v1") as atlas, pytest.raises(AtlasError) as refusal:
+        atlas.scores["sink"]
+    assert str(refusal.value).startswith(f"hub:{NAME}@v1: /scores/sink cannot be read")
+    assert str(tmp_path) not in str(refusal.value)
 
 
 def test_a_file_that_is_no_atlas_is_refused_whatever_its_checksum(hub, files, tmp_path, monkeypatch):

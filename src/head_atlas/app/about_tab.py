@@ -77,17 +77,14 @@ class AboutHandlers:
 
 def build(handlers: AboutHandlers, model: str) -> AboutTab:
     """Lay the tab out."""
-    with gr.Row(equal_height=False, elem_classes=["ha-columns"]):
-        with gr.Column(scale=10, min_width=320):
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                fixed(asset("about.html"))
-            with gr.Column(elem_classes=["ha-box", "ha-flat"]):
-                fixed("<h3 class='ha-title'>Live = atlas</h3>")
-                recheck = gr.Button("Measure six prompts again", size="sm", min_width=180, elem_id="about-recheck")
-                status = drawn("note", None, elem_id="about-status", boxed=False)
-                found = drawn("card", {"empty": RECHECK_EMPTY}, elem_id="about-found", boxed=False)
-        with gr.Column(scale=11, min_width=320):
-            card = drawn("card", handlers.card(model), elem_id="about-card")
+    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+        fixed(asset("about.html"))
+    with gr.Column(elem_classes=["ha-box", "ha-flat"]):
+        fixed("<h3 class='ha-title'>Live = atlas</h3>")
+        recheck = gr.Button("Measure six prompts again", size="sm", min_width=180, elem_id="about-recheck")
+        status = drawn("note", None, elem_id="about-status", boxed=False)
+        found = drawn("card", {"empty": RECHECK_EMPTY}, elem_id="about-found", boxed=False)
+    card = drawn("card", handlers.card(model), elem_id="about-card")
     return AboutTab(card, recheck, status, found)
 
 

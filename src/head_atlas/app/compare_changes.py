@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 20
 _MOST_ROLES = 40
+_MOST_SAVED = 5000
+"""Rows that a saved file holds: they are sent with the page, and many thousands would hold it up."""
 
 
 def changed_heads(found: Difference) -> int:
@@ -139,6 +141,7 @@ def _roles(found: Difference) -> blocks.Block:
         return blocks.text(f"Roles: {found.not_compared['roles']}.")
     if not found.roles:
         return blocks.text("No head gained or lost a role.")
+    ordered = sorted(found.roles, key=lambda c: (not c.beyond, c.layer, c.head))
     rows = [
         [
             HeadId(c.layer, c.head).label,
@@ -146,11 +149,19 @@ def _roles(found: Difference) -> blocks.Block:
             "gained" if c.gained else "lost",
             "yes" if c.beyond else "no: past a threshold only",
         ]
-        for c in sorted(found.roles, key=lambda c: (not c.beyond, c.layer, c.head))[:_MOST_ROLES]
+        for c in ordered[:_MOST_ROLES]
     ]
-    more = len(found.roles) - len(rows)
-    title = f"Roles gained and lost{f' ({more} more are not shown)' if more > 0 else ''}"
-    return blocks.table(title, ["head", "role", "", "intervals of its evidence apart"], rows)
+    saved = [
+        [str(HeadId(c.layer, c.head)), c.role, "gained" if c.gained else "lost", c.beyond]
+        for c in ordered[:_MOST_SAVED]
+    ]
+    return blocks.table(
+        "Roles gained and lost",
+        ["head", "role", "change", "intervals of its evidence apart"],
+        rows,
+        saved=(("head", "role", "change", "intervals_apart"), saved),
+        note=_shown(len(rows), len(ordered)),
+    )
 
 
 def _largest(changed: Sequence[Change], names: tuple[str, str]) -> blocks.Block:
@@ -166,18 +177,27 @@ def _largest(changed: Sequence[Change], names: tuple[str, str]) -> blocks.Block:
                 _change(c),
             ]
         )
-    title = f"Largest changes ({len(rows)} of {len(changed)})"
     numbers = [
         [
             str(HeadId(c.layer, c.head)),
             c.family,
             *(finite(x) for x in (c.before, c.after, c.change, c.low, c.high, c.q)),
         ]
-        for c in changed[:_MOST_ROWS]
+        for c in changed[:_MOST_SAVED]
     ]
     return blocks.table(
-        title,
+        "Largest changes",
         ["head", "family", names[0], names[1], "change, 95 % interval, q"],
         rows,
         saved=(("head", "family", *names, "change", "ci_low", "ci_high", "q"), numbers),
+        note=_shown(len(rows), len(changed)),
     )
+
+
+def _shown(shown: int, n: int) -> str:
+    """How many rows stand here and how many "Save" gives; "" where these are all."""
+    if shown == n:
+        return ""
+    if n <= _MOST_SAVED:
+        return f"{shown} of {n}; “Save” gives all {n}."
+    return f"{shown} of {n:,}; “Save” gives the first {_MOST_SAVED:,}, scripts/atlas.py diff --json all."

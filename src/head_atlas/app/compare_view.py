@@ -69,8 +69,9 @@ def compare_view(library: Library, first: str, second: str) -> CompareView:
         atlases = {name: library.atlas(name) for name in (first, second)}
     except AtlasError as error:
         return CompareView.empty(f"{sentence(error)} A comparison needs the atlases of both models.")
-    matching, why = _matched(*atlases.values())
-    changes, effect, mode, why_not = _changed(*atlases.values())
+    with _turn(*atlases.values()):
+        matching, why = _matching(*atlases.values())
+        changes, effect, mode, why_not = _difference(*atlases.values())
     about = {"about": {side: source_of(a) for side, a in zip(("first", "second"), atlases.values(), strict=True)}}
     return CompareView(
         summary=_summary(library, atlases, matching, changes),
@@ -84,18 +85,18 @@ def compare_view(library: Library, first: str, second: str) -> CompareView:
 
 
 _CACHED = 16
-_lock = Lock()
-"""Of two visitors who ask for one pair, the second waits for the first's answer."""
+_guard = Lock()
 
 
-def _matched(first: Atlas, second: Atlas) -> tuple[Matching | None, str]:
-    with _lock:
-        return _matching(first, second)
+def _turn(first: Atlas, second: Atlas) -> Lock:
+    """Of two visitors who ask for one pair, the second waits for the first's answer; others wait for neither."""
+    with _guard:
+        return _turn_of(first, second)
 
 
-def _changed(first: Atlas, second: Atlas) -> tuple[Difference | None, str, str, str]:
-    with _lock:
-        return _difference(first, second)
+@lru_cache(maxsize=_CACHED)
+def _turn_of(first: Atlas, second: Atlas) -> Lock:  # noqa: ARG001  they are its key
+    return Lock()
 
 
 @lru_cache(maxsize=_CACHED)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from head_atlas.app.quick_build import QuickBuilder
@@ -32,13 +33,14 @@ class Engine:
     Args:
         library: what is served.
         limits: how long a caller waits, and how much a visitor may ask.
+        clock: seconds, growing, by which runs and visitors are counted.
     """
 
-    def __init__(self, library: Library, limits: Limits) -> None:
-        self.library, self.limits = library, limits
+    def __init__(self, library: Library, limits: Limits, clock: Callable[[], float] = monotonic) -> None:
+        self.library, self.limits, self.clock = library, limits, clock
         self._cache: ModelCache | None = None
         self._guard = RLock()
-        self.visitors = Visitors(limits)
+        self.visitors = Visitors(limits, clock)
         self._said: dict[str, str] = {}
         self._shapes: dict[str, tuple[int, int]] = {}
         self.builder = QuickBuilder(library)

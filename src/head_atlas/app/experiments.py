@@ -1,4 +1,4 @@
-"""The two experiments that the page brings along: they choose heads by measurement and run them live."""
+"""The experiment that the page opens with, and what those of the chapters share: words that repeat, and controls."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.app.lab_running import result_of
+from head_atlas.app.lab_running import in_background, result_of
 from head_atlas.app.lab_sweep import sweep_steps
 from head_atlas.app.lab_view import asked
-from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def forgetting(engine: Engine, name: str, prompt: str = FORGETTING_PROMPT) -> Co
     are the heads whose removal changes the target least on this prompt.
 
     Raises:
-        HeadAtlasError: the model cannot be loaded or is busy, or the sweep takes too long.
+        HeadAtlasError: the model cannot be loaded or is busy, or this takes too long.
     """
     from head_atlas.live import ablate
 
@@ -63,13 +62,16 @@ def forgetting(engine: Engine, name: str, prompt: str = FORGETTING_PROMPT) -> Co
     swept = result_of(sweep_steps(engine, what))
     alone = np.asarray(swept.effects["logprob"])
     order = [HeadId(int(i) // alone.shape[1], int(i) % alone.shape[1]) for i in np.argsort(alone, axis=None)]
-    with engine.use(name) as model:
+
+    def compared(model: HeadModel, _: object) -> Comparison:
         for n in range(1, MOST_REMOVED + 1):
             removed = ablate(model, prompt, order[:n])
             if int(np.argmax(removed.ablated_log_probs)) != removed.target:
                 break
         control = controls(alone, removed.heads)
         return Comparison(removed, ablate(model, prompt, control, target=removed.target) if control else None)
+
+    return result_of(in_background(engine, name, compared))
 
 
 @lru_cache(maxsize=8)
@@ -100,44 +102,6 @@ def repeated_words(seed: int, words: Sequence[str] = WORDS, n: int = 8) -> tuple
     drawn = [words[i] for i in np.random.default_rng(seed).permutation(len(words))[:n]]
     again = n // 2
     return "".join(f" {word}" for word in [*drawn, *drawn[:again]]), f" {drawn[again]}"
-
-
-def induction_and_control(atlas: Atlas, heads: Sequence[HeadId]) -> tuple[list[HeadId], list[HeadId]]:
-    """The heads to remove in the induction experiment, and as many control heads.
-
-    Args:
-        atlas: whose induction scores choose.
-        heads: induction heads of this atlas, the strongest first; where there is none, the strongest head.
-
-    Raises:
-        AtlasError: the atlas has no induction scores, or too few heads are left for a control.
-    """
-    if "induction_excess" not in atlas.summary or np.isnan(excess := atlas.summary["induction_excess"].values).all():
-        raise AtlasError("This atlas has no induction scores, so no head can be picked by them.")
-    flat = int(np.nanargmax(excess))
-    chosen = list(heads) or [HeadId(flat // atlas.n_heads, flat % atlas.n_heads)]
-    control = controls(excess, chosen)
-    if not control:
-        raise AtlasError(f"With {len(chosen)} of {excess.size} heads removed, too few are left for a control.")
-    return chosen, control
-
-
-def induction(
-    model: HeadModel, words: str, target: str, heads: Sequence[HeadId], control: Sequence[HeadId]
-) -> tuple[Ablation, Ablation]:
-    """Remove induction heads while a sequence of words repeats, and control heads instead.
-
-    Args:
-        model: to run.
-        words: the prompt, from `repeated_words`.
-        target: the word that came next the first time; its first token is the target where it has several.
-        heads: to remove.
-        control: to remove instead.
-    """
-    from head_atlas.live import ablate
-
-    token = model.policy.pieces_of(target)[0]
-    return ablate(model, words, heads, target=token), ablate(model, words, control, target=token)
 
 
 def controls(values: np.ndarray, heads: Sequence[HeadId]) -> list[HeadId]:

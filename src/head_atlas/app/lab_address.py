@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from head_atlas.app.lab_modes import MODES
+from head_atlas.app.lab_modes import DEFAULT_MODE, MODES
 from head_atlas.app.lab_view import BY_ATLAS, token_choice
 from head_atlas.app.page_state import PageState
 from head_atlas.app.words import sentence
@@ -20,7 +20,7 @@ def settled(state: PageState) -> tuple[PageState, list[str]]:
     problems: list[str] = []
     kept = {"colour": "" if state.colour == BY_ATLAS else state.colour}
     if state.tab == "lab":
-        kept["mode"] = state.mode
+        kept["mode"] = "" if state.mode == DEFAULT_MODE else state.mode
     for key, names, words in (("colour", EFFECTS, "colouring"), ("mode", MODES, "ablation mode")):
         if kept.get(key) and kept[key] not in names:
             problems.append(f"The Lab has no {words} “{kept[key]}”; its default is shown.")

@@ -53,6 +53,8 @@ class Tried:
         """One line of the list."""
         text = self.what.prompt.strip()
         short = text if len(text) <= 44 else f"…{text[-42:]}"
+        if not self.what.heads:
+            return f"“{short}” · all heads in place"
         return f"“{short}” · without {lab_view.heads_text(self.what.heads)} · {mode_label(self.what.mode)}"
 
 

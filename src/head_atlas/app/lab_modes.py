@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from head_atlas.prompts.prompt import Prompt
 
 MODES = ("zero", "mean", "resample", "pattern_freeze")
+DEFAULT_MODE = "zero"
 _IN_SHORT = (
     "output 0",
     "output its average",

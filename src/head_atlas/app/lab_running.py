@@ -65,20 +65,28 @@ def waiting_text(place: Place) -> str:
     return f"Waiting for the model: {who} before yours{when}"
 
 
+class OutOfTime(HeadAtlasError):
+    """A run that has held the model for as long as a run may; the message says how long that is."""
+
+
 class Progress(Generic[T]):
-    """What a run calls between its parts: it counts, ends a run that nobody waits for, and lets others have the model.
+    """What a run calls between its parts: it counts, and lets others have the model.
+
+    A run that nobody waits for, or that has held the model for too long, is ended here, and also by `look`, which is
+    called in front of every layer that the model runs: so that holds for runs without parts too.
 
     Args:
         seconds: longest time that the run may hold the model.
         turn: gives the model away and takes it again.
+        clock: seconds, growing.
     """
 
-    def __init__(self, seconds: float, turn: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, turn: Callable[[], None], clock: Callable[[], float] = monotonic) -> None:
         self.stop = Event()
-        self._seconds, self._turn = seconds, turn
+        self._seconds, self._turn, self._clock = seconds, turn, clock
         self._phase, self._done, self._total = "Asking for the model", 0, 0
         self._found: T | None = None
-        self._used, self._since = 0.0, monotonic()
+        self._used, self._since = 0.0, clock()
         self._place: Place | None = None
         self._asked = float("-inf")
 
@@ -99,30 +107,47 @@ class Progress(Generic[T]):
     def begin(self) -> None:
         """The model is held for the first time."""
         self.phase("Running")
-        self._place, self._since = None, monotonic()
+        self._place, self._since = None, self._clock()
 
     def found(self, part: T) -> None:
         """Show what there is already."""
         self._found = part
 
     def __call__(self, done: int, total: int) -> None:
-        """Count.
+        """Count, and let others have the model.
 
         Raises:
             Abandoned: the visitor stopped the run, or left.
-            HeadAtlasError: it has held the model for too long.
+            OutOfTime: it has held the model for too long, and there is more to do.
         """
         self._done, self._total = int(done), int(total)
+        self.look(more=done < total)
+        self._used, self._asked = self._held(), monotonic()
+        self._turn()
+        self._place, self._since = None, self._clock()
+
+    def look(self, *, more: bool = True) -> None:
+        """Look whether the run may go on.
+
+        Args:
+            more: whether there is anything left of it that takes time.
+
+        Raises:
+            Abandoned: the visitor stopped the run, or left.
+            OutOfTime: it has held the model for too long.
+        """
         if self.stop.is_set():
             raise Abandoned
-        used = self._used + monotonic() - self._since
-        if used > self._seconds and done < total:
-            raise HeadAtlasError(
-                f"Stopped after {self._seconds:.0f} s, at {done} of {total} in this step: a shorter prompt goes faster."
+        if more and self._held() >= self._seconds:
+            where = f", at {self._done} of {self._total} in this step" if self._total else ""
+            raise OutOfTime(
+                f"Stopped after {self._seconds:.0f} s{where}: no run may hold the model for longer here. "
+                "A shorter prompt goes faster."
             )
-        self._used, self._asked = used, monotonic()
-        self._turn()
-        self._place, self._since = None, monotonic()
+
+    def _held(self) -> float:
+        """Seconds for which the run has held the model."""
+        return self._used + self._clock() - self._since
 
     def step(self) -> Step[T]:
         """Where the run is. That others have their turn between two of its parts is said if it takes long."""
@@ -135,8 +160,8 @@ class Progress(Generic[T]):
 def in_background(engine: Engine, name: str, work: Callable[[HeadModel, Progress[T]], T]) -> Iterator[Step[T]]:
     """Run something on a model and yield how far it is; stop iterating to cancel.
 
-    The model is held from one call of the progress to the next, so that an abandoned run keeps nobody waiting and a
-    short run waits for no more than one step of each long one.
+    The model is held from one call of the progress to the next, so that a short run waits for no more than one step of
+    each long one. An abandoned run, and one whose time is up, ends in front of the next layer that the model runs.
 
     Args:
         engine: lends the model.
@@ -147,6 +172,7 @@ def in_background(engine: Engine, name: str, work: Callable[[HeadModel, Progress
         A step when there is something new to say, and every `BEAT_SECONDS`; the last one is finished.
 
     Raises:
+        OutOfTime: it held the model for longer than `Limits.run_seconds`.
         HeadAtlasError: what `work` raised; or the visitor may not run anything now.
     """
     with engine.visitors.admitted(current_visitor()):
@@ -165,14 +191,18 @@ def _in_background(engine: Engine, name: str, work: Callable[[HeadModel, Progres
         sleep(_TURN_SECONDS)
         held.enter_context(engine.use(name, progress.waiting))
 
-    progress: Progress[T] = Progress(engine.limits.run_seconds, turn)
+    progress: Progress[T] = Progress(engine.limits.run_seconds, turn, engine.clock)
 
     def run() -> None:
         try:
             with held:
                 model = held.enter_context(engine.use(name, progress.waiting))
+                # Imported late: torch is there once the model is.
+                from head_atlas.models.readers import LayerWatch
+
                 progress.begin()
-                found.append(work(model, progress))
+                with model.intervening(LayerWatch(progress.look)):
+                    found.append(work(model, progress))
         except Abandoned:
             pass
         except Exception as error:  # noqa: BLE001  raised again below, in the visitor's thread

@@ -164,11 +164,16 @@ def build(engine: Engine, model: str) -> LabTab:
                     colours, value=lab_view.BY_ATLAS, label="Colour by", scale=5, min_width=190, elem_id="lab-colour"
                 )
                 mode = gr.Dropdown(
-                    lab_modes.MENU, value="zero", label="Ablation mode", scale=4, min_width=150, elem_id="lab-mode"
+                    lab_modes.MENU,
+                    value=lab_modes.DEFAULT_MODE,
+                    label="Ablation mode",
+                    scale=4,
+                    min_width=150,
+                    elem_id="lab-mode",
                 )
             with gr.Row(elem_classes=["ha-actions"]):
                 run = gr.Button("Run", variant="primary", min_width=90, elem_id="lab-run")
-                sweep = gr.Button("Measure every head", min_width=150, elem_id="lab-sweep")
+                sweep = gr.Button("Measure every head", min_width=176, elem_id="lab-sweep")
                 stop = gr.Button("Stop", min_width=70, elem_id="lab-stop")
             status = drawn("note", None, elem_id="lab-status", boxed=False)
         with gr.Column(scale=11, min_width=320, elem_classes=["ha-box", "ha-flat"]):

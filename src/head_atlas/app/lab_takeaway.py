@@ -6,8 +6,10 @@ Pictures are saved from the figures themselves, in the page.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -18,37 +20,59 @@ from head_atlas.errors import HeadAtlasError
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
     from head_atlas.app.lab_view import Asked
+    from head_atlas.live import Evidence
     from head_atlas.models import HeadModel
 
 MOST_KEPT = 128
 """Results of all visitors together; older ones have to be run again."""
+MOST_BYTES = 64 * 2**20
+"""Of them all; the latest is kept whatever it takes, which `MOST_CHARACTERS` bounds for each of its files."""
 MOST_CHARACTERS = 4_000_000
 """Of one file; a larger one is left out, and said."""
 ModelCall = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], Any]
 """A function of the library, its arguments, those by name, and what it returned."""
 
 
-class Shelf:
-    """Keeps the files of the latest results."""
+_PRINTED = {"ablate": "print(result.effects)\nfor token in result.top():\n    print(token)\n"}
+"""What the code prints at its end, by function: the numbers that the page shows. Others print the result as it is."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[str, dict] = OrderedDict()
+
+class Shelf:
+    """Keeps the files of the latest results, as far as two bounds reach.
+
+    Args:
+        most_kept: results.
+        most_bytes: that they take together, by `size_of`.
+    """
+
+    def __init__(self, most_kept: int = MOST_KEPT, most_bytes: int = MOST_BYTES) -> None:
+        self._most_kept, self._most_bytes = most_kept, most_bytes
+        self._kept: OrderedDict[str, tuple[dict, int]] = OrderedDict()
+        self._bytes = 0
         self._lock = Lock()
 
     def put(self, files: dict) -> str:
         """Keep files, and return the key to them, which nobody can guess."""
-        key = secrets.token_urlsafe(12)
+        # Once: a text that was sent may take more, as Python keeps its UTF-8 with it.
+        key, size = secrets.token_urlsafe(12), size_of(files)
         with self._lock:
-            self._kept[key] = files
-            while len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._kept[key] = files, size
+            self._bytes += size
+            while len(self._kept) > 1 and (len(self._kept) > self._most_kept or self._bytes > self._most_bytes):
+                _, (_, oldest) = self._kept.popitem(last=False)
+                self._bytes -= oldest
         return key
 
     def get(self, key: str) -> dict:
         """What the page's component draws."""
         with self._lock:
-            found = self._kept.get(key)
+            found, _ = self._kept.get(key, (None, 0))
         return found or {"empty": "The server no longer keeps this result: run it again, then take it away."}
+
+
+def size_of(files: dict) -> int:
+    """Bytes of memory that the files of one result take: those of their texts, beside which the rest is small."""
+    return sum(sys.getsizeof(file["text"]) for file in files["files"])
 
 
 def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Sequence[ModelCall]) -> dict:
@@ -76,7 +100,7 @@ def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Se
         for ending, mime, make in (
             ("json", "application/json", evidence.json),
             ("csv", "text/csv", evidence.csv),
-            ("py", "text/x-python", evidence.snippet),
+            ("py", "text/x-python", partial(_code, evidence)),
         ):
             try:
                 text = make()
@@ -88,6 +112,11 @@ def files_of(engine: Engine, model: HeadModel, what: Asked, name: str, calls: Se
             else:
                 files.append({"name": f"{stem}.{ending}", "mime": mime, "text": text})
     return {"files": files, "left_out": left_out}
+
+
+def _code(evidence: Evidence) -> str:
+    """Code that makes the result again and prints it, as a file that can be run."""
+    return evidence.snippet() + _PRINTED.get(evidence.call.function.__name__, "print(result)\n")
 
 
 def taken_result(engine: Engine, model: HeadModel, what: Asked) -> dict:

@@ -127,6 +127,7 @@ def _chips(bench: Bench, clean: Attribution, change: AttributionChange | None, s
                 special=len(bench.model.policy.prefix),
                 target=bench.target,
                 contrast=bench.contrast,
+                title=f"Attribution per token, {label[:1].lower()}{label[1:]}",
                 lead=label,
                 sign=signed_values,
             )

@@ -175,6 +175,7 @@ def experiment(engine: Engine, model: HeadModel, what: Asked) -> LabResult:
             special=len(model.policy.prefix),
             target=target,
             contrast=contrast,
+            title=f"Attribution per token, {label[:1].lower()}{label[1:]}",
             lead=f"{label}: what each token adds to {_explained(target, contrast)}, to first order.{_certainty(one)}",
         )
         for label, one in (("With all heads", clean), (f"Without {heads_text(run.heads)}", without))

@@ -93,7 +93,8 @@ class LearnHandlers:
         try:
             _, plan = self.plan(model, name, seed)
         except HeadAtlasError as error:
-            return {"empty": f"{sentence(error)} This chapter picks its heads and prompts by what the atlas measured."}
+            others = " Another model may show it: choose one at the top." if len(self.engine.library.names) > 1 else ""
+            return {"empty": f"{sentence(error)} So with this model there is no experiment here.{others}"}
         rows = [{"label": label, "text": text} for label, text in plan.facts]
         return {"title": "The experiment", "sections": [{"kind": "facts", "rows": rows}]}
 
@@ -113,20 +114,22 @@ class LearnHandlers:
                 *[gr.skip(), hidden, nothing, nothing, gr.skip(), 0],
             ]
         chapter = CHAPTERS[name]
+        setup = self.setup(model, name, 0)
+        # Without an experiment there is nothing to predict, no button to press, and nothing to say of it.
+        runs = "empty" not in setup
         story = story_props(
-            [(section.heading, section.paragraphs) for section in chapter.story],
+            [(section.heading, section.paragraphs) for section in chapter.story if runs or not section.of_experiment],
             kind=f"Chapter {list(CHAPTERS).index(name) + 1} of {len(CHAPTERS)}",
             title=chapter.title,
         )
-        after = story_props([("What this does and does not show", chapter.after)], papers=chapter.papers)
-        setup = self.setup(model, name, 0)
-        # Without an experiment there is nothing to predict, and no button to press.
-        runs = "empty" not in setup
+        shows = [("What this does and does not show", chapter.after)] if runs else []
+        after = story_props(shows, papers=chapter.papers)
+        others = runs and bool(chapter.again) and self.setup(model, name, 1) != setup
         heads = runs and self.for_lab(model, name, 0)[1] != ""
         shown = gr.update(visible=True)
         return [
             *[contents, story, shown, setup],
-            gr.update(visible=runs and bool(chapter.again), value=chapter.again or "Other words"),
+            gr.update(visible=others, value=chapter.again or "Other words"),
             gr.update(
                 choices=[(text, key) for key, text in chapter.choices.items()],
                 value=None,

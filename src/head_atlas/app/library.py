@@ -196,7 +196,10 @@ class Library:
         if name in self._failed and monotonic() - self._failed[name][0] < self._pause:
             raise AtlasError(self._failed[name][1])
         try:
-            return open_atlas(place)
+            atlas = open_atlas(place)
+            # What is wrong with its numbers shows when they are read, which the pages of visitors do.
+            atlas.called = self.told(name, atlas.called)
+            return atlas
         except AtlasError as error:
             if is_hub_address(place):
                 self._failed[name] = monotonic(), str(error)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from head_atlas.errors import PromptError
 
-MAY_BE_OFF = ("runs_per_minute", "runs_at_once")
+MAY_BE_OFF = ("runs_per_minute", "runs_at_once", "reads_per_minute")
 """Limits for which 0 means none; on a machine of one's own that is their default."""
 
 
@@ -23,17 +23,20 @@ def well_formed(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the Lab. Each can be set by an environment variable of the same name in capitals.
+    """Limits of the Lab, and of programs. Each can be set by an environment variable of the same name in capitals.
 
     Attributes:
         prompt_characters: longest text that is tokenised at all.
         prompt_tokens: longest prompt, BOS counted in; the model's own limit holds too.
         removed_heads: heads that may be removed at once in one experiment.
-        run_seconds: longest time that one run may hold the model; what it waits for others does not count.
+        run_seconds: longest time that one run may hold the model, looked at in front of every layer; what it waits for
+            others does not count.
         wait_seconds: longest wait for a turn while others use the model.
         queue_size: runs of all visitors that may be under way or waiting.
         runs_per_minute: runs that one visitor may start in a minute, and at once; 0 is no limit.
         runs_at_once: runs of one visitor that may be under way or waiting; 0 is no limit.
+        reads_per_minute: public calls that only read atlases which one visitor may make in a minute, and at once; 0 is
+            no limit. What the page itself reads is not counted.
     """
 
     prompt_characters: int = 2000
@@ -44,6 +47,7 @@ class Limits:
     queue_size: int = 32
     runs_per_minute: int = 30
     runs_at_once: int = 8
+    reads_per_minute: int = 600
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ, *, public: bool = True) -> Limits:

@@ -93,8 +93,8 @@ class PageHandlers:
         if state.tab in ("start", "learn", "compare", "about") and not state.head:
             state = replace(state, measure="", family="", mode="", view="", x="", y="", by="", prompts="", band="")
             state = state.filtered(UNFILTERED)
-        if state.tab == "lab" and lab_mode in lab_modes.MODES:
-            state = replace(state, mode=lab_mode)
+        if state.tab == "lab":
+            state = replace(state, mode=lab_mode if lab_mode in lab_modes.MODES else "")
         target, contrast, colour = (each if isinstance(each, str) else "" for each in (target, contrast, colour))
         state, _ = lab_address.settled(replace(state, target=target, contrast=contrast, colour=colour))
         other = corrupted if isinstance(corrupted, str) and state.tab == "lab" else ""
@@ -146,7 +146,7 @@ class PageHandlers:
             self.lab.grid(state.model, text, asked.colour, swept),
             state.head,
             state.tab == "lab",
-            asked.mode if asked.tab == "lab" and asked.mode else gr.skip(),
+            (asked.mode or lab_modes.DEFAULT_MODE) if asked.tab == "lab" else gr.skip(),
             *self.lab.choices(asked.target, asked.contrast, asked.colour, asked.corrupted, afresh=other),
             self.compare.menu(state.model, asked.beside),
             *(

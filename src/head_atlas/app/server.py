@@ -10,6 +10,8 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from head_atlas.app.library import Library
 
 DEFAULT_MODEL = "atlas/demo,atlas/demo-early"
@@ -18,6 +20,8 @@ DEFAULT_MODEL = "atlas/demo,atlas/demo-early"
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 PRIVATE_NETWORKS = "127.0.0.1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"
 """Where a Space's own proxies are; what they say of a visitor's address is believed."""
+KEPT_SECONDS = 75
+"""How long a connection may be idle, as in nginx: longer than most proxies keep theirs."""
 
 
 def is_public(environment: Mapping[str, str], host: str) -> bool:
@@ -43,6 +47,20 @@ def library_of(environment: Mapping[str, str], host: str) -> Library:
 
     places = [environment.get("MODEL") or DEFAULT_MODEL, environment.get("MODELS") or ""]
     return Library.of(",".join(places), own_models=not is_public(environment, host))
+
+
+def keep_connections(page: gr.Blocks, seconds: float = KEPT_SECONDS) -> None:
+    """Let the idle connections of a launched page stay open for longer than uvicorn's 5 s.
+
+    Whoever asks again at the moment at which the server closes the connection gets no answer: at once, and after 5 s
+    that is a visitor who acts every few seconds, or a proxy that keeps its connections. uvicorn looks this up for each
+    new connection; Gradio has no option for it.
+
+    Args:
+        page: launched.
+        seconds: that a connection may be idle.
+    """
+    page.server.config.timeout_keep_alive = seconds
 
 
 def serve(environment: Mapping[str, str] = os.environ) -> None:
@@ -79,6 +97,7 @@ def serve(environment: Mapping[str, str] = os.environ) -> None:
     mcp = mcp_tools.offered(environment)
     options = launch_options(library, limits)
     page.launch(server_name=host, server_port=port, prevent_thread_lock=True, mcp_server=mcp, **options)
+    keep_connections(page)
     if mcp:
         mcp_tools.answer_in_json(page)
     print(f"Head Atlas is at http://{host}:{port}", file=sys.stderr, flush=True)

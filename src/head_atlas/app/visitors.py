@@ -1,4 +1,4 @@
-"""Who asks, and how much of the model's time one visitor may have.
+"""Who asks, and how much one visitor may have: of the model's time, and of the calls that programs use.
 
 A visitor is the address that a request came from. Behind a proxy that is the proxy's, unless the server is told to
 believe what the proxy says: uvicorn reads `X-Forwarded-For` from the right, as far as the addresses in
@@ -51,7 +51,32 @@ def current_visitor() -> str:
 
 
 class Refused(HeadAtlasError):
-    """A run that may not begin now, with words for the visitor."""
+    """A run or a call that may not begin now, with words for the visitor."""
+
+
+@dataclass
+class _Bucket:
+    """So many tokens a minute: it holds a minute's, refills steadily, and gives one for each run or call.
+
+    Attributes:
+        most: tokens that it holds; 0: it gives any number.
+        tokens: those in it, as of `at`.
+        at: seconds of the clock.
+    """
+
+    most: int
+    tokens: float
+    at: float
+
+    def missing(self, now: float) -> int:
+        """Seconds until there is a token to take, rounded up; 0 where there is one."""
+        self.tokens = min(self.most, self.tokens + (now - self.at) * self.most / _MINUTE)
+        self.at = now
+        return ceil((1 - self.tokens) * _MINUTE / self.most) if self.most and self.tokens < 1 else 0
+
+    def take(self) -> None:
+        """Take a token, which has to be there."""
+        self.tokens -= 1 if self.most else 0
 
 
 @dataclass
@@ -59,23 +84,21 @@ class _Share:
     """What one visitor may still do.
 
     Attributes:
-        tokens: runs that may begin now, as of `at`.
-        at: seconds of the clock.
+        runs: that may begin now.
+        reads: calls that may.
         running: runs under way or waiting.
     """
 
-    tokens: float
-    at: float
+    runs: _Bucket
+    reads: _Bucket
     running: int = 0
 
 
 class Visitors:
-    """Counts runs: a token bucket and a number of runs at once for each visitor, and a number for all of them.
-
-    A bucket holds `runs_per_minute` tokens, refills in a minute, and gives one for each run.
+    """Counts what each visitor asks for: runs by the minute and at once, calls that read by the minute; and all runs.
 
     Args:
-        limits: `runs_per_minute`, `runs_at_once`, `queue_size`.
+        limits: `runs_per_minute`, `runs_at_once`, `reads_per_minute`, `queue_size`.
         clock: seconds, growing.
         most_kept: visitors remembered; beyond it the one that has asked for nothing the longest is forgotten.
     """
@@ -110,15 +133,40 @@ class Visitors:
                 share.running -= 1
                 self._running -= 1
 
-    def _begin(self, visitor: str) -> _Share:
-        most, at_once, all_places = self._limits.runs_per_minute, self._limits.runs_at_once, self._limits.queue_size
+    def read(self, visitor: str) -> None:
+        """Let one call of a visitor take place that runs no model.
+
+        Args:
+            visitor: as in `admitted`.
+
+        Raises:
+            Refused: they made too many in the last minute.
+        """
+        if not visitor:
+            return
         with self._lock:
             now = self._clock()
-            share = self._shares.pop(visitor, None) or _Share(most, now)
-            self._shares[visitor] = share
-            share.tokens = min(most, share.tokens + (now - share.at) * most / _MINUTE)
-            share.at = now
-            self._forget()
+            reads = self._share(visitor, now).reads
+            if wait := reads.missing(now):
+                raise Refused(
+                    f"At most {reads.most} calls that read atlases are answered here in a minute: "
+                    f"try again in {wait} s."
+                )
+            reads.take()
+
+    def _share(self, visitor: str, now: float) -> _Share:
+        """The share of a visitor, who is now the last one that would be forgotten."""
+        runs, reads = self._limits.runs_per_minute, self._limits.reads_per_minute
+        share = self._shares.pop(visitor, None) or _Share(_Bucket(runs, runs, now), _Bucket(reads, reads, now))
+        self._shares[visitor] = share
+        self._forget()
+        return share
+
+    def _begin(self, visitor: str) -> _Share:
+        at_once, all_places = self._limits.runs_at_once, self._limits.queue_size
+        with self._lock:
+            now = self._clock()
+            share = self._share(visitor, now)
             if self._running >= all_places:
                 raise Refused(
                     f"This server is busy: {all_places} runs are under way or waiting already. Try again in a minute; "
@@ -126,13 +174,12 @@ class Visitors:
                 )
             if at_once and share.running >= at_once:
                 raise Refused(f"You have {share.running} runs under way or waiting: let one of them end, or stop it.")
-            if most and share.tokens < 1:
-                wait = ceil((1 - share.tokens) * _MINUTE / most)
+            if wait := share.runs.missing(now):
                 raise Refused(
-                    f"At most {most} runs a minute are possible here, so that everyone gets a turn: "
+                    f"At most {share.runs.most} runs a minute are possible here, so that everyone gets a turn: "
                     f"try again in {wait} s."
                 )
-            share.tokens -= 1 if most else 0
+            share.runs.take()
             share.running += 1
             self._running += 1
             return share

@@ -21,6 +21,7 @@ from head_atlas.models import HeadModel
 from head_atlas.prompts.families import Families, build_families
 from head_atlas.prompts.families.natural import NATURAL_LENGTH, natural_source
 from head_atlas.prompts.running_text import RunningText
+from head_atlas.seeds import checked_seed
 
 N_REFERENCE_PROMPTS = 100
 _OTHER_SEED = 7919
@@ -71,8 +72,9 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
         PromptError: an unknown family.
         CorpusError: the user's own text cannot be read.
         BuildError: an unknown mode or measure, or no family can be built for this tokenizer.
+        HeadAtlasError: a seed that is none.
     """
-    kinds = _kinds(options)
+    kinds, seed = _kinds(options), checked_seed(options.seed)
     corpus = _corpus(model, options)
     source = natural_source(model.policy, options.corpus)
     longest = max(len(p) for prompts in corpus.families.values() for p in prompts)
@@ -82,7 +84,7 @@ def plan_atlas(model: HeadModel, options: BuildOptions) -> Plan:
         "code_sha256": code_sha256(),
         "threads": options.threads or torch.get_num_threads(),
         "budget": asdict(options.budget or budget_for(model)),
-        "seed": options.seed,
+        "seed": seed,
         "n_prompts": options.n_prompts,
         "windows": visible_windows(model, longest),
         "natural_source": source,

@@ -125,7 +125,7 @@ def difference(
     shapes = [(atlas.n_layers, atlas.n_heads) for atlas in (before, after)]
     if shapes[0] != shapes[1]:
         raise AtlasError(
-            f"{before.path} has {shapes[0]} layers and heads, {after.path} {shapes[1]}: nothing to compare"
+            f"{before.called} has {shapes[0]} layers and heads, {after.called} {shapes[1]}: nothing to compare"
         )
     not_compared: dict[str, str] = {}
     changes: list[Change] = []
@@ -155,12 +155,12 @@ def _of_measure(
     for atlas in (before, after):
         if measure not in atlas.effects:
             known = ", ".join([*atlas.scores, *atlas.effects])
-            raise AtlasError(f"{atlas.path}: no measure {measure!r}; there are {known}")
+            raise AtlasError(f"{atlas.called}: no measure {measure!r}; there are {known}")
         if mode is not None and mode not in atlas.modes:
-            raise AtlasError(f"{atlas.path}: no mode {mode!r}; there are {', '.join(atlas.modes)}")
+            raise AtlasError(f"{atlas.called}: no mode {mode!r}; there are {', '.join(atlas.modes)}")
     modes = [m for m in before.modes if m in after.modes] if mode is None else [mode]
     if not modes:
-        raise AtlasError(f"{before.path} and {after.path} have no ablation mode in common")
+        raise AtlasError(f"{before.called} and {after.called} have no ablation mode in common")
     for name in modes:
         found = [atlas.effects[measure].sel(mode=name).values for atlas in (before, after)]
         yield name, (found[0], found[1])

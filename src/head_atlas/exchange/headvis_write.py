@@ -50,7 +50,7 @@ def write_headvis(atlas: Atlas, folder: str | Path, *, exemplars: str | None = N
     chosen = exemplars or next((name for name in SETS if name in atlas.exemplars), "")
     if chosen not in atlas.exemplars:
         raise AtlasError(
-            f"{atlas.path} has no exemplars{f' of {chosen!r}' if chosen else ''}: there is nothing to show"
+            f"{atlas.called} has no exemplars{f' of {chosen!r}' if chosen else ''}: there is nothing to show"
         )
     stored, arrays = atlas.stored_exemplars(chosen), atlas.exemplars[chosen]
     metrics = _metrics(atlas)

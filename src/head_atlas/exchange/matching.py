@@ -22,6 +22,7 @@ from head_atlas.exchange.profiles import Entry, profiles
 from head_atlas.exchange.tables import finite
 from head_atlas.heads import HeadId
 from head_atlas.measures.significance import FALSE_DISCOVERIES, q_values, tail_p
+from head_atlas.seeds import checked_seed
 from head_atlas.store import Atlas
 
 DEPTH_WEIGHT = 0.5
@@ -122,7 +123,9 @@ def match_heads(first: Atlas, second: Atlas, *, depth_weight: float = DEPTH_WEIG
 
     Raises:
         AtlasError: the two hold too little in common, or too many heads.
+        HeadAtlasError: a seed that is none.
     """
+    seed = checked_seed(seed)
     if max(first.n_layers * first.n_heads, second.n_layers * second.n_heads) ** 2 > _MOST_PAIRS:
         raise AtlasError(f"one of the two models has too many heads to compare (over {_MOST_PAIRS} pairs of its own)")
     found = profiles(first, second)

@@ -12,6 +12,7 @@ from head_atlas.interventions.replacements import MeanReference, ResampleReferen
 from head_atlas.models import HeadModel
 from head_atlas.models.readers import Trace
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 
 def mean_reference(model: HeadModel, prompts: Sequence[str | Prompt], source: str) -> MeanReference:
@@ -70,7 +71,9 @@ def resample_reference(
 
     Raises:
         PromptError: too few prompts that are long enough.
+        HeadAtlasError: a seed that is none.
     """
+    seed = checked_seed(seed)
     rows = [model.tokens(p) if isinstance(p, str) else model.rows([p.tokens])[0] for p in prompts]
     fitting = [row for row in rows if len(row) >= (n_pos or 1)]
     if len(fitting) < n_draws:

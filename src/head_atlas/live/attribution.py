@@ -34,6 +34,7 @@ from head_atlas.live.words import Word, summed, word_spans
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,7 +193,7 @@ def attribute(
         HeadError: a head that the model does not have.
         MissingReferenceError: a mode without a fitting reference.
         UnsupportedModelError: the architecture does not allow the method.
-        HeadAtlasError: no such method.
+        HeadAtlasError: no such method, or a number or a seed that cannot be.
     """
     for step in iter_attribute(
         model, prompt, target, contrast, heads, mode, reference, method=method, baseline=baseline, corpus=corpus,
@@ -226,6 +227,7 @@ def iter_attribute(
         raise HeadAtlasError(f"method must be one of {', '.join(METHODS)}, found {str(method)[:40]!r}")
     if max_nodes < 1:
         raise HeadAtlasError(f"max_nodes must be at least 1, found {max_nodes}")
+    seed = checked_seed(seed)
     explained = Explained.of(model, prompt, target, contrast, heads, mode, reference, budget)
     if method in ("gradient_x_input", "saliency"):
         check_embeddings(model)

@@ -31,6 +31,7 @@ from head_atlas.measures.effects import as_prompts
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,6 +169,7 @@ def iter_causal_trace(
         raise HeadAtlasError(f"at least 2 samples of a noise above 0 are needed, found {n_samples} and {noise:g}")
     if metric is not None and metric not in PAIR_METRICS:
         raise HeadAtlasError(f"metric must be one of {', '.join(PAIR_METRICS)}, found {str(metric)[:40]!r}")
+    seed = checked_seed(seed)
     (one,) = as_prompts(model, prompt, target, contrast)
     if metric == "logit_difference" and not one.contrasts:
         raise PromptError("the logit difference needs a contrast")

@@ -46,6 +46,7 @@ from head_atlas.measures.head_sets import ValueMetric, iter_set_values, value_me
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 KEEP = 0.9
 N_RANDOM = 100
@@ -145,8 +146,8 @@ def find_circuit(
     Raises:
         PromptError: fewer than two prompts, or one that cannot be measured.
         HeadError: no candidate, or a head that the model does not have.
-        HeadAtlasError: a share or number that cannot be; or no behaviour to keep: on the prompts of the search, the
-            model is no worse without its heads.
+        HeadAtlasError: a share, number or seed that cannot be; or no behaviour to keep: on the prompts of the search,
+            the model is no worse without its heads.
         MissingReferenceError: a mode without a fitting reference.
     """
     last: SearchStep | None = None
@@ -191,6 +192,7 @@ def iter_find_circuit(
     """Search, step by step: stop iterating to cancel. The arguments of `find_circuit`, checked at once."""
     if not keep > 0:
         raise HeadAtlasError(f"keep must be a share above 0, found {keep}")
+    seed = checked_seed(seed)
     if n_random < 1 or n_subsets < 0:
         raise HeadAtlasError(f"at least one random circuit and no negative number of subsets: {n_random}, {n_subsets}")
     ready = as_prompts(model, prompts, target, contrast)

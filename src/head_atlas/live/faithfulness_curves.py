@@ -29,6 +29,7 @@ from head_atlas.live.explained import Explained, check_embeddings, in_parts
 from head_atlas.live.path_gradients import Baseline, baselines
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 SHARES = (0.01, 0.05, 0.10, 0.20, 0.50)
 N_ORDERS = 20
@@ -107,13 +108,14 @@ def faithfulness(
         budget: how much runs at once; None for what suits the model's device.
 
     Raises:
-        HeadAtlasError: shares or a number of orders that cannot be, or an attribution without any value.
+        HeadAtlasError: shares, a number of orders or a seed that cannot be, or an attribution without any value.
         UnsupportedModelError: the model does not run from embeddings.
     """
     if not shares or not all(0 < share <= 1 for share in shares):
         raise HeadAtlasError(f"shares must lie above 0 and up to 1, found {list(shares)}")
     if n_orders < 2:
         raise HeadAtlasError(f"an interval needs at least 2 random orders, found {n_orders}")
+    seed = checked_seed(seed)
     model, values = attribution.model, np.asarray(attribution.values.values)
     positions = np.flatnonzero(np.isfinite(values))
     if not len(positions):

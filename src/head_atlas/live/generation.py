@@ -26,6 +26,7 @@ from head_atlas.models import HeadModel
 from head_atlas.models.readers import ReadPositions
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -136,7 +137,7 @@ def generate(
         PromptError: the prompt is empty, or with what is to be written longer than the model or the reference.
         HeadError: a head that the model does not have.
         MissingReferenceError: a mode without a fitting reference.
-        HeadAtlasError: a number of tokens, temperature or mode that cannot be.
+        HeadAtlasError: a number of tokens, temperature, mode or seed that cannot be.
     """
     for step in iter_generate(
         model, prompt, heads, mode, reference, n_tokens=n_tokens, temperature=temperature, seed=seed
@@ -159,7 +160,7 @@ def iter_generate(
     seed: int = 0,
 ) -> Iterator[GenerationStep]:
     """Generate, step by step: stop iterating to cancel. The arguments of `generate`, checked at once."""
-    removed = model.heads(heads)
+    removed, seed = model.heads(heads), checked_seed(seed)
     tokens = model.tokens(prompt) if isinstance(prompt, str) else model.rows([prompt.tokens])[0]
     if n_tokens < 1:
         raise HeadAtlasError(f"n_tokens must be at least 1, found {n_tokens}")

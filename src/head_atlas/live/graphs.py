@@ -27,6 +27,7 @@ from head_atlas.measures.circuits import over_prompts, prompt_counts
 from head_atlas.measures.composition import composition
 from head_atlas.models import HeadModel
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 INPUTS: tuple[AttentionInput, ...] = ("q", "k", "v")
 LOGITS = "logits"
@@ -143,6 +144,7 @@ def circuit_graph(
         PromptError: no prompt, or one without a corrupted version.
         HeadError: no head, or one that the model does not have.
         UnsupportedModelError: q, k and v cannot be reached in this architecture.
+        HeadAtlasError: a seed that is none.
     """
     last: GraphStep | None = None
     for last in iter_circuit_graph(model, prompts, heads, direction, metric, roles=roles, seed=seed, budget=budget):
@@ -168,6 +170,7 @@ def iter_circuit_graph(
     ready = (prompts,) if isinstance(prompts, Prompt) else tuple(prompts)
     if not ready:
         raise PromptError("no prompt to measure on")
+    seed = checked_seed(seed)
     chosen = tuple(sorted(model.heads(heads)))
     if not chosen:
         raise HeadError("a graph needs at least one head")

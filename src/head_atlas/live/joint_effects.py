@@ -21,6 +21,7 @@ from head_atlas.measures.head_sets import ValueMetric, iter_set_values, set_valu
 from head_atlas.models import HeadModel
 from head_atlas.named_array import NamedArray
 from head_atlas.prompts.prompt import Prompt
+from head_atlas.seeds import checked_seed
 
 HeadName = HeadId | str | tuple[int, int]
 
@@ -173,8 +174,9 @@ def joint_effect(
         HeadError: no head, or one that the model does not have.
         PromptError: a prompt or a token that cannot be measured.
         MissingReferenceError: a mode without a fitting reference.
+        HeadAtlasError: a seed that is none.
     """
-    chosen = _some(model, heads)
+    chosen, seed = _some(model, heads), checked_seed(seed)
     ready = as_prompts(model, prompts, target, contrast)
     sets = [(), chosen, *((head,) for head in chosen)]
     values = set_values(model, ready, sets, mode, reference=reference, metric=metric, progress=progress, budget=budget)
@@ -233,6 +235,7 @@ def interactions(
         HeadError: fewer than two heads, or one that the model does not have.
         PromptError: a prompt or a token that cannot be measured.
         MissingReferenceError: a mode without a fitting reference.
+        HeadAtlasError: a seed that is none.
     """
     last: InteractionStep | None = None
     for last in iter_interactions(
@@ -273,6 +276,7 @@ def iter_interactions(
     named = None if heads is None else _some(model, heads, at_least=2)
     if named is None and min(k, model.n_layers * model.n_heads) < 2:
         raise HeadError(f"interactions need at least two heads, found k = {k}")
+    seed = checked_seed(seed)
     ready = as_prompts(model, prompts, target, contrast)
     name = value_metric(ready, metric)
     everything = [HeadId(l, h) for l in range(model.n_layers) for h in range(model.n_heads)]  # noqa: E741

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from head_atlas.models.intervention import Intervention
@@ -10,6 +10,22 @@ from head_atlas.models.intervention import Intervention
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
     from torch import Tensor
+
+
+class LayerWatch(Intervention):
+    """Changes nothing, and calls a function in front of every layer; what that raises ends the run.
+
+    Args:
+        look: is called.
+    """
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def on_layer_input(self, layer: int, hidden: Float[Tensor, "batch pos d_model"]) -> Tensor:  # noqa: ARG002
+        """Call the function."""
+        self._look()
+        return hidden
 
 
 class PatternReader(Intervention):

@@ -42,7 +42,7 @@ def open_published(address: str, say: Say = _log.info) -> Atlas:
     """
     found = fetch(address, say)
     atlas = open_atlas(found.path)
-    atlas.source = found
+    atlas.source, atlas.called = found, str(found.address)
     return atlas
 
 

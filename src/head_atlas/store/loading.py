@@ -49,5 +49,5 @@ def _shards(atlas: Atlas) -> dict[str, str]:
     if not len(found.values):
         return {}
     if found.dims != ("unit",) or "unit" not in found.coords:
-        raise AtlasError(f"{atlas.path}: /{place} has no units")
+        raise AtlasError(f"{atlas.called}: /{place} has no units")
     return dict(zip(map(str, found.coords["unit"]), map(str, found.values), strict=True))

@@ -72,6 +72,7 @@ class Atlas:
 
     Attributes:
         path: where the file lies.
+        called: what messages call it: the path, unless whoever opened it says otherwise, as a public server does.
         source: where on the hub it came from, commit and sha256; None for a file of this machine.
         n_layers: layers of the model.
         n_heads: query heads per layer.
@@ -102,13 +103,14 @@ class Atlas:
 
     def __init__(self, path: str | Path, *, walked: bool = False) -> None:
         self.path = Path(path)
+        self.called = str(self.path)
         self.source: PublishedAtlas | None = None
         check_signature(self.path)
         try:
             self._file = h5py.File(self.path, "r", locking="best-effort")
         except OSError as error:
             how = "is truncated" if "truncated" in str(error) else "is damaged"
-            raise AtlasError(f"{self.path} {how}: {error}") from error
+            raise AtlasError(f"{self.called} {how}: {error}") from error
         try:
             check_version(self._file)
             if not walked:
@@ -120,7 +122,7 @@ class Atlas:
             raise
         except _FAILURES as error:
             self._file.close()
-            raise AtlasError(f"{self.path} is damaged: {error}") from error
+            raise AtlasError(f"{self.called} is damaged: {error}") from error
         cache = _ArrayCache(_CACHE_BYTES)
         groups = {name: _Arrays(self, name, cache) for name, layout in LAYOUTS.items() if not layout.nested}
         self.scores, self.baselines = groups["scores"], groups["baselines"]
@@ -145,14 +147,14 @@ class Atlas:
         self.left_out, self.notes = (self._texts(values.get(key, {}), key) for key in ("left_out", "notes"))
         self.checks: list[dict[str, Any]] = values.get("checks", [])
         if not isinstance(self.checks, list) or not all(isinstance(check, dict) for check in self.checks):
-            raise AtlasError(f"{self.path}: checks_json must be an array of objects")
+            raise AtlasError(f"{self.called}: checks_json must be an array of objects")
         self.provenance = {key: value for key, value in values.items() if key not in _NOT_PROVENANCE}
         self.model_id: str = str(values.get("model_id", ""))
         self.version: str = str(values["encoding-version"])
 
     def _texts(self, value: Any, key: str) -> dict[str, str]:
         if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-            raise AtlasError(f"{self.path}: {key}_json must be an object of texts")
+            raise AtlasError(f"{self.called}: {key}_json must be an object of texts")
         return value
 
     @cached_property
@@ -161,7 +163,7 @@ class Atlas:
         try:
             return read_corpus(self._file, self.families)
         except _FAILURES as error:
-            raise AtlasError(f"{self.path}: the prompts are damaged: {error}") from error
+            raise AtlasError(f"{self.called}: the prompts are damaged: {error}") from error
 
     @cached_property
     def sha256(self) -> str:
@@ -198,7 +200,7 @@ class Atlas:
             attrs = self._file["references/mean_z"].attrs
             return MeanZ(values, str(attrs["source"]), int(attrs["n_tokens"]))
         except _FAILURES as error:
-            raise AtlasError(f"{self.path}: /references/mean_z lacks its source: {error}") from error
+            raise AtlasError(f"{self.called}: /references/mean_z lacks its source: {error}") from error
 
     def resample_prompts(self) -> ResamplePrompts | None:
         """Whose activations resample ablation puts in place of a head's output, or None.
@@ -213,7 +215,7 @@ class Atlas:
             attrs = self._file["references/resample_token"].attrs
             return ResamplePrompts(tokens, str(attrs["source"]), int(attrs["seed"]))
         except _FAILURES as error:
-            raise AtlasError(f"{self.path}: /references/resample_token lacks its source: {error}") from error
+            raise AtlasError(f"{self.called}: /references/resample_token lacks its source: {error}") from error
 
     def stored_exemplars(self, name: str) -> StoredExemplars:
         """The exemplars of a set of prompts, "text" or "families", head by head.
@@ -233,7 +235,7 @@ class Atlas:
         try:
             return read_vocabulary(self._file)
         except _FAILURES as error:
-            raise AtlasError(f"{self.path}: the vocabulary is damaged: {error}") from error
+            raise AtlasError(f"{self.called}: the vocabulary is damaged: {error}") from error
 
     def read(self, place: str) -> NamedArray:
         """Read one array of the file with its axes and their labels.
@@ -279,7 +281,7 @@ class Atlas:
             values = _values(dataset, tuple(chosen.get(dim, slice(None)) for dim in dims))
             return NamedArray(values, kept, {dim: names for dim, names in labels.items() if names})
         except _FAILURES as error:
-            raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
+            raise AtlasError(f"{self.called}: /{place} cannot be read: {error}") from error
 
     def read_through(self, place: str) -> None:
         """Read every number of an array, of both views if it has them, and keep none; a view is never in memory whole.
@@ -296,7 +298,7 @@ class Atlas:
                 for part in stored.iter_chunks() if stored.chunks else (...,):
                     stored[part]
         except _FAILURES as error:
-            raise AtlasError(f"{self.path}: /{place} cannot be read: {error}") from error
+            raise AtlasError(f"{self.called}: /{place} cannot be read: {error}") from error
 
     def places(self) -> list[str]:
         """Places of all arrays of measures and references: "scores/induction", "exemplars/text/key", "offsets".

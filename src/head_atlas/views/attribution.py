@@ -20,6 +20,7 @@ def attribution_props(
     special: int,
     target: str,
     contrast: str | None,
+    title: str = "attribution per token",
     lead: str = "",
     sign: bool = True,
 ) -> dict:
@@ -31,6 +32,7 @@ def attribution_props(
         special: how many leading tokens are not the user's text.
         target: the target's text.
         contrast: the contrast's text, or None.
+        title: names it, and its files.
         lead: a sentence above.
         sign: whether the values have one; a norm has none.
     """
@@ -56,4 +58,4 @@ def attribution_props(
                 "special": i < special,
             }
         )
-    return {"title": "attribution per token", "lead": lead, "hint": HINT, "scale": scale.props(), "chips": chips}
+    return {"title": title, "lead": lead, "hint": HINT, "scale": scale.props(), "chips": chips}

@@ -101,6 +101,7 @@ def table(
     *,
     marked: Sequence[bool] = (),
     saved: tuple[Sequence[str], Sequence[Sequence[Any]]] | None = None,
+    note: str = "",
 ) -> Block:
     """A table of texts; the first column names the row.
 
@@ -110,12 +111,14 @@ def table(
         rows: texts.
         marked: rows that stand out.
         saved: columns and rows of its files, where these hold numbers and not the texts; None where there is none.
+        note: a line under the title.
     """
     flags = list(marked) or [False] * len(rows)
     return {
         "saved": None if saved is None else {"columns": list(saved[0]), "rows": [list(row) for row in saved[1]]},
         "kind": "table",
         "title": title,
+        "note": note,
         "columns": list(columns),
         "rows": [{"cells": list(cells), "marked": bool(flag)} for cells, flag in zip(rows, flags, strict=True)],
     }

@@ -168,7 +168,7 @@ def about_props(atlas: Atlas) -> dict:
             "kind": "facts",
             "title": "What was checked",
             "rows": trust_rows(atlas),
-            "note": "The third check, live = atlas, is the button beside this card: it measures stored prompts again.",
+            "note": "The third check, live = atlas, is the button above: it measures stored prompts again.",
         },
         {"kind": "fold", "summary": f"All {len(atlas.checks)} checks before measuring", "section": checks},
         {

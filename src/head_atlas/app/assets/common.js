@@ -65,7 +65,13 @@ const term = (word) => {
 // Single numbers; what each is opens beside its name.
 const numberList = (list) => el('dl', { class: 'ha-stats' }, list.map((f) =>
   el('div', {}, el('dt', {}, f.sentence ? term({ text: f.label, term: f.label, meaning: f.sentence }) : f.label), el('dd', {}, f.text))));
-const rich = (parts) => (Array.isArray(parts) ? parts : [parts]).map((part) => (typeof part === 'string' ? part : term(part)));
+// A comma or a full stop after a word that is a button stays on its line.
+const AFTER_WORD = /^[,.;:)]+/;
+const rich = (parts) => [parts].flat().map((part, i, all) => {
+  if (typeof part === 'string') return i && typeof all[i - 1] !== 'string' ? part.replace(AFTER_WORD, '') : part;
+  const mark = AFTER_WORD.exec(typeof all[i + 1] === 'string' ? all[i + 1] : '');
+  return mark ? el('span', { class: 'ha-joined' }, term(part), mark[0]) : term(part);
+});
 // Rows that mean more than they show, as [node, sentence]. A mouse sees the sentence as a title. For the keyboard they are
 // one stop of the Tab key, arrow keys go from row to row, and the sentence stands below the row that has the focus.
 const explained = (rows) => {

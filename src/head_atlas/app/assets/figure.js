@@ -74,7 +74,7 @@ const bars = (block) => titled(block, el('div', { role: 'table', 'aria-label': b
     el('span', { class: 'ha-line', vars: { '--zero': 0.5 }, role: 'cell', 'aria-hidden': 'true' },
       row.t === null ? null : el('i', { class: 'ha-swing ' + (row.t < 0 ? 'is-minus' : 'is-plus'), vars: { '--a': Math.min(0.5, 0.5 + row.t / 2), '--b': Math.max(0.5, 0.5 + row.t / 2) } })),
     el('span', { role: 'cell', class: 'ha-num' }, row.text)), row.title]))), el('p', { class: 'ha-lead' }, block.unit));
-const table = (block) => titled(block, el('div', { class: 'ha-scroll', tabindex: '0', role: 'region', 'aria-label': block.title }, el('table', { class: 'ha-table' },
+const table = (block) => titled(block, block.note ? el('p', { class: 'ha-lead' }, block.note) : null, el('div', { class: 'ha-scroll', tabindex: '0', role: 'region', 'aria-label': block.title }, el('table', { class: 'ha-table' },
   el('thead', {}, el('tr', {}, block.columns.map((label) => el('th', { scope: 'col' }, label)))),
   el('tbody', {}, block.rows.map((row) => el('tr', { class: row.marked ? 'is-current' : null }, row.cells.map((cell, i) => (i ? el('td', {}, cell) : el('th', { scope: 'row' }, cell)))))))));
 const graph = (block) => {

@@ -101,6 +101,12 @@ const picture = async (node, title, lines) => {
       if ([left, top, width, height].every(Number.isFinite)) boxed(style, { left, top, width, height, right: left + width, bottom: top + height }, opacity);
       return;
     }
+    // A swatch before a word.
+    if (style.content === '""' && style.display === 'inline-block' && which === '::before') {
+      const width = parseFloat(style.width), height = parseFloat(style.height), top = box.top + (box.height - height) / 2;
+      boxed(style, { left: box.left, top, width, height, right: box.left + width, bottom: top + height }, opacity);
+      return;
+    }
     const text = (/^"((?:[^"\\]|\\.)*)"/.exec(style.content) || [])[1], line = which === '::after' ? lines[lines.length - 1] : lines[0];
     if (!text || !text.trim() || !line) return;
     const look = textStyle(style, opacity);
@@ -147,7 +153,7 @@ const picture = async (node, title, lines) => {
     if (getComputedStyle(node).display === 'contents') { [...node.children].forEach((child) => walk(child, above)); return; }
     if (!node.checkVisibility() || node.matches('.ha-sr, [popover], .ha-switch, .ha-live, .ha-pick, .ha-takes, .ha-saving, .ha-notes:not([open]), input, select, textarea')) return;
     const style = getComputedStyle(node), box = node.getBoundingClientRect(), opacity = above * parseFloat(style.opacity);
-    if (/^H[2-4]$/.test(node.tagName) && node.textContent.trim() === title.trim()) return;
+    if (node.matches('h2, h3, h4, .ha-headline') && node.textContent.trim() === title.trim()) return;
     // A line that says what is pointed at has another text at rest, or none.
     if (node.matches('.ha-grid-info')) {
       const look = textStyle(style, opacity), text = node.dataset.pictured || '';

@@ -15,11 +15,18 @@ const mark = (found) => {
 const target = (s) => (s.tab
   ? [...document.querySelectorAll('#tabs [role=tab]')].find((t) => t.textContent.trim() === s.tab)
   : document.querySelector(s.at));
+// What the card covers, or what lies above or below the screen, comes to the top: once the visitor goes from step to step.
+const showWhole = (found) => {
+  const at = found.getBoundingClientRect(), card = root.firstChild.getBoundingClientRect();
+  if (at.top >= 0 && (at.bottom <= card.top || (at.right <= card.left && at.bottom <= window.innerHeight))) return;
+  found.scrollIntoView({ block: 'start', behavior: window.matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
+};
 // The page is still being drawn when the tour begins, so what it points at may come a little later.
-const point = (at, tries) => {
+const point = (at, tries, moved) => {
   const found = target(props.value.steps[at]);
   mark(found);
-  if (!found && tries) setTimeout(() => { if (at === step && root.firstChild) point(at, tries - 1); }, 300);
+  if (found && moved) showWhole(found);
+  if (!found && tries) setTimeout(() => { if (at === step && root.firstChild) point(at, tries - 1, moved); }, 300);
 };
 const leave = () => { remember(); mark(null); root.replaceChildren(); document.removeEventListener('keydown', key); };
 const key = (e) => { if (e.key === 'Escape' && !document.querySelector(':popover-open')) leave(); };
@@ -32,7 +39,7 @@ const show = (focus) => {
     el('p', { class: 'ha-kind' }, `${title} · ${step + 1} of ${steps.length}`),
     el('p', { 'aria-live': 'polite' }, steps[step].text),
     el('div', { class: 'ha-tour-buttons' }, last ? null : el('button', { type: 'button', on: { click: leave } }, 'Skip the tour'), back, next)));
-  point(step, 20);
+  point(step, 20, focus);
   if (focus) (focus === 'back' && back ? back : next).focus({ preventScroll: true });
 };
 if (asked || (!seen() && !navigator.webdriver && !window.location.search)) { document.addEventListener('keydown', key); show(); }

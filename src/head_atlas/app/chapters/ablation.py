@@ -72,7 +72,7 @@ CHAPTER = Chapter(
             "Any damage might do harm. So we take out a second head as well, in a run of its own: a control from the "
             "same layer, which should not matter here. If both removals hurt alike, we have learned little. If only "
             "one does, the harm has an address.",
-        )),
+        ), of_experiment=True),
     ),
     "Predict: without this one head, what happens to the word that was due?",
     OUTCOMES,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
-from head_atlas.app.chapters.picks import control_of, effects, labels, score
+from head_atlas.app.chapters.picks import LOOKS_BACK, control_of, effects, labels, score
 from head_atlas.app.chapters.running import asked_next, expected, keeps, three_rows, without, words_of
 from head_atlas.app.experiments import repeated_words, vocabulary
 from head_atlas.errors import AtlasError
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from head_atlas.models import HeadModel
     from head_atlas.store import Atlas
 
-LOOKS = 0.3
 CHOICES = {
     "both": "Both alike: they look at the same place, so they do the same.",
     "first": "Only the first head.",
@@ -37,9 +36,11 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     if "rand_repeat" not in measured:
         raise AtlasError("This atlas holds no effects on repeated tokens.")
     cost = -measured["rand_repeat"]
-    alike = [HeadId(int(layer), int(head)) for layer, head in np.argwhere(looks >= LOOKS)]
+    alike = [HeadId(int(layer), int(head)) for layer, head in np.argwhere(looks >= LOOKS_BACK)]
     if len(alike) < 2:
-        raise AtlasError("This model does not have two heads that look at the previous token.")
+        raise AtlasError(
+            f"This model does not have two heads that look at the previous token (excess of at least {LOOKS_BACK})."
+        )
     one = max(alike, key=lambda h: cost[h.layer, h.head])
     idle = [h for h in alike if h != one and abs(cost[h.layer, h.head]) <= 0.05 * abs(cost[one.layer, one.head])]
     if not idle:
@@ -126,7 +127,7 @@ CHAPTER = Chapter(
         Section("Two that look alike", (
             "Below are two heads that both look at the token just before. If looking were doing, taking away either "
             "one would do the same.",
-        )),
+        ), of_experiment=True),
     ),
     "Predict: whose removal makes the model lose the repeated word?",
     CHOICES,

@@ -16,6 +16,7 @@ from head_atlas.views.numbers import plain, signed
 from head_atlas.views.token_text import quoted
 
 if TYPE_CHECKING:
+    from head_atlas.heads import HeadId
     from head_atlas.models import HeadModel
     from head_atlas.store import Atlas
 
@@ -56,25 +57,20 @@ def run(model: HeadModel, plan: Plan) -> Finding:
     largest = int(np.nanargmax(values))
     outcome = word_of(tokens, largest)
 
-    def again(heads: tuple, label: str, kind: str) -> Row:
+    def again(heads: tuple[HeadId, ...]) -> float:
         found = attribute(model, plan.prompt, target=whole.target, heads=heads, method="occlusion_replace")
-        value = float(np.asarray(found.values.values)[bos:][largest])
-        return Row(label, kind, share(value), f"{signed(value, 1)} nats")
-
-    top = float(np.nanmax(np.abs(values)))
-
-    def share(value: float) -> float:
-        return float(np.clip(abs(value) / top, 0, 1)) if top > 0 and np.isfinite(value) else 0.0
+        return float(np.asarray(found.values.values)[bos:][largest])
 
     rows = tuple(
-        Row(f"{quoted(token)} covered", "clean", share(float(value)), f"{signed(float(-value), 1)} nats")
-        for token, value in zip(tokens, values, strict=True)
+        Row(f"{quoted(token)} covered", "clean", bar, f"{signed(float(-value), 1)} nats")
+        for token, value, bar in zip(tokens, values, _bars(values), strict=True)
     )
     hidden = quoted(tokens[largest])
-    share_rows = (
-        Row("all heads", "clean", share(float(values[largest])), f"{signed(float(values[largest]), 1)} nats"),
-        again(plan.heads, f"without {labels(plan.heads)}", "ablated"),
-        again(plan.control, f"without {labels(plan.control)} (control)", "control"),
+    shares = np.array([values[largest], again(plan.heads), again(plan.control)])
+    runs = ("all heads", f"without {labels(plan.heads)}", f"without {labels(plan.control)} (control)")
+    share_rows = tuple(
+        Row(label, kind, bar, f"{signed(float(value), 1)} nats")
+        for label, kind, bar, value in zip(runs, ("clean", "ablated", "control"), _bars(shares), shares, strict=True)
     )
     return Finding(
         tuple(tokens),
@@ -95,6 +91,13 @@ def word_of(tokens: Sequence[str], at: int) -> str:
     return {0: "first", 1: "earlier", last: "last"}.get(n, "between")
 
 
+def _bars(values: np.ndarray) -> list[float]:
+    """Lengths in [0, 1]: the size of each value beside the largest of them; 0 where there is none."""
+    sizes = np.nan_to_num(np.abs(values), posinf=0.0)
+    top = float(sizes.max())
+    return [float(size / top) if top > 0 else 0.0 for size in sizes]
+
+
 CHAPTER = Chapter(
     "attribution",
     "Attribution: which words the answer hangs on",
@@ -113,7 +116,7 @@ CHAPTER = Chapter(
             "Words do not act by themselves; heads carry them. If a head brings one word to where the answer is made, "
             "that word’s share should shrink once the head is gone, and stay where it was once another head is gone. "
             "So we attribute three times.",
-        )),
+        ), of_experiment=True),
     ),
     "Predict: on which word does the answer hang most?",
     CHOICES,

@@ -35,7 +35,9 @@ def plan(atlas: Atlas, seed: int) -> Plan:
     found = induction_heads(atlas)
     heads = found[:MOST]
     if len(heads) < 2:
-        raise AtlasError(f"This model has fewer than two heads with an {RULE}, so none can stand in for another.")
+        raise AtlasError(
+            f"This model has fewer than two induction heads (heads with an {RULE}), so there is no group to take away."
+        )
     control = control_of(scores, heads)
     words, target = repeated_words(seed, vocabulary(atlas))
     return Plan(

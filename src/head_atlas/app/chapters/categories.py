@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Section
-from head_atlas.app.chapters.picks import NO_INDUCTION_HEAD, control_of, effects, labels, score, stored_of
+from head_atlas.app.chapters.picks import control_of, effects, induction_heads_of, labels, score, stored_of
 from head_atlas.app.chapters.running import asked_next, expected, keeps, three_rows, without, words_of
-from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary
+from head_atlas.app.experiments import repeated_words, vocabulary
 from head_atlas.errors import AtlasError
 from head_atlas.views.choices import label_of
-from head_atlas.views.induction import induction_heads
 
 if TYPE_CHECKING:
     from head_atlas.models import HeadModel
@@ -30,9 +29,7 @@ _UNLIKE = ("brackets", "successor", "bigram", "subject_verb", "reflexive", "comp
 
 def plan(atlas: Atlas, seed: int) -> Plan:
     """All induction heads; the second prompt is of the family that they, one by one, cost least."""
-    by_rule = induction_heads(atlas)
-    heads, _ = induction_and_control(atlas, by_rule)
-    what = "the induction heads of this model, by their score" if by_rule else NO_INDUCTION_HEAD
+    heads = induction_heads_of(atlas)
     measured = effects(atlas)
     choice = [f for f in _UNLIKE if f in measured]
     if not choice:
@@ -49,7 +46,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         (
             ("First prompt", f"{words.strip()} …"),
             ("Second prompt", f"{second.text} …"),
-            ("Removed", f"{labels(heads)}: {what}"),
+            ("Removed", f"{labels(heads)}: the induction heads of this model, by their score"),
             ("Control", f"{labels(control)}: as many heads with hardly any such score"),
             ("Why that prompt", f"of the family “{label_of(family)}”, which these heads cost least, one by one"),
         ),

@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Section:
-    """A few paragraphs under a heading, which may be empty."""
+    """A few paragraphs under a heading, which may be empty.
+
+    Attributes:
+        heading: of the paragraphs.
+        paragraphs: plain text.
+        of_experiment: whether they speak of the experiment below, and so of nothing where a model has none.
+    """
 
     heading: str
     paragraphs: tuple[str, ...]
+    of_experiment: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,9 +109,9 @@ class Chapter:
         question: that is predicted.
         choices: what can be predicted, by name; each is defined so that a run decides it.
         plan: fills the experiment in from an atlas and a number; raises HeadAtlasError with a sentence where the
-            atlas lacks what the chapter needs.
+            atlas, or its model, lacks what the chapter is about: then nothing is run, and no prediction is judged.
         run: does the experiment.
-        after: what it does and does not show.
+        after: what the experiment does and does not show.
         papers: keys of `catalogue.reading.PAPERS`.
         again: label of the button that fills in another prompt; "" for none.
         panel: a card from the atlas beyond effects, if any.

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
-from head_atlas.app.chapters.picks import NO_INDUCTION_HEAD, control_of, labels, score, strongest
+from head_atlas.app.chapters.picks import LOOKS_BACK, control_of, induction_heads_of, labels, score, strongest
 from head_atlas.app.chapters.running import asked_next, three_rows, without, words_of
-from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary, whence
+from head_atlas.app.experiments import repeated_words, vocabulary, whence
 from head_atlas.app.lab_view import heads_text
 from head_atlas.errors import AtlasError, PromptError
-from head_atlas.views.induction import induction_heads
-from head_atlas.views.numbers import percent
+from head_atlas.views.numbers import percent, plain
 
 if TYPE_CHECKING:
     from head_atlas.live import Ablation
@@ -33,24 +32,27 @@ LEAST = 0.1
 
 def plan(atlas: Atlas, seed: int) -> Plan:
     """The best previous-token head below the first induction head; readers are the induction heads."""
-    by_rule = induction_heads(atlas)
-    readers, _ = induction_and_control(atlas, by_rule)
-    what = "the induction heads" if by_rule else NO_INDUCTION_HEAD
+    readers = induction_heads_of(atlas)
     looks = score(atlas, "previous_token")
     lowest = min(head.layer for head in readers)
     if lowest == 0:
         raise AtlasError("The best induction head of this model stands in its first layer, so nothing lies below it.")
     head = strongest(looks, below=lowest)
+    if (excess := float(looks[head.layer, head.head])) < LOOKS_BACK:
+        raise AtlasError(
+            "Below the induction heads of this model no head looks at the previous token: the highest excess is that "
+            f"of {head.label}, {plain(excess)} of 1."
+        )
     control = control_of(looks, [head])
     words, target = repeated_words(seed, vocabulary(atlas), N_WORDS)
     return Plan(
         (
             ("Prompt", f"{words.strip()} …"),
             ("Expected next", target.strip()),
-            ("Watched", f"{labels(readers)}: {what}; how much of the attention from the last word goes to the earlier "
-             f"“{target.strip()}”"),
+            ("Watched", f"{labels(readers)}: the induction heads; how much of the attention from the last word goes to "
+             f"the earlier “{target.strip()}”"),
             ("Removed", f"{head.label}: below them, the head that looks most at the previous token (excess "
-             f"{looks[head.layer, head.head]:.2f} of 1)"),
+             f"{excess:.2f} of 1)"),
             ("Control", f"{labels(control)}: {whence([head], control)}, with that excess closest to 0"),
         ),
         words,

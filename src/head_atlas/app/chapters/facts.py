@@ -37,11 +37,13 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         raise AtlasError("This atlas holds no effects on facts.")
     head = strongest(-measured["fact"])
     control = control_of(measured["fact"], [head])
+    n_facts = sum(one.family == "fact" for one in atlas.prompts)
     subject = "".join(prompt.strings[i] for i in prompt.annotations["subject"]).strip()
     return Plan(
         (
             ("Prompt", f"{prompt.text} …"),
             ("Subject", subject),
+            ("Known", f"the model answers {len(stored)} of the atlas’ {n_facts} facts right; this is one of them"),
             ("Done", f"noise on the subject’s embedding ({N_SAMPLES} draws); then the residual stream is put back as "
              "it was, at one place, a quarter of the way up or three quarters"),
             ("Control", "the first word, put back in the same way"),

@@ -5,28 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from head_atlas.app.chapters.chapter import Chapter, Plan, Section
-from head_atlas.app.chapters.picks import NO_INDUCTION_HEAD, labels
+from head_atlas.app.chapters.picks import control_of, induction_heads_of, labels, score
 from head_atlas.app.chapters.running import against_control
-from head_atlas.app.experiments import induction_and_control, repeated_words, vocabulary, whence
+from head_atlas.app.experiments import repeated_words, vocabulary, whence
 from head_atlas.views.comparison import OUTCOMES
-from head_atlas.views.induction import RULE, induction_heads
+from head_atlas.views.induction import RULE
 
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
 
 def plan(atlas: Atlas, seed: int) -> Plan:
-    """All heads that pass the rule; where none does, the strongest."""
-    by_rule = induction_heads(atlas)
-    heads, control = induction_and_control(atlas, by_rule)
+    """All heads that pass the rule."""
+    heads = induction_heads_of(atlas)
+    control = control_of(score(atlas, "induction"), heads)
     words, target = repeated_words(seed, vocabulary(atlas))
-    rule = f"{'the heads' if len(heads) > 1 else 'the head'} with an {RULE}" if by_rule else NO_INDUCTION_HEAD
+    which = "the heads" if len(heads) > 1 else "the head"
     instead = "as many heads" if len(heads) > 1 else "a head"
     return Plan(
         (
             ("Prompt", f"{words.strip()} …"),
             ("Expected next", target.strip()),
-            ("Removed", f"{labels(heads)}: {rule}"),
+            ("Removed", f"{labels(heads)}: {which} with an {RULE}"),
             (
                 "Control",
                 f"{labels(control)}: {instead} {whence(heads, control)}, with the induction excess closest to 0",
@@ -35,7 +35,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         words,
         target,
         tuple(heads),
-        tuple(control),
+        control,
         "rand_repeat",
     )
 

@@ -10,15 +10,16 @@ import numpy as np
 from head_atlas.app.experiments import controls
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
-from head_atlas.views.induction import RULE
+from head_atlas.views.induction import RULE, induction_heads
+from head_atlas.views.numbers import plain
 
 if TYPE_CHECKING:
     from head_atlas.store import Atlas
     from head_atlas.store.contents import PromptRecord
 
 METRIC, MODE = "logprob", "zero"
-NO_INDUCTION_HEAD = f"the highest induction excess of this model; no head has an {RULE}"
-"""What a chapter on induction heads says of the head that it takes where none passes the rule."""
+LOOKS_BACK = 0.3
+"""Previous-token excess from which on the chapters say that a head looks at the token just before."""
 
 
 def score(atlas: Atlas, name: str) -> np.ndarray:
@@ -31,6 +32,22 @@ def score(atlas: Atlas, name: str) -> np.ndarray:
     if key not in atlas.summary or np.isnan(values := atlas.summary[key].values).all():
         raise AtlasError(f"This atlas has no {name.replace('_', '-')} scores, so no head can be picked by them.")
     return np.asarray(values)
+
+
+def induction_heads_of(atlas: Atlas) -> list[HeadId]:
+    """The heads that pass the rule, the highest excess first; at least one.
+
+    Raises:
+        AtlasError: no head passes it, or the atlas holds no such scores.
+    """
+    found = induction_heads(atlas)
+    if not found:
+        best = strongest(excess := score(atlas, "induction"))
+        raise AtlasError(
+            f"This model has no induction head: none has an {RULE}. The highest excess is that of {best.label}, "
+            f"{plain(float(excess[best.layer, best.head]))} (even attention gives 0)."
+        )
+    return found
 
 
 def effects(atlas: Atlas) -> dict[str, np.ndarray]:

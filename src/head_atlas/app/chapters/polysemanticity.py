@@ -113,7 +113,7 @@ CHAPTER = Chapter(
         Section("How it is measured here", (
             "For every kind of prompt, the atlas has what removing a head costs. If the whole cost falls on one kind, "
             "the head counts as one job; if it spreads evenly over ten, as ten. That number is the participation "
-            "ratio. Below is the head of this model that spreads most, on the two kinds that it costs most.",
+            "ratio.",
         )),
     ),
     "Predict: without this head, which of two unrelated answers suffers?",

@@ -15,6 +15,7 @@ from head_atlas.app.public_api.arguments import published
 from head_atlas.app.public_api.browsing import BrowsingCalls
 from head_atlas.app.public_api.experiments import ExperimentCalls
 from head_atlas.app.public_api.reference import documented, introduction
+from head_atlas.app.visitors import current_visitor
 
 if TYPE_CHECKING:
     from head_atlas.app.engine import Engine
@@ -32,7 +33,8 @@ def add(library: Library, engine: Engine) -> None:
     # Gradio makes a component of every argument: nothing of the page, so nothing that it draws.
     with gr.Column(visible=False):
         for name in BrowsingCalls.NAMES:
-            call = published(getattr(reading, name))
+            # Runs are counted where they begin (`lab_running`).
+            call = published(getattr(reading, name), lambda: engine.visitors.read(current_visitor()))
             gr.api(call, api_name=name, concurrency_id="atlas", concurrency_limit=MOST_READING)
         for name in ExperimentCalls.NAMES:
             gr.api(published(getattr(running, name)), api_name=name, **on_model)

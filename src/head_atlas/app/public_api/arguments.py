@@ -22,11 +22,12 @@ _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true o
 Call = Callable[..., dict[str, Any]]
 
 
-def published(call: Call) -> Call:
+def published(call: Call, counted: Callable[[], None] = lambda: None) -> Call:
     """A call as others see it: its arguments are checked, and what is expected to go wrong is said in a sentence.
 
     Args:
         call: whose parameters are typed as str, int, float or bool, or one of these or None.
+        counted: is called first, and may refuse the caller by a HeadAtlasError.
     """
     signature, types = inspect.signature(call), get_type_hints(call)
 
@@ -34,6 +35,7 @@ def published(call: Call) -> Call:
     def checked_call(*args: Any, **kwargs: Any) -> dict[str, Any]:
         given = signature.bind(*args, **kwargs).arguments
         try:
+            counted()
             return call(**{name: checked(name, value, types[name]) for name, value in given.items()})
         except HeadAtlasError as error:
             raise refused("Not possible", sentence(error)) from None

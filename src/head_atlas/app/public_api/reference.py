@@ -80,8 +80,9 @@ only some tools can name them: `.../gradio_api/mcp/?tools=find_heads,head_summar
   true of this one may be untrue of the next. `warning` says when the loaded weights are not those that the atlas was
   measured on.
 - Limits, as they are by default: prompts of {prompt_characters} characters and {prompt_tokens} tokens, {removed_heads}
-  heads removed at once, {run_seconds} s for one run. A model runs one thing at a time, so others may come first; a
-  server may also limit how much one visitor asks, and set other limits.
+  heads removed at once, {run_seconds} s for one run. A model runs one thing at a time, so others may come first. On a
+  public server one visitor may begin {runs_per_minute} experiments in a minute, and make {reads_per_minute} calls that
+  read an atlas. A server may set other limits; who meets one is told which, and when to try again.
 - Only models that the server names can be used, and nothing is kept.
 - Errors are sentences that name what was expected and found. Nothing else goes wrong on purpose: an error without a
   sentence is a bug."""
