@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -101,6 +102,50 @@ def test_a_result_over_a_family_belongs_to_any_prompt_but_not_to_other_heads(eng
     assert made.still_holds(asked(engine, "small", "Another prompt", "0.1, 1.2", "zero", "", ""))
     assert not made.still_holds(asked(engine, "small", PROMPT, "0.1", "zero", "", ""))
     assert not made.still_holds(asked(engine, "small", PROMPT, "0.1, 1.2", "mean", "", ""))
+
+
+def test_every_head_alone_belongs_to_its_ablation_mode_and_says_so(engine):
+    status, _, made = run(engine, lab_heads.ANALYSIS, removed="1.1", mode="zero")
+    assert "each head removed alone (zero)" in status["text"]
+    now = {mode: asked(engine, "small", PROMPT, "2.2", mode, "", "") for mode in ("zero", "mean")}
+    assert outdated(now["zero"], made)[0]["kind"] == "done"
+    assert outdated(now["mean"], made)[0]["text"].startswith("Of an earlier experiment")
+
+
+@pytest.mark.parametrize(
+    ("analysis", "options", "expected"),
+    [
+        (lab_layers.LENS, (), {"removed": "no head"}),
+        (lab_heads.ANALYSIS, (), {"removed": "each head alone", "mode": "mean"}),
+        (lab_layers.DIRECT, (), {"removed": "1.1", "mode": "mean"}),
+    ],
+)
+def test_a_saved_figure_names_the_heads_that_were_removed_for_it_and_no_others(engine, analysis, options, expected):
+    _, figure, _ = run(engine, analysis, *options, removed="1.1", mode="mean")
+    about = {key: value for key, value in figure["about"].items() if key in ("removed", "mode")}
+    assert about == expected
+    assert figure["about"]["prompt"] == PROMPT
+
+
+def test_a_saved_figure_over_a_family_does_not_name_the_prompt_on_screen(engine):
+    _, figure, _ = run(engine, lab_circuits.JOINT, "rand_repeat", 4, removed="1.1, 2.2")
+    assert "prompt" not in figure["about"]
+    assert figure["about"]["over"].startswith("4 prompts of")
+    assert figure["about"]["removed"] == "1.1, 2.2"
+
+
+def test_a_difference_within_its_interval_is_called_none(engine):
+    shown = found(engine, lab_circuits.JOINT, "rand_repeat", 4, removed="1.1, 2.2")
+    with engine.use("small") as model:
+        bench = SimpleNamespace(engine=engine, what=asked(engine, "small", PROMPT, "", "zero", "", ""))
+        prompts = lab_circuits.prompts_over(bench, "rand_repeat", 4)
+        result = joint_effect(model, prompts, ["L1H1", "L2H2"]).difference
+    low, high = float(result.low.values), float(result.high.values)
+    told = " ".join(text for block in kinds(shown, "text") for text in map(str, [block["text"]]))
+    assert low <= 0 <= high, (low, high)
+    assert "holds 0" in told or "what they cost one by one" in told
+    assert "cost more than" not in told
+    assert "cost less than" not in told
 
 
 def test_an_abandoned_run_ends_and_leaves_the_model_free(engine):

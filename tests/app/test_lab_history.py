@@ -7,7 +7,7 @@ import pytest
 
 from head_atlas.app.lab_handlers import LabHandlers
 from head_atlas.app.lab_history import MOST_KEPT, HistoryHandlers
-from head_atlas.app.lab_view import asked
+from head_atlas.app.lab_view import AUTOMATIC, NO_CONTRAST, asked
 from head_atlas.live import ablate
 
 PROMPT = "The cat sat on the mat."
@@ -20,7 +20,7 @@ def history(engine):
 
 def tried(engine, history, kept, removed, prompt=PROMPT):
     ran = asked(engine, "small", prompt, removed, "zero", "", "")
-    return history.record(kept, ran, {"headline": removed}, prompt, removed, "zero", "", "", "")
+    return history.record(kept, ran, {"headline": removed})
 
 
 def test_undo_brings_the_experiment_before_back(engine, history):
@@ -29,13 +29,23 @@ def test_undo_brings_the_experiment_before_back(engine, history):
     kept, listed, undo = tried(engine, history, kept, "1.1, 2.2")
     assert (len(listed["choices"]), undo["interactive"]) == (2, True)
     after, _, undo, *inputs, grid, wanted = history.undo(kept, "small", "atlas", None)
-    assert inputs == [PROMPT, "1.1", "zero", "", "", ""]
+    assert inputs == [PROMPT, "1.1", "zero", AUTOMATIC, NO_CONTRAST, ""]
     assert grid["removed"] == ["1.1"]
     assert wanted is True
     assert len(after) == 1
     assert undo["interactive"] is False
     # What runs then is the experiment that is last already.
     assert len(tried(engine, history, after, "1.1")[0]) == 1
+
+
+@pytest.mark.parametrize("heads", ["", "1.1, 2.2"])
+@pytest.mark.parametrize(("target", "contrast"), [("", ""), ("token id 17", "token id 3"), (" mat", "·cat")])
+def test_what_is_brought_back_is_the_very_experiment_that_ran(engine, history, heads, target, contrast):
+    ran = asked(engine, "small", PROMPT, heads, "zero", target, contrast, "The dog sat on the mat.")
+    kept = history.record([], ran, {})[0]
+    kept = tried(engine, history, kept, "0.1", "Another prompt")[0]
+    *_, prompt, removed, mode, first, second, corrupted, _, _ = history.undo(kept, "small", "atlas", None)
+    assert asked(engine, "small", prompt, removed, mode, first, second, corrupted) == ran
 
 
 def test_running_the_same_again_forgets_nothing(engine, history):
@@ -59,7 +69,7 @@ def test_the_list_restores_what_is_chosen_and_nothing_else(engine, history):
     *_, removed, mode, target, contrast, corrupted, grid, wanted = history.again(
         kept, choices[2], "small", "atlas", None
     )
-    assert (removed, mode, target, contrast, corrupted, wanted) == ("1.1", "zero", "", "", "", True)
+    assert (removed, mode, target, contrast, corrupted, wanted) == ("1.1", "zero", AUTOMATIC, NO_CONTRAST, "", True)
     assert grid["removed"] == ["1.1"]
     for hostile in ("x", None, 7, ["1"]):
         assert history.again(kept, hostile, "small", "atlas", None)[-1] is False

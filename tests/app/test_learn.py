@@ -7,10 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from synthetic_atlas import synthetic_contents
 
 from head_atlas.app import lab_analysis
 from head_atlas.app.chapters import CHAPTERS, FIRST, circuits
-from head_atlas.app.chapters.attribution import _bars
+from head_atlas.app.chapters.attribution import _bars, word_of
 from head_atlas.app.chapters.chapter import Finding, Row
 from head_atlas.app.chapters.picks import LOOKS_BACK, control_of, score, strongest
 from head_atlas.app.chapters.running import expected, first_choice, keeps, probability
@@ -23,7 +24,7 @@ from head_atlas.app.limits import Limits
 from head_atlas.errors import AtlasError
 from head_atlas.heads import HeadId
 from head_atlas.live import ablate
-from head_atlas.store import open_atlas
+from head_atlas.store import open_atlas, write_atlas
 from head_atlas.views.induction import induction_heads
 
 
@@ -154,6 +155,53 @@ def test_a_circuit_needs_a_head_below_that_looks_back(monkeypatch):
 def test_bars_of_one_question_share_one_scale():
     assert _bars(np.array([11.8, 1.8, -13.3])) == pytest.approx([11.8 / 13.3, 1.8 / 13.3, 1.0])
     assert _bars(np.array([0.0, np.nan])) == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("pieces", [["Harry", " Potter"], ["Har", "ry", " Pot", "ter"], ["▁Harry", "▁Potter"]])
+def test_a_word_in_pieces_is_one_word(pieces):
+    text = "Harry Potter went home. Everyone knew Harry"
+    pieces = [piece.replace("▁", " ") for piece in pieces]
+    tokens = [
+        *pieces,
+        " went",
+        " home",
+        ".",
+        " Everyone",
+        " knew",
+        *[f" {p}" if i == 0 else p for i, p in enumerate(piece.strip() for piece in pieces[: len(pieces) // 2])],
+    ]
+    assert "".join(tokens).strip() == text
+    half = len(pieces) // 2
+    said = [word_of(tokens, at) for at in range(len(tokens))]
+    assert said == ["first"] * half + ["earlier"] * half + ["between"] * 5 + ["last"] * half
+
+
+def test_a_model_of_many_induction_heads_is_told_which_of_them_go(tmp_path):
+    contents = synthetic_contents(4, 6, n_prompts=4)
+    for name in ("induction_excess", "induction_excess_ci_low"):
+        contents.arrays[f"summary/{name}"].values[:] = 0.0
+        contents.arrays[f"summary/{name}"].values[1:3] = 0.5
+    write_atlas(tmp_path / "atlas.h5", contents)
+    with open_atlas(tmp_path / "atlas.h5") as atlas:
+        assert len(induction_heads(atlas)) == 12
+        plan = CHAPTERS["backup"].plan(atlas, 0)
+    assert len(plan.heads) == 8
+    assert "8 strongest of its 12 induction heads" in dict(plan.facts)["Removed"]
+    assert "all induction heads" not in CHAPTERS["backup"].question
+
+
+@pytest.mark.parametrize(("name", "place"), [("ablation", "Control"), ("circuits", "Control")])
+def test_a_control_of_another_layer_is_not_said_to_be_of_the_same(tmp_path, name, place):
+    contents = synthetic_contents(4, 1, n_prompts=4)
+    for which in ("induction_excess", "induction_excess_ci_low"):
+        contents.arrays[f"summary/{which}"].values[:] = 0.0
+        contents.arrays[f"summary/{which}"].values[3] = 0.5
+    contents.arrays["summary/previous_token_excess"].values[:3] = 0.6
+    write_atlas(tmp_path / "atlas.h5", contents)
+    with open_atlas(tmp_path / "atlas.h5") as atlas:
+        plan = CHAPTERS[name].plan(atlas, 0)
+    assert plan.control[0].layer != plan.heads[0].layer
+    assert "as far as they have any left" in dict(plan.facts)[place]
 
 
 @pytest.mark.parametrize("name", NAMES)

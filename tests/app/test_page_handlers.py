@@ -114,9 +114,9 @@ def test_only_a_tab_of_the_page_can_be_chosen(handlers, data):
 
 def test_going_back_reads_only_text(handlers):
     for data in ({"query": "head=1.1"}, {"query": "?head=1.1"}):
-        assert handlers.navigate("small", None, None, gr.EventData(None, data))[7] == "1.1"
+        assert handlers.navigate(data, "small", None, None)[7] == "1.1"
     for data in ({"query": 7}, {}, None, {"query": "head=1.1&x=" + "y" * 5000}, {"query": "head=1.1&x=\ud800"}):
-        assert handlers.navigate("small", None, None, gr.EventData(None, data))[7] == ""
+        assert handlers.navigate(data, "small", None, None)[7] == ""
 
 
 def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):

@@ -107,6 +107,36 @@ def test_hostile_tokens_are_text_in_every_file(open_page, full_server):
     assert page.evaluate("window.pwned") is None
 
 
+def test_no_cell_of_a_saved_table_is_a_formula(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas&head=1.2")
+    about = {
+        "prompt": 'He said,=1+1, "x",@y; -2+3, a - b',
+        "tokens": ["=cmd()", '"=a', "-5"],
+        "numbers": [1, -2],
+        "=k": None,
+    }
+    page.evaluate(
+        """(about) => {
+          const opener = document.createElement('button');
+          opener.setAttribute('aria-label', 'Save: bad');
+          const rows = [['a,=1', -1]];
+          const table = () => ({ columns: ['x', '=y'], rows });
+          opener.onclick = () => window.haSave(opener, '+1,=2', { table, about: { about } });
+          const panel = document.createElement('div');
+          panel.id = 'bad';
+          panel.append(opener);
+          document.body.append(panel);
+        }""",
+        about,
+    )
+    content = saved(page, page.locator("#bad"), "CSV")
+    found, _ = read_csv(content)
+    assert (found["title"], found["about"]) == ("+1,=2", about)
+    cells = [cell.strip() for row in csv.reader(content.decode().splitlines()) for cell in row]
+    cells += [cell.strip() for row in csv.reader(content.decode().splitlines(), delimiter=";") for cell in row]
+    assert not [cell for cell in cells if re.match(r"[=+@\t]|-[^\d]|-\d[^\]},]", cell)]
+
+
 def test_the_address_brings_the_table_back_as_it_was(open_page, full_server):
     page = open_page(full_server + "?tab=atlas&view=find&role=induction&sort=head:up&where=sink:1e9..")
     table = page.locator("#atlas-finder")
@@ -198,3 +228,46 @@ def test_the_page_gives_the_frame_to_copy(open_page, full_server):
     source = re.search('src="([^"]+)"', code)[1].replace("&#38;", "&")
     assert source == f"{full_server}?embed=1&model=full&head=1.2"
     assert 'title="Attention head L1H2"' in code
+
+
+def test_a_chapters_file_says_what_stands_on_screen_and_calls_nothing_else_a_probability(open_page, server):
+    page = open_page(server + "?tab=learn&chapter=attribution")
+    page.locator("#learn-prediction input").first.click()
+    page.locator("#learn-run").click()
+    rows = page.locator("#learn-result .ha-condition")
+    expect(rows.first).to_be_visible()
+    _, found = read_csv(saved(page, page.locator("#learn-result"), "CSV"))
+    # A sign in front has its apostrophe.
+    assert [row["measured"].lstrip("'") for row in found] == rows.locator(".ha-num").all_inner_texts()
+    assert "nats" in found[0]["measured"]
+    assert "probability" not in found[0]
+
+
+def test_the_save_menu_closes_by_its_own_button_and_the_tab_key_goes_on_from_there(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas&head=1.2")
+    opener = page.locator("#atlas-grid .ha-save")
+    menu = page.locator(".ha-save-list")
+    opener.click()
+    expect(menu).to_be_visible()
+    opener.click()
+    expect(menu).to_be_hidden()
+    expect(opener).to_have_attribute("aria-expanded", "false")
+    opener.click()
+    expect(menu.get_by_role("button").first).to_be_focused()
+    page.keyboard.press("Shift+Tab")
+    expect(opener).to_be_focused()
+    page.keyboard.press("Enter")
+    menu.get_by_role("button").last.focus()
+    page.keyboard.press("Tab")
+    expect(menu).to_be_hidden()
+    assert page.evaluate(
+        "!!(document.querySelector('#atlas-grid .ha-save').compareDocumentPosition(document.activeElement) & 4)"
+    )
+
+
+def test_the_frame_shows_the_ablation_mode_that_is_on_screen(open_page, full_server):
+    page = open_page(full_server + "?tab=atlas&head=1.2&mode=mean")
+    expect(page.locator("#atlas-card h2")).to_have_text("L1H2")
+    page.get_by_text("Embed this card").click()
+    code = page.get_by_label("HTML that embeds the card of L1H2").input_value()
+    assert "&#38;mode=mean" in code

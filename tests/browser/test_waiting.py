@@ -21,7 +21,7 @@ def served(place):
         engine = Engine(library, limits)
         page, _ = build_page(library, limits, engine)
         page.queue(max_size=limits.queue_size, api_open=False)
-        _, url, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(limits))
+        _, url, _ = page.launch(prevent_thread_lock=True, server_name="127.0.0.1", **launch_options(library, limits))
         pages.append(page)
         return engine, url
 

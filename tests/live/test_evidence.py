@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -182,6 +183,17 @@ def test_hostile_text_stays_text(text):
     assert json.loads(found.json())["prompts"][0]["text"] == text
     lines = found.csv().split("\n")
     assert all(line.startswith(("# ", "array,", "values,", ",")) or not line for line in lines)
+
+
+@pytest.mark.parametrize("text", ["He said,=1+1", "a ;\t@x", "-5+cmd|' /C calc'!A0", 'one,"=1+1", two'])
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_no_line_above_the_table_is_cut_into_a_formula(text, delimiter):
+    found = with_evidence(attention, model(), text)
+    lines = [line for line in found.csv().split("\n") if line.startswith("# ")]
+    about = {key: json.loads(value) for key, value in (line[2:].split(": ", 1) for line in lines)}
+    assert about == json.loads(json.dumps(found.about()))
+    cells = [cell.strip().strip('"') for row in csv.reader(lines, delimiter=delimiter) for cell in row]
+    assert not [cell for cell in cells if re.match(r"[=+@]|-[^\d]|-\d+[^\]},\d.]", cell)]
 
 
 def test_no_cell_of_the_table_is_a_formula():

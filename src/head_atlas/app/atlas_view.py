@@ -207,13 +207,18 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         # Only what is open: each is read again when it is opened.
         scatter=scatter_props(atlas, x, y, by, state.mode) if state.view == "scatter" else NOTHING,
         finder=_finder(atlas, state) if state.view == "find" else NOTHING,
-        headline={"heads": headlines, "model": state.model, "about": source_of(atlas)}
+        headline={"heads": headlines, "model": state.model, "mode": _own_mode(atlas, state), "about": source_of(atlas)}
         if heads
         else {"empty": HEAD_EMPTY},
         examples=_examples(atlas, state, heads),
         page=_page(atlas, state, heads),
         problems=problems,
     )
+
+
+def _own_mode(atlas: Atlas, state: PageState) -> str:
+    """The ablation mode for an address; "" for the one that opens by itself."""
+    return "" if state.mode == next(iter(atlas.modes), "") else state.mode
 
 
 def _finder(atlas: Atlas, state: PageState) -> dict:

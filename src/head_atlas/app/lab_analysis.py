@@ -127,10 +127,12 @@ class AnalysisHandlers:
         if found.needs_heads:
             removed = f"without {heads_text(what.heads)}" if what.heads else "heads removed"
             caption += f", {removed} ({mode_label(what.mode)})"
+        elif found.each_head:
+            caption += f", each head removed alone ({mode_label(what.mode)})"
         yield [
             {"kind": "done", "text": f"On {caption}."},
-            found.figure | {"about": what.about | ({"over": found.over} if found.over else {})},
-            Made(what, caption, self.analysis.key, found.needs_heads, taken, found.over),
+            found.figure | {"about": found.about(what)},
+            Made(what, caption, self.analysis.key, found.needs_heads, taken, found.over, found.each_head),
             {"empty": ""},
         ]
 

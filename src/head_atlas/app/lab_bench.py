@@ -85,12 +85,24 @@ class Finding:
         calls: function of the library, its arguments and what it returned, to be taken away; the main one first.
         needs_heads: whether it is about the removed heads.
         over: what it was measured on, where that is not the prompt on screen.
+        each_head: whether every head is removed alone, in the experiment's ablation mode.
     """
 
     figure: dict
     calls: tuple[ModelCall, ...] = ()
     needs_heads: bool = False
     over: str = ""
+    each_head: bool = False
+
+    def about(self, what: Asked) -> dict[str, str]:
+        """What a file says of the experiment: nothing of heads that stayed in place, or of a prompt not measured."""
+        facts = replace(what, heads=what.heads if self.needs_heads else ()).about
+        if self.each_head:
+            facts |= {"removed": "each head alone", "mode": what.mode}
+        if self.over:
+            facts |= {"over": self.over}
+            del facts["prompt"]
+        return facts
 
 
 Work = Callable[..., Finding]
@@ -133,6 +145,7 @@ class Made:
         needs_heads: whether other removed heads make it out of date.
         taken: what `lab_takeaway.Shelf` keeps its files under.
         over: what it was measured on, where that is not the prompt.
+        each_head: whether another ablation mode makes it out of date, whatever is removed.
     """
 
     what: Asked
@@ -141,13 +154,16 @@ class Made:
     needs_heads: bool
     taken: str
     over: str = ""
+    each_head: bool = False
 
     def still_holds(self, now: Asked) -> bool:
         """Whether it belongs to this experiment too."""
         if self.over:
             same_heads = now.heads == self.what.heads or not self.needs_heads
             return same_heads and (now.model, now.mode) == (self.what.model, self.what.mode)
-        return now == (self.what if self.needs_heads else replace(self.what, heads=now.heads, mode=now.mode))
+        if self.needs_heads:
+            return now == self.what
+        return now == replace(self.what, heads=now.heads, mode=self.what.mode if self.each_head else now.mode)
 
 
 def option(value: Any, allowed: Sequence[str], name: str) -> str:

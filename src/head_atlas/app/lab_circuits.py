@@ -28,6 +28,7 @@ OVER = (HERE, *FAMILIES)
 MOST_PROMPTS = 24
 TOP_PAIRS = 8
 N_RANDOM = 50
+LAST_STEPS = 12
 
 
 def over_options(value: str, key: str) -> list[Any]:
@@ -122,12 +123,18 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
 
 def _joint(found: JointEffect, over: str) -> list[dict]:
     unit = EFFECTS[found.metric].unit
-    difference = float(found.difference.mean.values)
-    story = (
-        "Together they cost more than one by one: they stand in for each other."
-        if difference < 0
-        else "Together they cost less than the sum: they are links of one path, or the metric saturates."
+    over_prompts = found.difference
+    difference, low, high = (
+        float(np.asarray(x.values)) for x in (over_prompts.mean, over_prompts.low, over_prompts.high)
     )
+    if abs(difference) < 0.005:  # shown as 0.00
+        story = "Together they cost what they cost one by one."
+    elif low <= 0 <= high:
+        story = "The interval of the difference holds 0: that they cost more or less together is not shown."
+    elif difference < 0:
+        story = "Together they cost more than one by one: they stand in for each other."
+    else:
+        story = "Together they cost less than the sum: they are links of one path, or the metric saturates."
     rows = [
         (head.label, float(found.single.mean.values[i]), with_interval(found.single, i))
         for i, head in enumerate(found.heads)
@@ -215,13 +222,19 @@ def _circuit(found: Circuit) -> list[dict | None]:
             ]
         ),
         blocks.bars("Minimality: what each head adds, held out", minimality, unit="share of the behaviour"),
-        blocks.table("The search", ("Step", "Out", "In", "Share", "Heads"), path[-12:]) if path else None,
+        blocks.table(_search_title(len(path)), ("Step", "Out", "In", "Share", "Heads"), path[-LAST_STEPS:])
+        if path
+        else None,
         blocks.text(
             f"Searched on {len(found.train)} prompts and reported on {len(found.held_out)} others ({found.split}); "
             "heads "
             f"outside the set: {mode_label(found.mode)} ablation. MLPs stay."
         ),
     ]
+
+
+def _search_title(n: int) -> str:
+    return "The search" if n <= LAST_STEPS else f"The search: the last {LAST_STEPS} of {n} steps"
 
 
 def _place(percentile: float) -> str:

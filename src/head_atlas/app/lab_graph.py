@@ -19,6 +19,7 @@ from head_atlas.views.numbers import interval, signed
 if TYPE_CHECKING:
     from head_atlas.live import CircuitGraph
 
+TOP_EDGES = 12
 EDGES = [
     ("paths by keys", "path_k"),
     ("paths by queries", "path_q"),
@@ -65,13 +66,14 @@ def _graph(found: CircuitGraph, name: str, over: str) -> list[dict | None]:
     rows = [
         [f"{one.source} → {one.target}", one.name.replace("_", " "),
          f"{signed(one.value, 3)} {interval(one.low, one.high, 3, sign=True)}".strip()]
-        for one in sorted(drawn, key=lambda one: -abs(one.value))[:12]
+        for one in sorted(drawn, key=lambda one: -abs(one.value))[:TOP_EDGES]
     ]  # fmt: skip
+    title = f"The strongest {len(rows)} of {len(drawn)} edges" if len(drawn) > len(rows) else "The edges"
     what = f"causal effects over {over}" if effect else "a score of weights: could they work together? It is no effect"
     return [
         blocks.graph(f"Heads and what passes between them: {what}", nodes,
                      [(one.source, one.target, one.value) for one in drawn], unit=unit),
-        blocks.table("The strongest edges", ("From → to", "By", unit), rows),
+        blocks.table(title, ("From → to", "By", unit), rows),
         blocks.text(found.caveat) if found.caveat and not effect else None,
     ]  # fmt: skip
 

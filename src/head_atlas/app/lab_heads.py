@@ -31,7 +31,7 @@ def work(bench: Bench) -> Finding:
     given: dict[str, Any] = {"reference": bench.reference, "stored": stored}
     found = all_heads(bench.model, bench.prompt, bench.what.mode, progress=bench.progress, **given)
     call = (all_heads, (bench.model, bench.prompt, bench.what.mode), given, found)
-    return Finding(shown(found), (call,))
+    return Finding(shown(found), (call,), each_head=True)
 
 
 def _stored(bench: Bench) -> dict[str, np.ndarray]:

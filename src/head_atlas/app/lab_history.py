@@ -26,13 +26,27 @@ class Tried:
 
     Attributes:
         what: as it was asked for.
-        inputs: prompt, removed heads, mode, target, contrast and corrupted prompt, as they stood in the page.
         bars: what it showed of the next token.
     """
 
     what: lab_view.Asked
-    inputs: tuple[str, ...]
     bars: dict
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Prompt, removed heads, mode, target, contrast and corrupted prompt, as the page has them.
+
+        Of the experiment itself: what stands in the page may have been changed while it ran.
+        """
+        what = self.what
+        return (
+            what.prompt,
+            ", ".join(map(str, what.heads)),
+            what.mode,
+            lab_view.choice_text(what.target, lab_view.AUTOMATIC),
+            lab_view.choice_text(what.contrast, lab_view.NO_CONTRAST),
+            what.corrupted,
+        )
 
     @property
     def label(self) -> str:
@@ -85,12 +99,12 @@ class HistoryHandlers:
         self.lab = lab
 
     @staticmethod
-    def record(tried: Any, ran: Any, bars: Any, *inputs: Any) -> list[Any]:
+    def record(tried: Any, ran: Any, bars: Any) -> list[Any]:
         """An experiment was run: keep it, if it is another one than the last."""
         kept = _tried(tried)
-        if isinstance(ran, lab_view.Asked) and isinstance(bars, dict) and all(isinstance(x, str) for x in inputs):
+        if isinstance(ran, lab_view.Asked) and isinstance(bars, dict):
             before = kept[:-1] if kept and kept[-1].what == ran else kept
-            kept = [*before, Tried(ran, tuple(inputs), bars)][-MOST_KEPT:]
+            kept = [*before, Tried(ran, bars)][-MOST_KEPT:]
         return _listed(kept)
 
     def undo(self, tried: Any, model: str, colour: str, swept: Any) -> list[Any]:

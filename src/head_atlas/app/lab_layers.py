@@ -176,7 +176,7 @@ def _against(both: DirectAndTotal) -> list[dict]:
         )
         for title, values in (
             ("Direct effect: its own write goes, nothing answers", direct_),
-            ("Total effect: the head is removed, all behind it runs on", total),
+            ("Total effect: its output is zero, all behind it runs on", total),
         )
     ]
     order = np.argsort(-np.maximum(np.abs(direct_), np.abs(total)), axis=None)[:TOP_ROWS]

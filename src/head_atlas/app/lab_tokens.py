@@ -170,9 +170,11 @@ def _words(one: Attribution) -> dict | None:
     if all(word.first == word.last for word in words):
         return None
     rows = [(word.text, word.value, f"tokens {word.first} to {word.last}") for word in words if np.isfinite(word.value)]
+    title = "Summed over words"
     if len(rows) > MOST_WORDS:
+        title += f" (the {MOST_WORDS} largest of {len(rows)})"
         rows = sorted(rows, key=lambda row: -abs(row[1]))[:MOST_WORDS]
-    return blocks.bars("Summed over words", rows, unit=one.unit)
+    return blocks.bars(title, rows, unit=one.unit)
 
 
 def _test(bench: Bench, tested: Faithfulness | None) -> list[dict]:

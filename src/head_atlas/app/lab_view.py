@@ -116,6 +116,11 @@ def token_choice(text: Any) -> str | int | None:
     return text.replace("·", " ")
 
 
+def choice_text(choice: str | int | None, default: str) -> str:
+    """A target or contrast as the page has it: what `token_choice` reads, or the menu's first entry for none."""
+    return default if choice is None else f"{BY_ID}{choice}" if isinstance(choice, int) else choice
+
+
 @dataclass(frozen=True)
 class LabResult:
     """What a finished run shows.

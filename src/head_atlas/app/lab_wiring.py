@@ -25,8 +25,7 @@ def run_if(tab: LabTab, handlers: LabHandlers, model: gr.Dropdown) -> dict[str, 
 def follow(tab: LabTab, event: Any) -> None:
     """After an event that ran the experiment: list it, and say what still holds."""
     history, panels = tab.history, tab.panels
-    inputs = [history.tried, tab.ran, tab.result, *tab.asked]
-    event.success(lab_history.HistoryHandlers.record, inputs, history.listed, **PURE)
+    event.success(lab_history.HistoryHandlers.record, [history.tried, tab.ran, tab.result], history.listed, **PURE)
     mades, statuses = [panel.made for panel in panels], [panel.status for panel in panels]
     event.success(lab_analysis.outdated, [tab.ran, *mades], statuses, **PURE)
 

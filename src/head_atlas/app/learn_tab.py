@@ -21,7 +21,7 @@ from head_atlas.catalogue import mode_label
 from head_atlas.errors import HeadAtlasError
 from head_atlas.views.learning import glossary_props, reading_props, story_props
 from head_atlas.views.measured import effect_values
-from head_atlas.views.saved import measured_by, source_of
+from head_atlas.views.saved import measured_by, shortened, source_of
 from head_atlas.views.token_text import visible_all
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def finding_props(chapter: Chapter, finding: Finding, prediction: str) -> dict:
         {
             "question": question,
             "rows": [
-                {"label": row.label, "kind": row.kind, "w": round(row.value, 5), "text": row.text, "says": row.says}
+                {"label": row.label, "kind": row.kind, "w": shortened(row.value), "text": row.text, "says": row.says}
                 for row in rows
             ],
         }

@@ -100,7 +100,11 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         for filled in (
             page.load(handlers.load, None, [*restored, *of_model, address], **PURE),
             address.navigate(
-                handlers.navigate, [model, lab.swept, learn.contents], [*restored, *of_model], **PURE, cancels=running
+                handlers.navigate,
+                [address, model, lab.swept, learn.contents],
+                [*restored, *of_model],
+                **PURE,
+                cancels=running,
             ),
         ):
             lab_wiring.follow(lab, filled.then(**run_if))

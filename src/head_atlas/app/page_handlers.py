@@ -172,9 +172,9 @@ class PageHandlers:
         updates = [gr.skip() if new == old else new for new, old in zip(asked, painted, strict=True)]
         return [*updates, {"filled": True}]
 
-    def navigate(self, model: Any, swept: Any, contents: Any, event: gr.EventData) -> list[Any]:
-        """Back or forward was pressed."""
-        query = event._data.get("query") if isinstance(event._data, dict) else ""
+    def navigate(self, asked: Any, model: Any, swept: Any, contents: Any) -> list[Any]:
+        """Back or forward was pressed, and `asked` has the address that stands there now. Anyone can send anything."""
+        query = asked.get("query") if isinstance(asked, dict) else ""
         good = isinstance(query, str) and len(query) <= 4000 and well_formed(query)
         return self.restore(query if good else "", model, swept, contents)
 

@@ -14,6 +14,7 @@ import csv
 import io
 import json
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -45,6 +46,8 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "stand_ins": ("direct_logit", "self_repair"),
 }
 """Entries of the catalogue by function; those that a result names itself (its metrics and method) are found there."""
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_FORMULA = re.compile(r'(^"|[,;]\s*)([=+\-@])')
 
 
 def with_evidence(function: Callable[..., Any], *args: Any, atlas_sha256: str = "", **kwargs: Any) -> Evidence:
@@ -126,7 +129,7 @@ class Evidence:
         dims = list(dict.fromkeys(dim for array in arrays.values() for dim in array.dims))
         out = io.StringIO()
         for key, value in self.about().items():
-            out.write(f"# {key}: {json.dumps(value, ensure_ascii=True)}\n")
+            out.write(f"# {key}: {_no_formula(json.dumps(value, ensure_ascii=True))}\n")
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["array", *dims, "value"])
         for name, array in arrays.items():
@@ -209,6 +212,14 @@ def _cells(array: NamedArray) -> Iterator[tuple[dict[str, Any], Any]]:
         value = array.values[index]
         place = {dim: labels[axis][index[axis]] for axis, dim in enumerate(array.dims)}
         yield place, "" if value != value else value.item()
+
+
+def _no_formula(text: str) -> str:
+    """JSON of which no piece begins like a formula, as a spreadsheet cuts the lines above the table at commas too.
+
+    The sign that would begin one is written by its number, which JSON reads as the same text.
+    """
+    return _STRING.sub(lambda s: _FORMULA.sub(lambda m: f"{m[1]}\\u{ord(m[2]):04x}", s[0]), text)
 
 
 def _safe(cell: Any) -> str:

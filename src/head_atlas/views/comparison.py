@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from head_atlas.views.numbers import percent
+from head_atlas.views.saved import shortened
 from head_atlas.views.token_text import quoted, visible, visible_all
 
 
@@ -57,7 +58,7 @@ def comparison_props(
             {
                 "label": c.label,
                 "kind": c.kind if c.kind in ("clean", "ablated", "control") else "clean",
-                "w": round(c.probability, 5),
+                "w": shortened(c.probability),
                 "text": percent(c.probability),
                 "says": f"says {quoted(c.top)}",
             }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from head_atlas.views.numbers import interval, percent, plain, points, signed
+from head_atlas.views.saved import shortened
 from head_atlas.views.scales import digits_for
 from head_atlas.views.token_text import quoted, visible
 
@@ -53,8 +54,8 @@ def distribution_props(
                 "token": visible(text),
                 "title": f"token {token}",
                 "target": "target" if token == target else "contrast" if token == contrast else "",
-                "clean": round(before, 5),
-                "ablated": None if after is None else round(after, 5),
+                "clean": shortened(before),
+                "ablated": None if after is None else shortened(after),
                 "text": percent(before) if after is None else f"{percent(before)} → {percent(after)}",
                 "change": "" if after is None else points(after - before),
             }

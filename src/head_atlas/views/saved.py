@@ -35,6 +35,11 @@ def saved(columns: Sequence[str], rows: Iterable[Sequence[Any]], **about: Any) -
     }
 
 
+def shortened(number: float) -> float:
+    """A finite number as a file has it, with `SIGNIFICANT_DIGITS`."""
+    return float(f"{number:.{SIGNIFICANT_DIGITS}g}")
+
+
 def source_of(atlas: Atlas) -> dict:
     """Where an atlas's numbers are from: the model, its revision and fingerprint; the file, its hash and revision."""
     known = atlas.provenance
@@ -62,4 +67,4 @@ def _plain(cell: Any) -> Any:
     if isinstance(cell, int | np.integer):
         return int(cell)
     number = float(cell)
-    return float(f"{number:.{SIGNIFICANT_DIGITS}g}") if np.isfinite(number) else None
+    return shortened(number) if np.isfinite(number) else None

@@ -17,6 +17,10 @@ const write = () => {
   // On Spaces the page is a frame; the outer page keeps its own address.
   if (window.parent !== window) window.parent.postMessage({ queryString: query }, 'https://huggingface.co');
 };
-window.addEventListener('popstate', () => trigger('navigate', { query: window.location.search.slice(0, 4000) }));
+// What is asked for stands in the value: of several steps back in a row, only the last one's may be shown.
+window.addEventListener('popstate', () => {
+  props.value = { ...props.value, query: window.location.search.slice(1, 4000) };
+  trigger('navigate', {});
+});
 watch('value', write);
 write();

@@ -86,7 +86,8 @@ const explained = (rows) => {
       nodes.forEach((other) => other.setAttribute('tabindex', other === node ? '0' : '-1'));
       if (!node.matches(':focus-visible')) return;
       note.textContent = sentence;
-      (node.closest('section') || document.body).append(note);
+      // Within the component: it goes away with the rows, also in browsers that send no blur for a row that is taken out.
+      node.parentElement.after(note);
       note.showPopover();
       placeBeside(note, node);
     });

@@ -16,9 +16,10 @@ const draw = () => {
     value.lead ? el('p', { class: 'ha-lead' }, value.lead) : '',
     value.tokens.length ? el('p', { class: 'ha-prompt' }, value.tokens.map((t) => el('span', {}, t)), value.then === false ? null : el('span', { class: 'ha-next' }, '?')) : '',
     ...[value, ...(value.more || [])].flatMap(group),
+    // What a bar is of differs from question to question; its text is the number with its unit.
     value.about ? saveMenu(value.title || value.question, { figure: () => root, about: value.about, table: () => ({
-      columns: ['question', 'condition', 'kind', 'probability', 'says'],
-      rows: [value, ...(value.more || [])].flatMap((g) => g.rows.map((r) => [g.question, r.label, r.kind, r.w, r.says])) }) }) : '',
+      columns: ['question', 'condition', 'kind', 'measured', 'says', 'bar_length'],
+      rows: [value, ...(value.more || [])].flatMap((g) => g.rows.map((r) => [g.question, r.label, r.kind, r.text, r.says, r.w])) }) }) : '',
     value.verdict ? el('p', { class: 'ha-verdict' + (value.held === true ? ' is-held' : value.held === false ? ' is-not' : '') }, value.verdict) : '');
 };
 watch('value', draw);

@@ -11,7 +11,7 @@ const at = (name) => props.value.columns.findIndex((c) => c.name === name);
 // The address is the server's to write, and it says what the table is filtered by. Words are typed letter by letter.
 const tell = (pause) => {
   clearTimeout(waiting);
-  waiting = setTimeout(() => trigger('filter', { text: state.text, role: state.role, column: state.column, way: state.way, limit: state.limit === '' || Number.isNaN(Number(state.limit)) ? '' : String(Number(state.limit)), sort: sort || (down ? '' : props.value.columns[props.value.rank].name), down }), pause);
+  waiting = setTimeout(() => 'columns' in props.value && trigger('filter', { text: state.text, role: state.role, column: state.column, way: state.way, limit: state.limit === '' || Number.isNaN(Number(state.limit)) ? '' : String(Number(state.limit)), sort: sort || (down ? '' : props.value.columns[props.value.rank].name), down }), pause);
 };
 const ranked = () => { const i = at(sort); return i < 0 ? props.value.rank : i; };
 const found = () => {

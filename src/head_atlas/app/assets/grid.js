@@ -5,6 +5,7 @@ let shape = '';
 let active = [0, 0];
 let info = null;
 let board = null;
+let saving = null;
 // What the visitor marked. A click shows at once, and the server's answers may come late: marks that an answer does
 // not name stay, and the clicks that its `removed` does not include yet, those after `clicked`, are made again.
 let clicks = [];
@@ -78,6 +79,7 @@ const build = (value) => {
     el('div', { class: 'ha-scroll' }, board),
     el('div', { class: 'ha-grid-foot' }, el('div', { class: 'ha-legend-slot' }), info),
     el('div', { class: 'ha-save-slot' }));
+  saving = null;
 };
 const draw = () => {
   keep();
@@ -108,8 +110,13 @@ const draw = () => {
   board.classList.toggle('is-toggle', !!value.toggle);
   const slot = root.querySelector('.ha-legend-slot');
   slot.replaceChildren(...(scale ? [legend(scale)] : []), value.rule ? el('span', { class: 'ha-rule' }, value.rule) : '');
-  root.querySelector('.ha-save-slot').replaceChildren(value.saved ? saveMenu(value.toggle ? `Heads by ${value.label}` : value.title, {
-    figure: () => root, about: value.saved.about, table: () => value.saved }) : '');
+  // A click on a head changes no number, and takes the menu from nobody who has it open.
+  const offered = value.saved ? JSON.stringify([value.title, value.label, value.saved]) : '';
+  if (offered !== saving) {
+    saving = offered;
+    root.querySelector('.ha-save-slot').replaceChildren(value.saved ? saveMenu(value.toggle ? `Heads by ${value.label}` : value.title, {
+      figure: () => root, about: value.saved.about, table: () => value.saved }) : '');
+  }
   if (!root.contains(document.activeElement) || document.activeElement === document.body) rest();
   else show(...active);
 };

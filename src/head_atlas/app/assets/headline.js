@@ -1,10 +1,10 @@
 // What the selected head is, or two of them: the sentence that sums each up, and roles with their evidence.
 const root = element.querySelector('.ha-headline-panel');
 // The frame that shows this head's card on another page, as text to copy. A title stands in an attribute, so it is escaped.
-const embedding = (model, head) => {
+const embedding = (model, mode, head) => {
   const source = new URL(window.location.pathname, window.location.origin);
   // As the page's own address is written: dots and slashes stay readable.
-  source.search = `?embed=1&model=${encodeURIComponent(model)}&head=${head.head.join('.')}`;
+  source.search = `?embed=1&model=${encodeURIComponent(model)}&head=${head.head.join('.')}${mode ? `&mode=${encodeURIComponent(mode)}` : ''}`;
   const safe = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
   const code = `<iframe src="${safe(source.href)}" title="${safe(`Attention head ${head.title}`)}" width="480" height="620" loading="lazy" style="border:0;max-width:100%"></iframe>`;
   const status = el('span', { role: 'status', class: 'ha-copied' });
@@ -23,7 +23,7 @@ const draw = () => {
     el('header', { class: 'ha-card-head' }, el('h2', {}, head.title), el('p', {}, head.subtitle)),
     head.marks.length ? el('ul', { class: 'ha-marks', 'aria-label': 'roles and states' }, head.marks.map((m) => el('li', {}, m))) : null,
     el('p', { class: 'ha-sentence' }, head.sentence), drawSections(head.sections, value.about && { ...value.about, head: head.head.join('.') }),
-    value.model ? embedding(value.model, head) : null)));
+    value.model ? embedding(value.model, value.mode, head) : null)));
 };
 watch('value', draw);
 draw();

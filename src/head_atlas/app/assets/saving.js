@@ -13,8 +13,12 @@ const csvCell = (x) => {
   const safe = typeof x === 'string' && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 };
+// A spreadsheet cuts the lines above the table at commas too. What would begin a cell there like a formula is written by
+// its number, which JSON reads as the same text.
+const aboutText = (value) => JSON.stringify(value ?? null).replace(/"(?:[^"\\]|\\.)*"/g, (text) => text.replace(/(^"|[,;]\s*)([=+\-@])/g,
+  (_, before, sign) => `${before}\\u00${sign.charCodeAt(0).toString(16)}`));
 const csvText = ({ title, about, columns, rows }) => [
-  ...Object.entries({ title, ...about }).map(([key, value]) => `# ${key}: ${JSON.stringify(value)}`),
+  ...Object.entries({ title, ...about }).map(([key, value]) => `# ${key}: ${aboutText(value)}`),
   columns.map(csvCell).join(','), ...rows.map((row) => row.map(csvCell).join(','))].join('\r\n') + '\r\n';
 const jsonText = ({ title, about, columns, rows }) => `${JSON.stringify({ title, ...about, rows: rows.map((row) => Object.fromEntries(columns.map((c, i) => [c, row[i]]))) }, null, 1)}\n`;
 const aboutLines = (about) => [
@@ -50,8 +54,21 @@ menu.addEventListener('toggle', (e) => {
   menu.style.top = `${at.bottom + 4 + box.height < window.innerHeight ? at.bottom + 4 : Math.max(8, at.top - 4 - box.height)}px`;
   menu.querySelector('button').focus();
 });
+// It stands at the top of the page, and the Tab key goes on from the button that opened it.
+menu.addEventListener('keydown', (e) => {
+  if (e.key !== 'Tab' || e.target !== (e.shiftKey ? menu.firstElementChild : menu.lastElementChild)) return;
+  if (e.shiftKey) e.preventDefault();
+  menu.hidePopover();
+  opened.focus();
+});
+// A press anywhere closes it, so also one on its button, whose click is not to open it again.
+let pressed = null;
+document.addEventListener('pointerdown', (e) => { pressed = menu.matches(':popover-open') && opened.contains(e.target) ? opened : null; }, true);
 element.append(said, menu);
 window.haSave = (opener, title, { figure = null, table = null, about = {} }) => {
+  const again = pressed === opener;
+  pressed = null;
+  if (again) { menu.hidePopover(); return; }
   const whole = () => { const found = table ? table() : { columns: [], rows: [] }; return { title, columns: found.columns, rows: found.rows, about: { ...about, ...found.about } }; };
   const drawn = () => picture(figure(opener), title, aboutLines(whole().about));
   const make = {
@@ -65,6 +82,8 @@ window.haSave = (opener, title, { figure = null, table = null, about = {} }) => 
   const name = stemOf([about.head, title, title.includes(model) ? '' : model].filter(Boolean).join(' '));
   const choose = async (kind) => {
     menu.hidePopover();
+    // Of what was drawn again meanwhile, the picture would be of one result and the words below it of another.
+    if (!opener.isConnected) { said.textContent = 'Not saved: this has changed meanwhile. Press Save again.'; return; }
     opener.focus();
     try { await make[kind](name); said.textContent = `Saved ${name}.${kind.toLowerCase()}`; } catch (error) { said.textContent = opener.title = `${kind} is not possible here: ${error.message}`; }
   };

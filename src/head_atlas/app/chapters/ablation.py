@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from head_atlas.app.chapters.chapter import Chapter, Plan, Section
 from head_atlas.app.chapters.picks import control_of, effects, labels, prompts_of, strongest
 from head_atlas.app.chapters.running import against_control
-from head_atlas.app.experiments import FORGETTING_PROMPT
+from head_atlas.app.experiments import FORGETTING_PROMPT, whence
 from head_atlas.errors import AtlasError
 from head_atlas.views.choices import label_of
 from head_atlas.views.comparison import OUTCOMES
@@ -46,7 +46,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         (
             ("Prompt", f"{prompt if isinstance(prompt, str) else prompt.text} …"),
             ("Removed", f"{labels([head])}: over the atlas’ prompts of “{label_of(family)}”, no head alone costs more"),
-            ("Control", f"{labels([control])}: of the same layer, the one whose removal changes least there"),
+            ("Control", f"{labels([control])}: {whence([head], [control])}, the one whose removal changes least there"),
         ),
         prompt,
         heads=(head,),

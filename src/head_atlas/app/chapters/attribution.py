@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,11 +55,7 @@ def run(model: HeadModel, plan: Plan) -> Finding:
     values = np.asarray(whole.values.values)[bos:]
     tokens = whole.strings[bos:]
     largest = int(np.nanargmax(values))
-    last = len(tokens) - 1
-    # Where the first piece of the last word stood before: what follows it is the earlier answer.
-    before = [i for i in range(last) if tokens[i].strip() == tokens[last].strip()]
-    names = {last: "last", **dict.fromkeys(before[:1], "first"), **{i + 1: "earlier" for i in before[:1]}}
-    outcome = names.get(largest, "between")
+    outcome = word_of(tokens, largest)
 
     def again(heads: tuple[HeadId, ...]) -> float:
         found = attribute(model, plan.prompt, target=whole.target, heads=heads, method="occlusion_replace")
@@ -86,6 +83,12 @@ def run(model: HeadModel, plan: Plan) -> Finding:
         f"{plain(float(values[largest]), 1)} nats. Without {labels(plan.heads)} that word is worth "
         f"{share_rows[1].text}, without the control {share_rows[2].text}.",
     )
+
+
+def word_of(tokens: Sequence[str], at: int) -> str:
+    """Which of `CHOICES` the word is that a token belongs to: a tokenizer may have a word in several pieces."""
+    n, last = (len("".join(some).split()) - 1 for some in (tokens[: at + 1], tokens))
+    return {0: "first", 1: "earlier", last: "last"}.get(n, "between")
 
 
 def _bars(values: np.ndarray) -> list[float]:

@@ -32,7 +32,8 @@ CHOICES = {
 def plan(atlas: Atlas, seed: int) -> Plan:
     """All induction heads, up to `MOST`; at least two are needed."""
     scores = score(atlas, "induction")
-    heads = induction_heads(atlas)[:MOST]
+    found = induction_heads(atlas)
+    heads = found[:MOST]
     if len(heads) < 2:
         raise AtlasError(
             f"This model has fewer than two induction heads (heads with an {RULE}), so there is no group to take away."
@@ -43,7 +44,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         (
             ("Prompt", f"{words.strip()} …"),
             ("Expected next", target.strip()),
-            ("Removed", f"{labels(heads)}: first one at a time, then all at once"),
+            ("Removed", f"{labels(heads)}: {_which(len(found))}first one at a time, then all at once"),
             ("Control", f"{labels(control)}: as many other heads, all at once"),
             ("Measured", "what is lost of the expected word’s log-probability, in nats: there, independent losses "
              "simply add up"),
@@ -54,6 +55,11 @@ def plan(atlas: Atlas, seed: int) -> Plan:
         control,
         "rand_repeat",
     )  # fmt: skip
+
+
+def _which(n: int) -> str:
+    """Said where a model has more induction heads than are removed."""
+    return f"the {MOST} strongest of its {n} induction heads; " if n > MOST else ""
 
 
 def run(model: HeadModel, plan: Plan) -> Finding:
@@ -123,7 +129,7 @@ CHAPTER = Chapter(
             "was covered for by the others.",
         )),
     ),
-    "Predict: how much is lost when all induction heads go at once?",
+    "Predict: how much is lost when all of these heads go at once?",
     CHOICES,
     plan,
     run,

@@ -9,7 +9,7 @@ import numpy as np
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
 from head_atlas.app.chapters.picks import LOOKS_BACK, control_of, induction_heads_of, labels, score, strongest
 from head_atlas.app.chapters.running import asked_next, three_rows, without, words_of
-from head_atlas.app.experiments import repeated_words, vocabulary
+from head_atlas.app.experiments import repeated_words, vocabulary, whence
 from head_atlas.app.lab_view import heads_text
 from head_atlas.errors import AtlasError, PromptError
 from head_atlas.views.numbers import percent, plain
@@ -53,7 +53,7 @@ def plan(atlas: Atlas, seed: int) -> Plan:
              f"the earlier “{target.strip()}”"),
             ("Removed", f"{head.label}: below them, the head that looks most at the previous token (excess "
              f"{excess:.2f} of 1)"),
-            ("Control", f"{labels(control)}: of the same layer, with that excess closest to 0"),
+            ("Control", f"{labels(control)}: {whence([head], control)}, with that excess closest to 0"),
         ),
         words,
         target,

@@ -9,6 +9,7 @@ import numpy as np
 from head_atlas.app.chapters.chapter import Chapter, Finding, Plan, Row, Section
 from head_atlas.app.chapters.picks import control_of, effects, labels, prompts_of, strongest
 from head_atlas.app.chapters.running import asked_next, three_rows, without, words_of
+from head_atlas.app.experiments import whence
 from head_atlas.errors import AtlasError
 from head_atlas.views.numbers import plain
 from head_atlas.views.token_text import quoted
@@ -46,8 +47,8 @@ def plan(atlas: Atlas, seed: int) -> Plan:
             ("Done", f"noise on the subject’s embedding ({N_SAMPLES} draws); then the residual stream is put back as "
              "it was, at one place, a quarter of the way up or three quarters"),
             ("Control", "the first word, put back in the same way"),
-            ("And by head", f"{head.label}, which costs facts most, against {labels(control)}, of the same layer, "
-             "whose removal changes them least"),
+            ("And by head", f"{head.label}, which costs facts most, against {labels(control)}, "
+             f"{whence([head], control)}, whose removal changes them least"),
         ),
         prompt,
         heads=(head,),
