@@ -121,8 +121,8 @@ def test_going_back_reads_only_text(handlers):
 
 def test_trying_the_landing_experiment_opens_the_lab_with_it(handlers):
     handlers.start.shown.run("small")
-    tab, _, prompt, removed, *_, wanted = handlers.try_it("small", "atlas")
-    assert (tab, wanted) == ("lab", True)
+    tab, _, prompt, removed, *_, wanted, mode, corrupted = handlers.try_it("small", "atlas")
+    assert (tab, wanted, mode, corrupted) == ("lab", True, "zero", "")
     assert prompt.startswith("Harry Potter")
     assert removed
 
@@ -240,8 +240,12 @@ def test_the_address_holds_the_views_and_both_heads(handlers):
 
 def test_an_exemplar_is_taken_to_the_lab_with_its_head_removed(handlers, library):
     event = gr.EventData(None, {"prompt": 3, "head": "1.2"})
-    tab, _, prompt, removed, *_, wanted = handlers.take_example(event, "small", "atlas")
+    tab, _, prompt, removed, *_, wanted, mode, corrupted = handlers.take_example(event, "small", "mean", "atlas")
     assert (tab, prompt, removed, wanted) == ("lab", library.atlas("small").prompts[3].text, "1.2", True)
+    # Measured as it was seen in the atlas, where that needs no corrupted prompt; one of another prompt goes.
+    assert (mode, corrupted) == ("mean", "")
+    for other in ("resample_corrupted", "pattern_freeze", "", None, 7):
+        assert handlers.take_example(event, "small", other, "atlas")[-2] == "zero"
 
 
 @pytest.mark.parametrize(
@@ -249,14 +253,18 @@ def test_an_exemplar_is_taken_to_the_lab_with_its_head_removed(handlers, library
 )
 def test_a_forged_exemplar_is_an_error_for_the_visitor(handlers, data):
     with pytest.raises(gr.Error):
-        handlers.take_example(gr.EventData(None, data), "small", "atlas")
+        handlers.take_example(gr.EventData(None, data), "small", "zero", "atlas")
 
 
 def test_the_head_of_the_page_is_removed_on_the_prompt_of_the_lab(handlers):
-    tab, _, prompt, removed, *_, wanted = handlers.take_head("small", "2.5", "The cat", "atlas")
+    tab, _, prompt, removed, *_, wanted, mode, corrupted = handlers.take_head(
+        "small", "zero", "2.5", "The cat", "atlas"
+    )
     assert (tab, prompt, removed, wanted) == ("lab", "The cat", "2.5", True)
+    # The prompt is the Lab's own, and so is its corrupted one.
+    assert (mode, corrupted) == ("zero", gr.skip())
     with pytest.raises(gr.Error):
-        handlers.take_head("small", "", "The cat", "atlas")
+        handlers.take_head("small", "zero", "", "The cat", "atlas")
 
 
 def test_about_measures_again_or_says_why_not(library, tmp_path):

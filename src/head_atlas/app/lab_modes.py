@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MODES = ("zero", "mean", "resample", "pattern_freeze")
 DEFAULT_MODE = "zero"
+FOR_ANY_PROMPT = ("zero", "mean", "resample")
+"""Those that need no corrupted prompt."""
 _IN_SHORT = (
     "output 0",
     "output its average",

@@ -190,8 +190,8 @@ class LearnHandlers:
             shown = effect_values(atlas, "logprob", atlas.modes[0], plan.family)
         except (HeadAtlasError, KeyError, IndexError):
             return {"empty": "The atlas holds no effects on prompts of this kind."}
-        rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in plan.heads[:8]]
-        rows += [{"label": f"{h.label} (control)", "text": shown.text(h.layer, h.head)} for h in plan.control[:8]]
+        rows = [{"label": h.label, "text": shown.text(h.layer, h.head)} for h in plan.heads]
+        rows += [{"label": f"{h.label} (control)", "text": shown.text(h.layer, h.head)} for h in plan.control]
         return {
             "title": "Over the whole atlas",
             "subtitle": "Mean effect of removing each head alone on the log-probability of the right token, over the "

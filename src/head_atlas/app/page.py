@@ -121,11 +121,14 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         from_start = [model, atlas.measure, atlas.family, atlas.mode, start.grid, *atlas.further]
         changed.append(start.grid.select(handlers.open_head, from_start, in_atlas, **PURE))
         in_lab = [tab_name, tabs, lab.prompt, lab.removed, lab.target, lab.contrast, lab.grid, lab.wanted]
+        in_lab += [lab.mode, lab.corrupted]
         for taken in (
             start.try_it.click(handlers.try_it, [model, lab.colour], in_lab, **PURE),
             learn.to_lab.click(handlers.take_chapter, [model, learn.contents, learn.seed, lab.colour], in_lab, **PURE),
-            atlas.examples.live(handlers.take_example, [model, lab.colour], in_lab, **PURE),
-            atlas.live.click(handlers.take_head, [model, atlas.head, lab.prompt, lab.colour], in_lab, **PURE),
+            atlas.examples.live(handlers.take_example, [model, atlas.mode, lab.colour], in_lab, **PURE),
+            atlas.live.click(
+                handlers.take_head, [model, atlas.mode, atlas.head, lab.prompt, lab.colour], in_lab, **PURE
+            ),
         ):
             changed.append(taken.then(**run_if))
             lab_wiring.follow(lab, changed[-1])

@@ -188,7 +188,7 @@ class PageHandlers:
         updates = self.atlas.outputs(self.atlas.view(model, measure, family, mode, str(picked_head(grid)), *further))
         return ["atlas", gr.update(selected="atlas"), *updates]
 
-    def take_example(self, event: gr.EventData, model: str, colour: str) -> list[Any]:
+    def take_example(self, event: gr.EventData, model: str, mode: str, colour: str) -> list[Any]:
         """Take a prompt of the atlas to the Lab, with the head removed that it shows."""
         asked = event._data if isinstance(event._data, dict) else {}
         index, text = asked.get("prompt"), asked.get("head")
@@ -199,13 +199,14 @@ class PageHandlers:
                 raise AtlasError("There is no such prompt in this atlas.")
         except HeadAtlasError as error:
             raise refused("Not possible", sentence(error)) from None
-        return self.to_lab(model, atlas.prompts[index].text, str(head), colour)
+        return self.to_lab(model, atlas.prompts[index].text, str(head), colour, mode)
 
-    def take_head(self, model: str, head: str, prompt: str, colour: str) -> list[Any]:
+    def take_head(self, model: str, mode: str, head: str, prompt: str, colour: str) -> list[Any]:
         """Remove the head of the open page in the Lab, on the prompt that is there."""
         if not isinstance(head, str) or not head.strip():
             raise refused("No head chosen", "Choose a head first: click one, or type its name.")
-        return self.to_lab(model, prompt if isinstance(prompt, str) else "", head, colour)
+        found = self.to_lab(model, prompt if isinstance(prompt, str) else "", head, colour, mode)
+        return [*found[:-1], gr.skip()]
 
     def try_it(self, model: str, colour: str) -> list[Any]:
         """Take the landing experiment to the Lab."""
@@ -217,10 +218,20 @@ class PageHandlers:
         words, removed = self.learn.for_lab(model, self.learn.named(contents), seed)
         return self.to_lab(model, words, removed, colour)
 
-    def to_lab(self, model: str, prompt: str, removed: str, colour: str) -> list[Any]:
-        """Open the Lab with an experiment."""
+    def to_lab(self, model: str, prompt: str, removed: str, colour: str, mode: str = "") -> list[Any]:
+        """Open the Lab with an experiment, and without the corrupted prompt of another one.
+
+        Args:
+            model: to run.
+            prompt: to run it on.
+            removed: heads to remove.
+            colour: of the Lab's grid.
+            mode: the ablation mode in which it was seen; the Lab's own default where it has none such for any prompt.
+        """
         grid = self.lab.grid(model, removed, colour, None)
-        return ["lab", gr.update(selected="lab"), prompt, removed, lab_view.AUTOMATIC, lab_view.NO_CONTRAST, grid, True]
+        mode = mode if mode in lab_modes.FOR_ANY_PROMPT else lab_modes.DEFAULT_MODE
+        choices = [lab_view.AUTOMATIC, lab_view.NO_CONTRAST]
+        return ["lab", gr.update(selected="lab"), prompt, removed, *choices, grid, True, mode, ""]
 
     def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
         """Another model was chosen: everything that shows one."""
