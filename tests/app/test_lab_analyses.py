@@ -266,6 +266,16 @@ def test_patching_shows_which_places_carry_the_difference(engine):
     assert (len(keys["rows"]), len(keys["columns"])) == (4, 6)
 
 
+@pytest.mark.parametrize("contrast", ["", " cat"])
+def test_patching_says_the_same_of_what_it_measured_wherever_it_says_it(engine, contrast):
+    for analysis, options in ((lab_patching.PATCH, ("resid_pre", "denoise")), (lab_patching.PATHS, ("", "noise"))):
+        status, figure, _ = run(engine, analysis, *options, corrupted=CORRUPTED, contrast=contrast)
+        assert status["kind"] == "done", status
+        texts = [block["text"] for block in kinds(figure["blocks"], "text")]
+        (text,) = [text for text in texts if text.startswith("Measured: ")]
+        assert status["text"].endswith(f", {text.removeprefix('Measured: ')}")
+
+
 def test_paths_lead_from_lower_heads_to_the_receivers_named(engine):
     shown = found(engine, lab_patching.PATHS, "L1H2.k, 2.3.q", "noise", corrupted=CORRUPTED)
     (matrix,) = kinds(shown, "matrix")

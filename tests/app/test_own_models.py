@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 
 from head_atlas.app.engine import Engine
-from head_atlas.app.lab_model import OwnModelHandlers
+from head_atlas.app.lab_model import OwnModelHandlers, opened_name
 from head_atlas.app.library import Library
 from head_atlas.app.limits import Limits
 from head_atlas.app.server import library_of
@@ -83,8 +83,12 @@ def test_who_may_bring_models(place, environment, host, allowed, names):
 
 def test_opening_tells_the_page_to_show_it(own):
     handlers = OwnModelHandlers(own)
-    menu, note, opened = handlers.open("gpt2", 4)
-    assert (menu["value"], opened) == ("gpt2", 5)
+    menu, note, opened = handlers.open("gpt2", "small#4")
+    assert (menu["value"], opened) == ("gpt2", "gpt2#5")
+    assert opened_name(opened) == "gpt2"
+    assert opened_name("a#b/c#12") == "a#b/c"
+    for forged in (None, 7, "gpt2", "", "#" + "9" * 5000):
+        assert opened_name(handlers.open("gpt2", forged)[2]) == "gpt2"
     assert menu["choices"] == ["small", "gpt2"]
     assert note["kind"] == "done"
     nothing, note, same = handlers.open("no such/model at all", 4)
@@ -116,7 +120,7 @@ def test_a_quick_atlas_is_stopped_goes_on_and_is_opened(place, tmp_path, monkeyp
     with pytest.raises(HeadAtlasError, match="one at a time"):
         engine.builder.start("model")
     wait_for(lambda: list(shards.glob("*.h5")) or not engine.builder.state().running)
-    assert handlers.look("model", 0)[0]["kind"] == "busy"
+    assert handlers.look("model", "")[0]["kind"] == "busy"
     handlers.stop()
     wait_for(lambda: "goes on from here" in engine.builder.state().text)
     done = len(list(shards.glob("*.h5")))
@@ -124,7 +128,7 @@ def test_a_quick_atlas_is_stopped_goes_on_and_is_opened(place, tmp_path, monkeyp
     handlers.start("model")
     wait_for(lambda: not engine.builder.state().running and engine.builder.state().text != "starting")
     wait_for(lambda: engine.builder.state().finished)
-    note, timer, opened = handlers.look("model", 0)
-    assert (note["kind"], timer.active, opened) == ("done", False, 1)
+    note, timer, opened = handlers.look("model", "")
+    assert (note["kind"], timer.active, opened) == ("done", False, "model#1")
     assert engine.library.atlas("model").modes == ["zero"] or tuple(engine.library.atlas("model").modes) == ("zero",)
     assert not shards.exists() or not list(shards.glob("*.h5"))

@@ -129,6 +129,22 @@ def test_a_run_goes_on_when_the_model_menu_is_only_passed(open_page, server):
     expect(page.locator("#lab-heads-status .is-done")).to_be_visible(timeout=PATIENT)
 
 
+def test_an_own_model_shows_nothing_of_the_one_before(open_page, server):
+    page = open_lab(open_page, server)
+    page.get_by_text("Your own model").click()
+    page.locator("#lab-place input, #lab-place textarea").fill("nobody/nothing")
+    page.locator("#lab-open").click()
+    expect(page.locator("#model input")).to_have_value("nothing")
+    expect(page.locator("#lab-grid")).to_contain_text("once the model is loaded")
+    expect(page.locator("#lab-bars .ha-headline")).to_have_count(0)
+    page.wait_for_url("**model=nothing**")
+    page.get_by_role("tab", name="Atlas", exact=True).click()
+    expect(page.locator("#atlas-grid")).to_contain_text("without an atlas")
+    page.locator("#model input").click()
+    page.get_by_role("option").first.click()
+    expect(page.locator("#atlas-grid .ha-cell").first).to_be_visible()
+
+
 def test_a_figure_of_another_experiment_says_so(open_page, server):
     page = open_lab(open_page, server)
     to_tab(page, "Generation")

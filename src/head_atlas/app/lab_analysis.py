@@ -109,8 +109,8 @@ class AnalysisHandlers:
             def work(model: HeadModel, progress: Progress) -> Finding:
                 nonlocal caption, taken
                 bench = bench_for(self.engine, model, what, progress)
-                caption = _caption(bench)
                 found = self.analysis.work(bench, *options)
+                caption = _caption(bench, found)
                 taken = self.shelf.put(files_of(self.engine, model, what, self.analysis.key, found.calls))
                 return found
 
@@ -143,9 +143,9 @@ class AnalysisHandlers:
         return self.shelf.get(made.taken)
 
 
-def _caption(bench: Bench) -> str:
+def _caption(bench: Bench, found: Finding) -> str:
     text = bench.what.prompt
-    return f"“{text if len(text) <= 50 else f'…{text[-48:]}'}”, {bench.measured}"
+    return f"“{text if len(text) <= 50 else f'…{text[-48:]}'}”, {found.measured or bench.measured}"
 
 
 def wire(panel: Panel, handlers: AnalysisHandlers, experiment: Sequence[Any]) -> Any:

@@ -85,6 +85,7 @@ class Finding:
         calls: function of the library, its arguments and what it returned, to be taken away; the main one first.
         needs_heads: whether it is about the removed heads.
         over: what it was measured on, where that is not the prompt on screen.
+        measured: what was measured, where that is not what the bench measures.
         each_head: whether every head is removed alone, in the experiment's ablation mode.
     """
 
@@ -92,6 +93,7 @@ class Finding:
     calls: tuple[ModelCall, ...] = ()
     needs_heads: bool = False
     over: str = ""
+    measured: str = ""
     each_head: bool = False
 
     def about(self, what: Asked) -> dict[str, str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from head_atlas.app.quick_build import BuildState
 
 POLL_SECONDS = 2
+_COUNTED, _LONGEST_COUNT = "#", 9
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class OwnModel:
     stop: gr.Button
     note: gr.HTML
     timer: gr.Timer
-    opened: gr.State
+    opened: gr.Textbox
 
 
 def build(*, allowed: bool) -> OwnModel:
@@ -38,6 +39,8 @@ def build(*, allowed: bool) -> OwnModel:
     Args:
         allowed: whether a model may be typed here.
     """
+    # In the page, and outside of what is folded: a State that is filled beside the queue tells nobody that it changed.
+    opened = gr.Textbox("", visible="hidden")
     with gr.Accordion("Your own model", open=False, visible=allowed):
         fixed(asset("own-model.html"))
         place = gr.Textbox("", label="Hub id or folder", placeholder="gpt2", max_lines=1, elem_id="lab-place")
@@ -46,7 +49,7 @@ def build(*, allowed: bool) -> OwnModel:
             building = gr.Button("Build a quick atlas of this model", size="sm", min_width=220, elem_id="lab-build")
             stop = gr.Button("Stop the build", size="sm", min_width=110, elem_id="lab-build-stop")
         note = drawn("note", None, elem_id="lab-build-note", boxed=False)
-    return OwnModel(place, opening, building, stop, note, gr.Timer(POLL_SECONDS, active=False), gr.State(0))
+    return OwnModel(place, opening, building, stop, note, gr.Timer(POLL_SECONDS, active=False), opened)
 
 
 class OwnModelHandlers:
@@ -56,14 +59,14 @@ class OwnModelHandlers:
         self.engine = engine
 
     def open(self, place: Any, opened: Any) -> list[Any]:
-        """Open a model that was typed: the menu, a note, and a count that tells the page to show it."""
+        """Open a model that was typed: the menu, a note, and what tells the page to show it."""
         try:
             name = self.engine.library.open(place)
         except HeadAtlasError as error:
             return [gr.skip(), failed(error), gr.skip()]
         text = f"{name} is open. It is loaded with the first run; the atlas’ tabs need an atlas of it."
         menu = gr.update(choices=self.engine.library.names, value=name)
-        return [menu, {"kind": "done", "text": text}, _next(opened)]
+        return [menu, {"kind": "done", "text": text}, _next(opened, name)]
 
     def start(self, model: Any) -> list[Any]:
         """Begin a quick atlas of a model, or go on with it: a note, and the timer."""
@@ -84,14 +87,21 @@ class OwnModelHandlers:
         return {"kind": "info", "text": "Stopping; what is done stays."}
 
     def look(self, model: Any, opened: Any) -> list[Any]:
-        """How far it is: a note, the timer, and the count once there is an atlas of the chosen model."""
+        """How far it is: a note, the timer, and what shows the chosen model anew once there is an atlas of it."""
         state = self.engine.builder.state()
         ready = state.finished and state.name == model
-        return [_note(state), gr.Timer(active=state.running), _next(opened) if ready else gr.skip()]
+        return [_note(state), gr.Timer(active=state.running), _next(opened, state.name) if ready else gr.skip()]
 
 
-def _next(opened: Any) -> int:
-    return opened + 1 if isinstance(opened, int) else 1
+def _next(opened: Any, name: str) -> str:
+    """A model's name, and a number that the text before did not have: so the same model is shown anew, too."""
+    count = str(opened).rpartition(_COUNTED)[2]
+    return f"{name}{_COUNTED}{int(count) + 1 if count.isdecimal() and len(count) < _LONGEST_COUNT else 1}"
+
+
+def opened_name(opened: Any) -> str:
+    """The model that is to be shown."""
+    return opened.rpartition(_COUNTED)[0] if isinstance(opened, str) else ""
 
 
 def _note(state: BuildState) -> dict | None:

@@ -92,19 +92,13 @@ def run_patch(bench: Bench, place: Any, direction: Any) -> Finding:
     figure = blocks.figure(
         *_pair_blocks(bench, found.pair, found.clean, found.corrupted, found.undefined), _patched(found)
     )
-    return Finding(figure, ((patch, args, given, found),))
+    return Finding(figure, ((patch, args, given, found),), measured=_measured(bench, found.pair))
 
 
 def _pair_blocks(bench: Bench, pair: PromptPair, clean: float, corrupted: float, undefined: str) -> list[dict | None]:
-    contrast = pair.prompt.contrasts[-1] if pair.prompt.contrasts else None
-    measured = f"log-probability of {quoted(bench.target)}"
-    if pair.metric == "logit_difference" and contrast is not None:
-        measured = f"lead of {quoted(bench.target)} over {quoted(bench.model.strings([contrast])[0])}"
-        if bench.contrast is None:
-            measured += ", the corrupted prompt’s own first choice"
     unit = EFFECTS[pair.metric].unit
     return [
-        blocks.text(f"Measured: the {measured}."),
+        blocks.text(f"Measured: {_measured(bench, pair)}."),
         blocks.facts(
             [
                 ("Clean prompt", f"{signed(clean, 2)} {unit}", "1 on the scale below"),
@@ -113,6 +107,15 @@ def _pair_blocks(bench: Bench, pair: PromptPair, clean: float, corrupted: float,
         ),
         blocks.text(f"No shares can be given: {undefined}.", "warning") if undefined else None,
     ]
+
+
+def _measured(bench: Bench, pair: PromptPair) -> str:
+    """What is measured of a pair of prompts, which may bring a contrast of its own, in words."""
+    contrast = pair.prompt.contrasts[-1] if pair.prompt.contrasts else None
+    if pair.metric != "logit_difference" or contrast is None:
+        return f"the log-probability of {quoted(bench.target)}"
+    lead = f"the lead of {quoted(bench.target)} over {quoted(bench.model.strings([contrast])[0])}"
+    return lead if bench.contrast else f"{lead}, the corrupted prompt’s own first choice"
 
 
 def _columns(pair: PromptPair) -> list[str]:
@@ -182,7 +185,7 @@ def run_paths(bench: Bench, receivers: Any, direction: Any) -> Finding:
     figure = blocks.figure(
         *_pair_blocks(bench, found.pair, found.clean, found.corrupted, found.undefined), _paths(found)
     )
-    return Finding(figure, ((path_patch, pair, given, found),))
+    return Finding(figure, ((path_patch, pair, given, found),), measured=_measured(bench, found.pair))
 
 
 def read_receivers(text: Any) -> list[tuple[str, str]]:

@@ -140,8 +140,11 @@ def build_page(library: Library, limits: Limits, engine: Engine | None = None) -
         # Gradio's menu reports a choice whenever the focus leaves it: only another model than `shown` is one.
         counted = "(model, shown, switches) => [model, switches + (model !== shown)]"
         model.input(None, [model, shown, switches], [shown, switches], js=counted)
-        for another in (switches, lab.own.opened):
-            switched = another.change(handlers.other_model, held, of_switch, **PURE, cancels=running)
+        options = PURE | {"cancels": running}
+        for switched in (
+            switches.change(handlers.other_model, held, of_switch, **options),
+            lab.own.opened.change(handlers.opened_model, [lab.own.opened, *held[1:]], of_switch, **options),
+        ):
             switched.then(handlers.start.wake, None, [start.timer], **PURE)
             switched.then(None, [model], [shown], js="model => model")
             switched.then(**compared)

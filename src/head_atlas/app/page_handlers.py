@@ -24,6 +24,7 @@ from head_atlas.app.chapters import FIRST
 from head_atlas.app.engine import Engine
 from head_atlas.app.events import picked_head, refused
 from head_atlas.app.experiments import FORGETTING_PROMPT
+from head_atlas.app.lab_model import opened_name
 from head_atlas.app.library import Library
 from head_atlas.app.limits import well_formed
 from head_atlas.app.page_state import KEYS, TABS, UNFILTERED, PageState, keep_heads, read_heads, read_query
@@ -232,6 +233,10 @@ class PageHandlers:
         mode = mode if mode in lab_modes.FOR_ANY_PROMPT else lab_modes.DEFAULT_MODE
         choices = [lab_view.AUTOMATIC, lab_view.NO_CONTRAST]
         return ["lab", gr.update(selected="lab"), prompt, removed, *choices, grid, True, mode, ""]
+
+    def opened_model(self, opened: Any, *held: Any) -> list[Any]:
+        """A model of the visitor's own was opened, which the menu may not show yet."""
+        return self.other_model(opened_name(opened), *held)
 
     def other_model(self, model: str, measure: str, family: str, mode: str, contents: Any) -> list[Any]:
         """Another model was chosen: everything that shows one."""
