@@ -496,6 +496,18 @@ def test_an_address_of_another_model_shows_that_model_on_every_tab(open_page, tw
     expect(page.locator("#lab-bars .ha-headline")).to_be_visible(timeout=PATIENT)
 
 
+def test_a_table_that_was_left_open_bears_a_change_of_the_model(open_page, two_server):
+    page = open_page(two_server + "?model=small&tab=atlas&head=0.4&view=find")
+    expect(page.locator("#atlas-finder tbody tr")).to_have_count(24)
+    page.get_by_role("tab", name="Heat map").click()
+    expect(page.locator("#atlas-grid .ha-cell").first).to_be_visible()
+    page.locator("#model input").click()
+    page.get_by_role("option", name="other").click()
+    expect(page.locator("#atlas-grid .ha-cell")).to_have_count(6)
+    page.get_by_role("tab", name="Find heads").click()
+    expect(page.locator("#atlas-finder tbody tr")).to_have_count(6)
+
+
 def test_a_damaged_atlas_a_hostile_one_and_none_at_all(open_page, troubled_server):
     page = open_page(troubled_server, viewport=PHONE)
     expect(page.locator("#notice")).to_contain_text("atlas.h5")

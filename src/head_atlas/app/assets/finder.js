@@ -78,7 +78,8 @@ const draw = () => {
   fill();
   root.haFill = fill;
 };
-selectedHead.follow(root, () => { if (root.haFill && root.querySelector('table')) root.haFill(); });
+// The selection may be told before this is drawn again for another model, whose table is not open.
+selectedHead.follow(root, () => { if (root.haFill && root.querySelector('table') && 'rows' in props.value) root.haFill(); });
 // Gradio's menus report a choice when the focus leaves them, and the answer is what is shown already: drawn again it would
 // take the focus away from whoever goes on into the table.
 let shown = null;
