@@ -145,10 +145,11 @@ def test_an_address_of_another_model_leaves_nothing_of_the_first(two):
     of_model = outputs[N_RESTORED:]
     assert len(of_model) == N_OF_MODEL
     assert all(update == gr.skip() for update in two.restore("model=other", "other")[N_RESTORED:])
-    bars, swept, start_grid, experiment, about = (of_model[i] for i in (1, 7, 8, 9, 10))
+    bars, swept, files, start_grid, experiment, about = (of_model[i] for i in (1, 7, 8, 9, 10, 11))
     setup = outputs[N_RESTORED - N_SHOWN + 3]
     assert "empty" in bars
     assert swept is None
+    assert files == {"empty": ""}
     assert start_grid["n_heads"] == 3
     assert "starting" in experiment["empty"]
     assert "L0H" in str(setup) or "L1H" in str(setup)

@@ -131,12 +131,15 @@ def test_a_run_goes_on_when_the_model_menu_is_only_passed(open_page, server):
 
 def test_an_own_model_shows_nothing_of_the_one_before(open_page, server):
     page = open_lab(open_page, server)
+    page.locator("#lab-take").click()
+    expect(page.locator("#lab-files .ha-file").first).to_be_visible(timeout=PATIENT)
     page.get_by_text("Your own model").click()
     page.locator("#lab-place input, #lab-place textarea").fill("nobody/nothing")
     page.locator("#lab-open").click()
     expect(page.locator("#model input")).to_have_value("nothing")
     expect(page.locator("#lab-grid")).to_contain_text("once the model is loaded")
     expect(page.locator("#lab-bars .ha-headline")).to_have_count(0)
+    expect(page.locator("#lab-files .ha-file")).to_have_count(0)
     page.wait_for_url("**model=nothing**")
     page.get_by_role("tab", name="Atlas", exact=True).click()
     expect(page.locator("#atlas-grid")).to_contain_text("without an atlas")

@@ -104,6 +104,7 @@ class LabHandlers:
             None,
             lab_grids.picker_grid(self.engine, model, ""),
             None,
+            {"empty": ""},
         ]
 
     @staticmethod

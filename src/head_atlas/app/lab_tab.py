@@ -109,6 +109,7 @@ class LabTab:
             self.ran,
             self.picker,
             self.swept,
+            self.files,
         ]
 
 

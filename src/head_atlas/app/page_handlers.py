@@ -35,7 +35,7 @@ from head_atlas.heads import HeadId
 N_RESTORED = 36 + learn_tab.N_SHOWN
 """How many components an address fills, beside those that belong to a model."""
 
-N_OF_MODEL = 11
+N_OF_MODEL = 12
 """How many components `PageHandlers.of_model` fills."""
 
 
