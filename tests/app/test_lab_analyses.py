@@ -134,6 +134,23 @@ def test_a_saved_figure_over_a_family_does_not_name_the_prompt_on_screen(engine)
     assert figure["about"]["removed"] == "1.1, 2.2"
 
 
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "words"),
+    [
+        (-1.0, -1.5, -0.5, "cost more than one by one"),
+        (1.0, 0.5, 1.5, "cost less than the sum"),
+        (-1.0, -2.5, 0.5, "interval of the difference holds 0"),
+        # That nothing is seen of a difference is no proof that there is none.
+        (0.001, -2.0, 2.0, "interval of the difference holds 0"),
+        (0.001, -0.002, 0.004, "cost what they cost one by one"),
+        (0.001, float("nan"), float("nan"), "cost what they cost one by one"),
+        (-1.0, float("nan"), float("nan"), "cost more than one by one"),
+    ],
+)
+def test_a_joint_effect_is_called_no_more_than_its_interval_allows(difference, low, high, words):
+    assert words in lab_circuits.together_or_alone(difference, low, high)
+
+
 def test_a_difference_within_its_interval_is_called_none(engine):
     shown = found(engine, lab_circuits.JOINT, "rand_repeat", 4, removed="1.1, 2.2")
     with engine.use("small") as model:

@@ -29,6 +29,8 @@ MOST_PROMPTS = 24
 TOP_PAIRS = 8
 N_RANDOM = 50
 LAST_STEPS = 12
+_SHOWN = 0.005
+"""What is smaller reads 0.00."""
 
 
 def over_options(value: str, key: str) -> list[Any]:
@@ -121,20 +123,21 @@ def joint(bench: Bench, over: Any, n: Any) -> Finding:
     return Finding(blocks.figure(*found), tuple(calls), needs_heads=True, over=over_caption(over, prompts))
 
 
+def together_or_alone(difference: float, low: float, high: float) -> str:
+    """What a joint effect minus the sum of single ones says, with its 95 % interval; NaN for the ends of one prompt."""
+    if low <= 0 <= high and max(-low, high) >= _SHOWN:
+        return "The interval of the difference holds 0: that they cost more or less together is not shown."
+    if abs(difference) < _SHOWN:
+        return "Together they cost what they cost one by one."
+    if difference < 0:
+        return "Together they cost more than one by one: they stand in for each other."
+    return "Together they cost less than the sum: they are links of one path, or the metric saturates."
+
+
 def _joint(found: JointEffect, over: str) -> list[dict]:
     unit = EFFECTS[found.metric].unit
-    over_prompts = found.difference
-    difference, low, high = (
-        float(np.asarray(x.values)) for x in (over_prompts.mean, over_prompts.low, over_prompts.high)
-    )
-    if abs(difference) < 0.005:  # shown as 0.00
-        story = "Together they cost what they cost one by one."
-    elif low <= 0 <= high:
-        story = "The interval of the difference holds 0: that they cost more or less together is not shown."
-    elif difference < 0:
-        story = "Together they cost more than one by one: they stand in for each other."
-    else:
-        story = "Together they cost less than the sum: they are links of one path, or the metric saturates."
+    parts = (found.difference.mean, found.difference.low, found.difference.high)
+    story = together_or_alone(*(float(np.asarray(part.values)) for part in parts))
     rows = [
         (head.label, float(found.single.mean.values[i]), with_interval(found.single, i))
         for i, head in enumerate(found.heads)
