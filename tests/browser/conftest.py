@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+# A page shares its cores with whatever else a machine does: patience is not what is tested.
 expect.set_options(timeout=30_000)
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "app"))

@@ -11,7 +11,6 @@ from playwright.sync_api import expect
 from conftest import DESKTOP, HOSTILE, PHONE
 
 PATIENT = 60_000
-# A page shares its cores with whatever else a machine does: patience is not what is tested.
 
 
 def cell(page, where: str, layer: int, head: int):
@@ -326,119 +325,6 @@ def test_a_head_on_the_landing_page_opens_its_card(open_page, server):
     cell(page, "#start-grid", 1, 3).click()
     expect(page.locator("#atlas-card h2")).to_have_text("L1H3")
     page.wait_for_url(re.compile("tab=atlas"))
-
-
-def test_the_chapter_predicts_runs_and_judges(open_page, server):
-    page = open_page(server + "?tab=learn&chapter=induction")
-    page.locator("#learn-run").click()
-    expect(page.locator("#learn-status")).to_contain_text("First make a prediction")
-    page.get_by_text("It is no longer the model").click()
-    page.locator("#learn-run").click()
-    expect(page.locator("#learn-result .ha-condition")).to_have_count(3, timeout=PATIENT)
-    expect(page.locator("#learn-result .ha-verdict")).to_be_visible()
-    words = page.locator("#learn-setup dd").first.text_content()
-    page.locator("#learn-another").click()
-    expect(page.locator("#learn-setup dd").first).not_to_have_text(words)
-    page.locator("#learn-to-lab").click()
-    expect(page.locator("#lab-bars .ha-headline")).to_contain_text("Without", timeout=PATIENT)
-
-
-def test_chapters_open_by_click_by_next_and_by_address(open_page, server):
-    page = open_page(server + "?tab=learn&chapter=circuits")
-    expect(page.locator("#learn-story h2")).to_contain_text("heads that need each other")
-    expect(page.locator("#learn-contents [aria-current]")).to_have_text(re.compile("Circuits"))
-    page.locator("#learn-contents [data-name='glossary']").press("Enter")
-    expect(page.locator("#learn-story h2")).to_have_text("The words of the field")
-    expect(page.locator("#learn-run")).to_be_hidden()
-    page.wait_for_url(re.compile("chapter=glossary"))
-    page.locator("#learn-contents [data-name='induction']").click()
-    expect(page.locator("#learn-run")).to_be_visible()
-    page.wait_for_url(re.compile("chapter=induction"))
-    page.locator("#learn-next").click()
-    page.wait_for_url(re.compile("chapter=circuits"))
-    page.go_back()
-    expect(page.locator("#learn-story h2")).to_contain_text("reading on from last time")
-
-
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
-def test_a_word_of_the_glossary_explains_itself_by_mouse_and_keyboard(open_page, server, viewport):
-    page = open_page(server + "?tab=learn&chapter=circuits", viewport=viewport)
-    word = page.locator("#learn-story .ha-term").first
-    note = page.locator("#learn-story .ha-meaning").first
-    word.click()
-    expect(note).to_be_visible()
-    expect(note).to_contain_text("residual stream: The running sum")
-    expect(word).to_have_attribute("aria-expanded", "true")
-    box = note.bounding_box()
-    assert box["x"] >= 0
-    assert box["x"] + box["width"] <= viewport["width"]
-    no_overflow(page)
-    page.keyboard.press("Escape")
-    expect(note).to_be_hidden()
-    word.focus()
-    page.keyboard.press("Enter")
-    expect(note).to_be_visible()
-    page.keyboard.press("Enter")
-    expect(note).to_be_hidden()
-
-
-def test_links_to_papers_open_elsewhere(open_page, server):
-    page = open_page(server + "?tab=learn&chapter=reading")
-    links = page.locator("#learn-story .ha-papers a")
-    expect(links.first).to_be_visible()
-    for link in links.all():
-        assert link.get_attribute("href").startswith("https://")
-        assert (link.get_attribute("target"), link.get_attribute("rel")) == ("_blank", "noopener noreferrer")
-
-
-def test_the_tour_shows_where_asked_can_be_left_and_stays_away(open_page, server):
-    page = open_page(server)
-    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
-    expect(page.locator(".ha-tour")).to_have_count(0)
-    page = open_page(server + "?tour=1")
-    expect(page.locator(".ha-tour")).to_contain_text("1 of 5")
-    expect(page.locator("#start-grid .ha-tour-mark")).to_have_count(1)
-    # Nothing is blocked meanwhile.
-    cell(page, "#start-grid", 0, 0).hover()
-    page.locator(".ha-tour-next").focus()
-    for n in (2, 3, 4, 5):
-        page.keyboard.press("Enter")
-        expect(page.locator(".ha-tour")).to_contain_text(f"{n} of 5")
-    expect(page.get_by_role("tab", name="Learn")).to_have_class(re.compile("ha-tour-mark"))
-    page.keyboard.press("Escape")
-    expect(page.locator(".ha-tour")).to_have_count(0)
-    expect(page.locator(".ha-tour-mark")).to_have_count(0)
-    assert page.evaluate("localStorage.getItem('head-atlas-tour')") == "seen"
-
-
-def test_the_tour_on_a_phone_brings_what_it_speaks_of_into_sight(open_page, server):
-    page = open_page(server + "?tour=1", viewport=PHONE, still=True)
-    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
-    for n in (2, 3, 4, 5):
-        page.locator(".ha-tour-next").click()
-        expect(page.locator(".ha-tour")).to_contain_text(f"{n} of 5")
-        page.wait_for_function(
-            """() => { const at = document.querySelector('.ha-tour-mark').getBoundingClientRect();
-            const card = document.querySelector('.ha-tour').getBoundingClientRect();
-            return at.top >= 0 && (at.bottom <= card.top || at.top <= 20); }"""
-        )
-
-
-def test_the_tour_comes_once_to_a_person(open_page, server):
-    page = open_page(server)
-    # A person's browser does not say that it is driven.
-    page.context.add_init_script("Object.defineProperty(navigator, 'webdriver', { get: () => false })")
-    # Another page of the same person: one that is left while it asks the server complains on its console.
-    page = page.context.new_page()
-    page.goto(server)
-    expect(page.locator(".ha-tour")).to_contain_text("1 of 5")
-    page.get_by_role("button", name="Skip the tour").click()
-    expect(page.locator(".ha-tour")).to_have_count(0)
-    page = page.context.new_page()
-    page.goto(server)
-    expect(page.locator("#start-grid .ha-cell")).to_have_count(24)
-    page.wait_for_timeout(500)
-    expect(page.locator(".ha-tour")).to_have_count(0)
 
 
 def test_light_and_dark_can_be_chosen_and_are_kept(open_page, server):
