@@ -8,7 +8,7 @@ from threading import Event
 import h5py
 import numpy as np
 import pytest
-from synthetic_atlas import synthetic_contents
+from synthetic_atlas import flip_bits, synthetic_contents
 
 from head_atlas.app.about_tab import AboutHandlers
 from head_atlas.app.embedding import embedded_head
@@ -72,17 +72,12 @@ def test_visitors_of_a_public_server_do_not_learn_where_its_files_lie(tmp_path, 
 
 
 def damaged(path):
-    """Flip a bit in arrays that are stored in chunks: that shows when they are read, not before."""
-    places = []
+    """Flip a bit in arrays that are stored in chunks; returns their places."""
     with h5py.File(path) as file:
-        for group in ("scores", "effects", "weights", "exemplars/families"):
-            found = {f"{group}/{name}": one.id for name, one in file[group].items() if one.chunks}
-            places += [(place, one.get_chunk_info(0)) for place, one in found.items()]
-    content = bytearray(path.read_bytes())
-    for _, chunk in places:
-        content[chunk.byte_offset + chunk.size // 2] ^= 0x10
-    path.write_bytes(bytes(content))
-    return [place for place, _ in places]
+        groups = ("scores", "effects", "weights", "exemplars/families")
+        places = [f"{group}/{name}" for group in groups for name, one in file[group].items() if one.chunks]
+    flip_bits(path, *places)
+    return places
 
 
 def test_what_is_damaged_within_an_atlas_does_not_say_where_it_lies(tmp_path, place):

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
-from synthetic_atlas import synthetic_contents
+from synthetic_atlas import flip_bits, synthetic_contents
 
 from head_atlas.app.learn_tab import NAMES
 from head_atlas.app.library import Library
@@ -143,11 +142,8 @@ def test_an_atlas_without_effects_shows_a_page_of_scores(tmp_path):
 def test_an_atlas_with_damaged_prompts_still_builds_its_page(tmp_path, place):
     path = tmp_path / "flipped" / "atlas.h5"
     path.parent.mkdir()
-    content = bytearray((place / "atlas.h5").read_bytes())
-    with h5py.File(place / "atlas.h5") as file:
-        chunk = file["corpus/token_id"].id.get_chunk_info(0)
-    content[chunk.byte_offset + chunk.size // 2] ^= 0xFF
-    path.write_bytes(content)
+    path.write_bytes((place / "atlas.h5").read_bytes())
+    flip_bits(path, "corpus/token_id", bits=0xFF)
     library = Library.of(str(path.parent))
     _, handlers = build_page(library, Limits())
     assert "the prompts are damaged" in handlers.about.card("flipped")["empty"]

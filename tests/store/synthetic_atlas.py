@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import h5py
 import numpy as np
 
 from head_atlas.named_array import NamedArray
@@ -178,3 +181,13 @@ def _prompt(rng: np.random.Generator, words: list[str], family: str, index: int)
         corrupted=tuple(reversed(tokens)) if index % 3 else (),
         annotations={} if several else {"S1": (2,), "END": (len(tokens) - 1,)},
     )
+
+
+def flip_bits(path: Path, *places: str, bits: int = 0x10) -> None:
+    """Damage arrays in the middle of their first chunk: the structure is whole, and only reading them shows it."""
+    with h5py.File(path) as file:
+        chunks = [file[place].id.get_chunk_info(0) for place in places]
+    content = bytearray(path.read_bytes())
+    for chunk in chunks:
+        content[chunk.byte_offset + chunk.size // 2] ^= bits
+    path.write_bytes(bytes(content))

@@ -10,7 +10,7 @@ import zlib
 import h5py
 import numpy as np
 import pytest
-from synthetic_atlas import synthetic_contents
+from synthetic_atlas import flip_bits, synthetic_contents
 
 from head_atlas.errors import AtlasError
 from head_atlas.store import inspection, open_atlas, write_atlas
@@ -282,11 +282,7 @@ def test_truncated_files(path, whole, refused, share):
 
 
 def test_flipped_bits_in_compressed_numbers_are_found_when_all_is_read(path):
-    with h5py.File(path) as file:
-        chunk = file["scores/sink"].id.get_chunk_info(0)
-    damaged = bytearray(path.read_bytes())
-    damaged[chunk.byte_offset + chunk.size // 2] ^= 0x10
-    path.write_bytes(bytes(damaged))
+    flip_bits(path, "scores/sink")
     with pytest.raises(AtlasError, match=r"/scores/sink cannot be read"):
         inspection.inspect(path, numbers=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import yaml
 from huggingface_hub import constants
-from synthetic_atlas import synthetic_contents
+from synthetic_atlas import flip_bits, synthetic_contents
 
 from head_atlas.errors import AtlasError
 from head_atlas.store import open_atlas, write_atlas
@@ -128,15 +128,8 @@ def test_the_names_in_an_atlas_cannot_change_the_card(files, tmp_path):
 
 
 def test_a_damaged_atlas_is_not_published(hub, files, tmp_path):
-    damaged = tmp_path / "damaged.h5"
-    body = bytearray(files[0].read_bytes())
-    # in the middle of compressed numbers: the structure is whole, and only reading them shows it
-    import h5py
-
-    with h5py.File(files[0]) as file:
-        chunk = file["effects/kl"].id.get_chunk_info(0)
-    body[chunk.byte_offset + chunk.size // 2] ^= 1
-    damaged.write_bytes(body)
+    damaged = Path(shutil.copy(files[0], tmp_path / "damaged.h5"))
+    flip_bits(damaged, "effects/kl")
     with pytest.raises(AtlasError, match="effects/kl"):
         publish(damaged, f"hub:{NAME}@v1", license_id="cc-by-4.0")
     assert hub.asked == []
@@ -351,12 +344,8 @@ def test_without_a_network_what_is_cached_still_opens(hub, files, tmp_path, monk
 
 
 def test_damage_that_shows_later_is_told_of_the_address(hub, files, tmp_path):
-    damaged = tmp_path / "damaged.h5"
-    content = bytearray(files[0].read_bytes())
-    with h5py.File(files[0]) as file:
-        chunk = file["scores/sink"].id.get_chunk_info(0)
-    content[chunk.byte_offset + chunk.size // 2] ^= 0x10
-    damaged.write_bytes(bytes(content))
+    damaged = Path(shutil.copy(files[0], tmp_path / "damaged.h5"))
+    flip_bits(damaged, "scores/sink")
     published(hub, damaged)
     with open_atlas(f"hub:{NAME}@v1") as atlas, pytest.raises(AtlasError) as refusal:
         atlas.scores["sink"]
