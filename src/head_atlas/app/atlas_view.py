@@ -13,7 +13,7 @@ from head_atlas.catalogue import EFFECTS, mode_label
 from head_atlas.errors import AtlasError, HeadError
 from head_atlas.heads import HeadId
 from head_atlas.views.axes import axes_of, default_axis
-from head_atlas.views.choices import effects_of, families_of, measures_of
+from head_atlas.views.choices import axis_name, effects_of, families_of, first_mode, measures_of
 from head_atlas.views.finder import finder_props
 from head_atlas.views.grid import grid_props, measure_props
 from head_atlas.views.head_examples import bands_of, sets_of
@@ -146,7 +146,7 @@ def settled(atlas: Atlas, state: PageState) -> tuple[PageState, list[str]]:
     measure = choose("measure", state.measure, names, first)
     families = [name for _, name in families_of(atlas, measure)]
     family = choose("prompt family", state.family, families, families[0] if families else "", f" for {measure}")
-    mode = choose("ablation mode", state.mode, atlas.modes, atlas.modes[0] if atlas.modes else "")
+    mode = choose("ablation mode", state.mode, atlas.modes, first_mode(atlas))
     axes = [name for _, name in axes_of(atlas)]
     x, y, by = (other_than(default_axis(atlas, key), "axis", getattr(state, key), axes) for key in ("x", "y", "by"))
     view = other_than("map", "view", state.view, list(VIEWS))
@@ -202,23 +202,23 @@ def _filled(atlas: Atlas, state: PageState, problems: list[str]) -> AtlasView:
         chosen=(x, y, by),
         sets=sets_of(atlas),
         bands=bands_of(atlas, state.prompts or (sets_of(atlas) or [("", "")])[0][1]),
-        grid=grid | {"shared": True, "shows": f"{state.measure}@{state.family}"},
+        grid=grid | {"shared": True, "shows": axis_name(state.measure, state.family)},
         measure=measure_props(state.measure),
         # Only what is open: each is read again when it is opened.
         scatter=scatter_props(atlas, x, y, by, state.mode) if state.view == "scatter" else NOTHING,
         finder=_finder(atlas, state) if state.view == "find" else NOTHING,
-        headline={"heads": headlines, "model": state.model, "mode": _own_mode(atlas, state), "about": source_of(atlas)}
+        headline={
+            "heads": headlines,
+            "model": state.model,
+            "mode": "" if state.mode == first_mode(atlas) else state.mode,
+            "about": source_of(atlas),
+        }
         if heads
         else {"empty": HEAD_EMPTY},
         examples=_examples(atlas, state, heads),
         page=_page(atlas, state, heads),
         problems=problems,
     )
-
-
-def _own_mode(atlas: Atlas, state: PageState) -> str:
-    """The ablation mode for an address; "" for the one that opens by itself."""
-    return "" if state.mode == next(iter(atlas.modes), "") else state.mode
 
 
 def _finder(atlas: Atlas, state: PageState) -> dict:

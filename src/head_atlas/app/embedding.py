@@ -21,7 +21,7 @@ from head_atlas.app.page_state import PageState, read_query
 from head_atlas.app.words import sentence
 from head_atlas.errors import AtlasError, HeadAtlasError
 from head_atlas.heads import HeadId
-from head_atlas.views.choices import effects_of
+from head_atlas.views.choices import effects_of, first_mode
 from head_atlas.views.head_card import card_props
 
 if TYPE_CHECKING:
@@ -74,12 +74,12 @@ def embedded_head(library: Library, query: dict[str, str]) -> tuple[int, dict]:
             raise AtlasError(f"This atlas has no ablation mode “{state.mode}”; it has {', '.join(atlas.modes)}.")
         effects = effects_of(atlas)
         effect = MAIN_EFFECT if MAIN_EFFECT in effects else next(iter(effects), "")
-        mode = state.mode or (atlas.modes[0] if atlas.modes else "")
+        mode = state.mode or first_mode(atlas)
         card = card_props(atlas, head, effect=effect, mode=mode)
     except HeadAtlasError as error:
         return 404, {"empty": sentence(error)}
     shown = PageState(tab="atlas", model=state.model, head=str(head))
-    if mode != (atlas.modes[0] if atlas.modes else ""):
+    if mode != first_mode(atlas):
         shown = replace(shown, mode=mode)
     return 200, card | {"query": shown.query()}
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from head_atlas.store import Atlas
 
 _KEPT = 256
-"""Texts of each kind: at the 110 and 50 kB of GPT-2's heads, 40 MB together."""
+"""Texts of each kind: at the 110 and 50 kB of the demo model's heads, 40 MB together."""
 
 
 @lru_cache(maxsize=_KEPT)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from head_atlas.models import HeadModel
     from head_atlas.prompts.prompt import Prompt
 
-MODES = ("zero", "mean", "resample", "pattern_freeze")
-DEFAULT_MODE = "zero"
 FOR_ANY_PROMPT = ("zero", "mean", "resample")
 """Those that need no corrupted prompt."""
+MODES = (*FOR_ANY_PROMPT, "pattern_freeze")
+DEFAULT_MODE = "zero"
 _IN_SHORT = (
     "output 0",
     "output its average",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from head_atlas.views.choices import families_of, measures_of
+from head_atlas.views.choices import axis_name, families_of, measures_of
 from head_atlas.views.head_values import HeadValues
 from head_atlas.views.measured import values_of
 
@@ -29,9 +29,9 @@ def axes_of(atlas: Atlas) -> tuple[tuple[str, str], ...]:
     found = []
     for label, measure in measures_of(atlas):
         families = families_of(atlas, measure)
-        found += [(f"{label} · {words}", f"{measure}@{family}") for words, family in families]
+        found += [(f"{label} · {words}", axis_name(measure, family)) for words, family in families]
         if not families:
-            found.append((label, measure))
+            found.append((label, axis_name(measure, "")))
     return (*found, ("Layer", LAYER))
 
 

@@ -168,6 +168,16 @@ def families_of(atlas: Atlas, measure: str) -> list[tuple[str, str]]:
     return every + [(label_of(f), f) for f in atlas.families if f not in WITHOUT_EFFECTS]
 
 
+def axis_name(measure: str, family: str) -> str:
+    """A measure on a family of prompts as an axis, a row of a head's page or what the map shows: one name for each."""
+    return f"{measure}@{family}" if family else measure
+
+
+def first_mode(atlas: Atlas) -> str:
+    """The ablation mode that opens by itself; "" where no head was removed."""
+    return atlas.modes[0] if atlas.modes else ""
+
+
 def chosen_place(atlas: Atlas, measure: str, family: str, mode: str) -> tuple[str, str, str]:
     """A measure with the family and mode to read it in, defaults filled in.
 

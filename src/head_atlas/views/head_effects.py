@@ -8,7 +8,7 @@ import numpy as np
 
 from head_atlas.catalogue import EFFECTS, WITHOUT_EFFECTS, mode_label
 from head_atlas.catalogue.roles import FELT
-from head_atlas.views.choices import EVERY_FAMILY, label_of
+from head_atlas.views.choices import EVERY_FAMILY, axis_name, label_of
 from head_atlas.views.forests import FOREST_COLUMNS, FOREST_NUMBERS, forest_rows
 from head_atlas.views.measured import effect_values
 from head_atlas.views.numbers import percent, plain
@@ -57,7 +57,7 @@ def forest_section(atlas: Atlas, head: HeadId, effect: str, mode: str) -> dict:
     missing = [_named(family) for family, values in shown if not np.isfinite(values.values).any()]
     rows, zero = forest_rows([(_named(family), values) for family, values in measured], head, sign=measure.signed)
     for row, (family, _) in zip(rows, measured, strict=True):
-        row["key"] = f"{effect}@{family}"
+        row["key"] = axis_name(effect, family)
     coloured = "A dot is coloured where it is significant"
     if not measure.signed:
         coloured = "No dot is coloured: of what is never negative, an interval above 0 says nothing"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from head_atlas.measures.significance import RELIABLE
-from head_atlas.views.choices import PATTERN_SCORES, label_of, score_families, titled
+from head_atlas.views.choices import PATTERN_SCORES, axis_name, label_of, score_families, titled
 from head_atlas.views.head_values import RECORD
 from head_atlas.views.measured import score_values
 from head_atlas.views.numbers import finite, interval, ordinal, plain
@@ -81,7 +81,7 @@ def _row(atlas: Atlas, head: HeadId, name: str, family: str) -> dict:
         "t": unit_range(x, UNIT),
         "low": unit_range(low, UNIT),
         "high": unit_range(high, UNIT),
-        "key": f"{name}@{family}",
+        "key": axis_name(name, family),
         "faint": shown.clear(*at) is False,
         "numbers": [
             name,
